@@ -1,0 +1,3 @@
+//! The binary `meltica`.
+
+fn main() {}
