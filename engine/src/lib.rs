@@ -9,6 +9,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod event;
 pub mod ids;
+pub mod pipeline;
 pub mod pool;
 pub mod pools;
 pub mod probe;

@@ -115,6 +115,16 @@ impl Sequence {
         self.own
     }
 
+    /// The last number of its own, 0 before the first.
+    pub const fn last_own_number(&self) -> u64 {
+        self.own
+    }
+
+    /// How its numbers follow one another.
+    pub const fn rule(&self) -> SequenceRule {
+        self.rule
+    }
+
     /// Last number published.
     pub const fn last(&self) -> Option<u64> {
         self.last
@@ -205,6 +215,11 @@ impl<T> Reorder<T> {
             Verdict::Hole { from, to } => Some((from, to)),
             Verdict::Apply | Verdict::Stale => None,
         }
+    }
+
+    /// The first held message.
+    pub fn front(&self) -> Option<&T> {
+        self.held.first().map(|held| &held.message)
     }
 
     /// When the first hole becomes overdue.

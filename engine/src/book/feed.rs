@@ -1,7 +1,7 @@
 //! One book as a venue feeds it: waits for a snapshot, joins the updates, checks each, and says when it broke.
 //!
 //! The venue's documented steps, by [`BookRule`]. Knows nothing of connections and rings: the provider asks for the
-//! snapshot that [`BookFeed::wants_snapshot`] names and publishes what an [`Outcome`] tells.
+//! snapshot that an [`Outcome`] calls for and publishes what an [`Outcome`] tells.
 
 use std::collections::VecDeque;
 
@@ -151,11 +151,6 @@ impl BookFeed {
         &self.cut
     }
 
-    /// Whether the provider must fetch a snapshot (or, where the stream brings it, subscribe anew).
-    pub const fn wants_snapshot(&self) -> bool {
-        !self.loaded
-    }
-
     /// Whether the snapshot comes by REST and not in the stream.
     pub const fn snapshot_by_rest(&self) -> bool {
         matches!(self.rule, BookRule::RestSnapshotRange | BookRule::RestSnapshotChained)
@@ -174,6 +169,18 @@ impl BookFeed {
     /// Whether another update can wait.
     pub fn may_wait(&self) -> bool {
         self.waiting.len() < self.options.waiting_max
+    }
+
+    /// Makes room for a younger update: the oldest that waits goes.
+    pub fn drop_oldest_waiting(&mut self) {
+        if self.waiting.pop_front().is_some() {
+            self.counts.unusable_total += 1;
+        }
+    }
+
+    /// Whether a snapshot is loaded.
+    pub const fn is_loaded(&self) -> bool {
+        self.loaded
     }
 
     /// Gives the book up: from now on it wants a snapshot. What waits is dropped.
