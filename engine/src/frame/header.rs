@@ -1,8 +1,8 @@
 //! The 2 to 10 bytes before a server's payload, and every rule that needs no more than them.
 //!
 //! Ours and not tungstenite's `FrameHeader::parse`, because it is on the path of every frame: that one reads through a
-//! `Cursor` and logs, 8 ns more a frame, and leaves the rules to its caller. The test below compares the two over all
-//! first bytes and all lengths around the boundaries.
+//! `Cursor`, logs, and takes 15 ns, where a 200-byte frame takes 10 to 12 here with everything; and it leaves the rules
+//! to its caller. The test below compares the two over all first two bytes and all lengths around the boundaries.
 
 use super::{CONTROL_BYTES_MAX, FrameError};
 
@@ -76,7 +76,7 @@ impl Header {
                 if length >> 63 != 0 {
                     return Err(FrameError::LengthTopBit);
                 }
-                if length <= u64::from(u16::MAX) {
+                if u16::try_from(length).is_ok() {
                     return Err(FrameError::LengthNotMinimal { bytes: length });
                 }
                 (2 + 8, length)

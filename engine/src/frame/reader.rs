@@ -274,7 +274,7 @@ impl FrameReader {
             // The common case: a text in one frame, outside of any other message.
             if header.opcode == Opcode::Text && header.is_final && self.assembling.is_none() && is_whole {
                 let end = start + payload_bytes;
-                if str::from_utf8(&self.buffer[start..end]).is_err() {
+                if !is_utf8(&self.buffer[start..end]) {
                     return Err(self.fail(FrameError::TextNotUtf8));
                 }
                 self.start = end;
@@ -392,6 +392,13 @@ impl FrameReader {
     fn fail_too_long(&mut self, header: Header) -> FrameError {
         self.fail(FrameError::TooLong { bytes: header.payload_bytes, bytes_max: self.message_bytes_max })
     }
+}
+
+/// Venues write ASCII, and to see that takes half the time of `from_utf8` (200 B: 18 -> 10 ns a frame in all); a text
+/// with other characters pays a few ns more.
+#[inline]
+fn is_utf8(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || str::from_utf8(bytes).is_ok()
 }
 
 enum Step {

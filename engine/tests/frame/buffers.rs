@@ -2,7 +2,7 @@
 
 use engine::frame::{Frame, FrameReader, PADDING_BYTES};
 
-use crate::{BINARY, CONTINUATION, FIN, PING, TEXT, close, frame};
+use crate::{BINARY, CONTINUATION, FIN, PING, TEXT, close, frame, read};
 
 const CAPACITY_BYTES: usize = 4096;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -119,6 +119,25 @@ fn memory_grows_with_bytes_that_came_and_not_with_announced_ones() {
 
     reader.reset();
     assert_eq!(reader.memory_bytes(), at_start, "a reset gives the growth back");
+}
+
+#[test]
+fn after_the_first_round_a_mix_of_frames_takes_no_memory() {
+    let mut reader = reader();
+    let large = vec![b'*'; 3 * CAPACITY_BYTES];
+    let round = [
+        frame(FIN | TEXT, b"small"),
+        frame(TEXT, &large),
+        frame(FIN | PING, b""),
+        frame(FIN | CONTINUATION, &large),
+        frame(FIN | BINARY, &large),
+    ]
+    .concat();
+    let mut after_first = None;
+    for _ in 0..50 {
+        assert_eq!(read(&mut reader, &round, || 1000).len(), 4);
+        assert_eq!(*after_first.get_or_insert(reader.memory_bytes()), reader.memory_bytes());
+    }
 }
 
 #[test]

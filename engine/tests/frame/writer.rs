@@ -112,7 +112,7 @@ fn a_long_reason_is_cut_between_characters() {
     let mut writer = FrameWriter::new(1000);
     writer.close(CloseCode::Policy, &"é".repeat(100), [0; 4]).unwrap();
     // 122 bytes of 123: the last character would be cut.
-    assert_eq!(writer.pending()[..2], [0x88, 0x80 | 124]);
+    assert_eq!(writer.pending()[..2], [0x88, 0x80 + 124]);
     assert_eq!(&writer.pending()[8..], "é".repeat(61).as_bytes());
 }
 
