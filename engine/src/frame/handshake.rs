@@ -177,13 +177,16 @@ impl AnswerReader {
         let kept_before_bytes = self.received.len();
         let kept_bytes = bytes.len().min(HEAD_BYTES_MAX + BODY_BYTES_MAX - kept_before_bytes);
         self.received.extend_from_slice(&bytes[..kept_bytes]);
-        // A head ends with a line, so bytes that come one by one are parsed once a line and not once a byte.
-        if self.refusal.is_none() && bytes[..kept_bytes].contains(&b'\n') {
-            match self.read_head() {
+        // A head ends with a line, so whole lines are parsed: once each, however the bytes are chopped.
+        let line_end = bytes[..kept_bytes].iter().rposition(|byte| *byte == b'\n');
+        if let (None, Some(line_end)) = (self.refusal, line_end) {
+            match self.read_head(&self.received[..=kept_before_bytes + line_end]) {
                 Ok(Head::Partial) => {}
                 Ok(Head::Refused(refusal)) => self.refusal = Some(refusal),
                 Ok(Head::Accepted { head_bytes }) => {
-                    return Answer::Accepted { leftover: &bytes[head_bytes - kept_before_bytes..] };
+                    return Answer::Accepted {
+                        leftover: &bytes[head_bytes.saturating_sub(kept_before_bytes)..],
+                    };
                 }
                 Err(invalid) => return Answer::Invalid(invalid),
             }
@@ -205,10 +208,10 @@ impl AnswerReader {
         }
     }
 
-    fn read_head(&self) -> Result<Head, Invalid> {
+    fn read_head(&self, lines: &[u8]) -> Result<Head, Invalid> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
-        let head_bytes = match response.parse(&self.received) {
+        let head_bytes = match response.parse(lines) {
             Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
             Ok(httparse::Status::Partial) => return Ok(Head::Partial),
             Err(httparse::Error::TooManyHeaders) => return Err(Invalid::TooManyHeaders),

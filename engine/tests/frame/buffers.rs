@@ -88,6 +88,9 @@ fn simd_json_parses_in_the_padding_of_the_last_and_of_the_first_byte_of_the_buff
         reader.feed(&fragmented);
     }
     assert_eq!(parsed, 3);
+    assert_eq!(reader.text_padded(), None, "nothing was returned last");
+    reader.feed(&frame(FIN | TEXT, json));
+    assert!(matches!(reader.next(), Ok(Some(Frame::Text(_)))));
     reader.space();
     assert_eq!(reader.text_padded(), None, "the bytes may have moved");
 }

@@ -186,3 +186,39 @@ fn a_stream_that_ends_early_is_cut() {
     assert_eq!(reader.end(), Answer::Invalid(Invalid::Cut));
     assert_eq!(AnswerReader::new(KEY).end(), Answer::Invalid(Invalid::Cut));
 }
+
+/// Cut, damaged and repeated answers: an answer each, and the same kind however they are chopped.
+#[test]
+fn damaged_answers_never_panic_and_do_not_depend_on_chops() {
+    let kind = |answer: &Answer<'_>| match answer {
+        Answer::Refused { status, retry_after_s, .. } => format!("{status} {retry_after_s:?}"),
+        Answer::Accepted { .. } => "accepted".into(),
+        other => format!("{other:?}"),
+    };
+    for seed in 0..20_000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut bytes = match random.u8(..3) {
+            0 => b"HTTP/1.1 429 slow down\r\nRetry-After: 5\r\nContent-Length: 4\r\n\r\nbody".to_vec(),
+            _ => format!("{ACCEPTED}\r\n\x01\x00").into_bytes(),
+        };
+        for _ in 0..random.usize(..4) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..4) {
+                0 => bytes[at] ^= 1 << random.u8(..8),
+                1 => bytes[at] = *random.choice(b"\r\n:, \0").unwrap(),
+                2 => bytes.truncate(at + 1),
+                _ => bytes.splice(at..at, ACCEPTED.bytes().take(40)).for_each(drop),
+            }
+        }
+        let whole = kind(&AnswerReader::new(KEY).feed(&bytes));
+        let mut reader = AnswerReader::new(KEY);
+        let (mut unread, mut chopped) = (&bytes[..], String::from("NeedMore"));
+        while !unread.is_empty() && chopped == "NeedMore" {
+            let (chop, rest) = unread.split_at(random.usize(1..=unread.len()));
+            chopped = kind(&reader.feed(chop));
+            unread = rest;
+        }
+        assert_eq!(chopped, whole, "seed {seed}: {}", bytes.escape_ascii());
+        assert_ne!(reader.end(), Answer::NeedMore, "seed {seed}");
+    }
+}
