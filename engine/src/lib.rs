@@ -1,21 +1,25 @@
 //! What Meltica computes: bytes and time in, events and bytes out. (Code map follows as the modules land.)
 
-pub mod book;
+// What everything stands on.
 pub mod channel;
 pub mod counters;
-pub mod dead_letter;
 pub mod decimal;
 pub mod directory;
-pub mod dispatch;
 pub mod event;
 pub mod ids;
+pub mod probe;
+pub mod time;
+// The path, top to bottom.
+pub mod frame;
+pub mod venue;
+pub mod raw;
 pub mod pipeline;
+pub mod sequence;
+pub mod book;
+pub mod routing;
+pub mod dispatch;
+pub mod dead_letter;
+// What the path runs on.
 pub mod pool;
 pub mod pools;
-pub mod probe;
-pub mod raw;
 pub mod ring;
-pub mod routing;
-pub mod sequence;
-pub mod time;
-pub mod venue;
