@@ -160,11 +160,9 @@ pub fn percentiles_us(histogram: &Histogram<u64>) -> String {
     let mut text =
         format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let us = |ns: u64| ns as f64 / HGRM_SCALE_NS_PER_US;
-    let mut count = 0;
-    for step in histogram.iter_quantiles(HGRM_TICKS_PER_HALF) {
-        count += step.count_since_last_iteration();
-        let (value, quantile) = (us(step.value_iterated_to()), step.quantile_iterated_to());
-        let _ = if quantile < 1.0 {
+    for (percentile, value_ns, count) in percentile_steps(histogram) {
+        let (value, quantile) = (us(value_ns), percentile / 100.0);
+        let _ = if percentile < 100.0 {
             writeln!(text, "{value:12.3} {quantile:14.12} {count:10} {:14.2}", 1.0 / (1.0 - quantile))
         } else {
             writeln!(text, "{value:12.3} {quantile:14.12} {count:10}")
@@ -179,6 +177,34 @@ pub fn percentiles_us(histogram: &Histogram<u64>) -> String {
         writeln!(text, "#[Max     = {:12.3}, Total count    = {:12}]", us(histogram.max()), histogram.len());
     let _ = writeln!(text, "#[Buckets = {:12}, SubBuckets     = {sub_bucket_count:12}]", histogram.buckets());
     text
+}
+
+/// The rows of a percentile file: percentile, upper end of its bucket in nanoseconds, count up to there.
+///
+/// Steps as HdrHistogram's `PercentileIterator` does, in per cent: the crate's own iterator counts in
+/// fractions, whose sums miss round percentiles by a last digit and then show the next bucket's value.
+fn percentile_steps(histogram: &Histogram<u64>) -> Vec<(f64, u64, u64)> {
+    let total_count = histogram.len();
+    let mut rows = Vec::new();
+    let (mut count, mut percentile) = (0, 0.0_f64);
+    for bucket in histogram.iter_recorded() {
+        let value_ns = bucket.value_iterated_to();
+        count += bucket.count_at_value();
+        while 100.0 * count as f64 / total_count as f64 >= percentile && percentile < 100.0 {
+            rows.push((percentile, value_ns, count));
+            let halvings = (100.0 / (100.0 - percentile)).log2().floor();
+            percentile += 100.0 / (f64::from(HGRM_TICKS_PER_HALF) * (halvings + 1.0).exp2());
+            if count == total_count {
+                // The largest bucket has one row of its own, whatever comes between it and 100 %.
+                break;
+            }
+        }
+        if count == total_count {
+            rows.push((100.0, value_ns, count));
+            break;
+        }
+    }
+    rows
 }
 
 /// A name as a part of a file name or tag: letters, digits, `_` and `-`; anything else becomes `-`.
@@ -226,7 +252,7 @@ mod tests {
     }
 
     fn start() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_231_800)
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_231_807)
     }
 
     /// Two shards with a few thousand latencies, collected into `directory`'s log.
@@ -256,7 +282,7 @@ mod tests {
     fn a_run_leaves_all_its_files() {
         let scratch = Scratch::new("all");
         let directory = ReportDirectory::create(&scratch.0.join("report"), start()).unwrap();
-        assert_eq!(directory.path().file_name().unwrap(), "2026-11-21T03-30-00Z");
+        assert_eq!(directory.path().file_name().unwrap(), "2026-11-21T03-30-07Z");
         let collector = collected(&directory);
         let mut report = fixed_report();
         collector.fill(&mut report);
@@ -295,7 +321,7 @@ mod tests {
         let scratch = Scratch::new("same");
         let names = [(); 3].map(|()| ReportDirectory::create(&scratch.0, start()).unwrap().path);
         let names = names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
-        assert_eq!(names, ["2026-11-21T03-30-00Z", "2026-11-21T03-30-00Z-2", "2026-11-21T03-30-00Z-3"]);
+        assert_eq!(names, ["2026-11-21T03-30-07Z", "2026-11-21T03-30-07Z-2", "2026-11-21T03-30-07Z-3"]);
     }
 
     #[test]
@@ -372,5 +398,23 @@ mod tests {
     }
 
     /// Compared with what HdrHistogram 2.1.11 for Java prints for the same values, but for its two decimals.
-    const HGRM: &str = "";
+    const HGRM: &str = "       Value     Percentile TotalCount 1/(1-Percentile)
+
+       0.100 0.000000000000          2           1.00
+       0.100 0.100000000000          2           1.11
+       0.100 0.200000000000          2           1.25
+       0.100 0.300000000000          2           1.43
+       0.100 0.400000000000          2           1.67
+       0.100 0.500000000000          2           2.00
+       0.200 0.550000000000          3           2.22
+       0.200 0.600000000000          3           2.50
+       0.200 0.650000000000          3           2.86
+       0.200 0.700000000000          3           3.33
+       0.200 0.750000000000          3           4.00
+       1.003 0.775000000000          4           4.44
+       1.003 1.000000000000          4
+#[Mean    =        0.350, StdDeviation   =        0.378]
+#[Max     =        1.003, Total count    =            4]
+#[Buckets =           29, SubBuckets     =          256]
+";
 }

@@ -1,5 +1,5 @@
 //! The interval log: every interval of every stage, in HdrHistogram's own log format (V2, deflate), tagged
-//! `<shard>.<stage>`, so that `HistogramLogProcessor`, HistogramLogAnalyzer and the like read it.
+//! `<shard>.<stage>`, so that `HistogramLogProcessor`, `HistogramLogAnalyzer` and the like read it.
 //!
 //! Writing may fail and the disk may fill while the gateway trades: the log is then given up with a
 //! reason, and nothing else is disturbed.
@@ -132,7 +132,10 @@ impl<W: Write> IntervalLog<W> {
 
 impl<W: Write> fmt::Debug for IntervalLog<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntervalLog").field("bytes", &self.writer.bytes).field("state", &self.state).finish()
+        f.debug_struct("IntervalLog")
+            .field("bytes", &self.writer.bytes)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 

@@ -251,7 +251,7 @@ pub(crate) mod tests {
 
     /// A report with fixed figures, of the shape that a real run has.
     pub(crate) fn fixed_report() -> RunReport {
-        let started_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_231_800);
+        let started_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_231_807);
         let run = Duration::from_millis(83_450);
         let mut report = RunReport::new("topology.yaml", started_at, started_at + run, run.as_nanos() as u64);
         report.version = "0.1.0".to_owned();

@@ -312,7 +312,7 @@ mod tests {
     fn durations_read_as_people_say_them() {
         assert_eq!(duration(Duration::from_millis(1_250)), "1.2 s");
         assert_eq!(duration(Duration::from_secs(723)), "12 min 3 s");
-        assert_eq!(duration(Duration::from_secs(18_120)), "5 h 2 min");
+        assert_eq!(duration(Duration::from_secs(18_121)), "5 h 2 min");
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
 
     const NARROW: &str = "\
 Meltica 0.1.0 (9e57cbc), topology.yaml
-2026-11-21T03:30:00Z to 2026-11-21T03:31:23Z, 1 min 23 s
+2026-11-21T03:30:07Z to 2026-11-21T03:31:30Z, 1 min 23 s
 Intel(R) Xeon(R) Processor, 2 CPUs, virtual, Linux 6.18.2, clock tsc
 
 shard      stage                 count    p50    p90    p99  p99.9 p99.99    max

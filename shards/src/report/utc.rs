@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_file_name_has_no_colon_and_time_before_1970_is_the_epoch() {
-        assert_eq!(file_name(UNIX_EPOCH + Duration::from_secs(1_795_231_800)), "2026-11-21T03-30-00Z");
+        assert_eq!(file_name(UNIX_EPOCH + Duration::from_secs(1_795_231_807)), "2026-11-21T03-30-07Z");
         assert_eq!(text(UNIX_EPOCH - Duration::from_secs(5)), "1970-01-01T00:00:00Z");
     }
 }
