@@ -119,13 +119,11 @@ impl StageLayout {
     }
 }
 
-/// One histogram with what it cannot hold: the exact extremes, the sum, and what was over its range.
+/// One histogram with what it cannot hold: the exact maximum, and what was over its range.
 #[derive(Clone, Debug)]
 pub struct StageCell {
     histogram: Histogram<u32>,
-    latency_ns_min: u64,
     latency_ns_max: u64,
-    latency_ns_sum: u64,
     over_count: u64,
 }
 
@@ -133,8 +131,7 @@ impl StageCell {
     fn new() -> Self {
         let histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, SIGNIFICANT_DIGITS)
             .expect("the bounds are constants that the histogram accepts");
-        let mut cell =
-            Self { histogram, latency_ns_min: 0, latency_ns_max: 0, latency_ns_sum: 0, over_count: 0 };
+        let mut cell = Self { histogram, latency_ns_max: 0, over_count: 0 };
         // Touches every page now, so that the first record of a value is not a page fault on the path.
         std::hint::black_box(&mut cell.histogram);
         cell.reset();
@@ -143,9 +140,7 @@ impl StageCell {
 
     #[inline]
     fn record(&mut self, latency_ns: u64, count: u32) {
-        self.latency_ns_min = self.latency_ns_min.min(latency_ns);
         self.latency_ns_max = self.latency_ns_max.max(latency_ns);
-        self.latency_ns_sum = self.latency_ns_sum.saturating_add(latency_ns.saturating_mul(u64::from(count)));
         if latency_ns > LATENCY_NS_MAX {
             self.over_count += u64::from(count);
         }
@@ -154,9 +149,7 @@ impl StageCell {
 
     fn reset(&mut self) {
         self.histogram.reset();
-        self.latency_ns_min = u64::MAX;
         self.latency_ns_max = 0;
-        self.latency_ns_sum = 0;
         self.over_count = 0;
     }
 
@@ -165,19 +158,9 @@ impl StageCell {
         &self.histogram
     }
 
-    /// The smallest latency recorded, exactly; absent when nothing was.
-    pub fn latency_ns_min(&self) -> Option<u64> {
-        (!self.histogram.is_empty()).then_some(self.latency_ns_min)
-    }
-
     /// The largest latency recorded, exactly and even beyond [`LATENCY_NS_MAX`]; 0 when nothing was.
     pub fn latency_ns_max(&self) -> u64 {
         self.latency_ns_max
-    }
-
-    /// The sum of all latencies, saturating.
-    pub fn latency_ns_sum(&self) -> u64 {
-        self.latency_ns_sum
     }
 
     /// How many latencies were longer than [`LATENCY_NS_MAX`].
@@ -210,7 +193,7 @@ impl StageSet {
     #[inline]
     pub fn record_n(&mut self, stage: Stage, latency_ns: u64, count: u32) {
         if count == 0 {
-            return; // an empty batch has no latency: it must not move the extremes
+            return; // an empty batch has no latency: it must not move the maximum
         }
         self.cells[stage.index()].record(latency_ns, count);
     }
@@ -439,8 +422,8 @@ mod tests {
             assert!(found - exact <= exact / 100 + 1, "p{percentile}: {found} is too far from {exact}");
         }
         assert_eq!(cell.latency_ns_max(), *oracle.last().unwrap());
-        assert_eq!(cell.latency_ns_min(), Some(oracle[0]));
-        assert_eq!(cell.latency_ns_sum(), oracle.iter().sum::<u64>());
+        let mean = oracle.iter().sum::<u64>() as f64 / oracle.len() as f64;
+        assert!((cell.histogram().mean() / mean - 1.0).abs() < 0.01);
         assert_eq!(cell.over_count(), 0);
     }
 
@@ -455,8 +438,6 @@ mod tests {
         assert_eq!(cell.histogram().len(), 6);
         assert_eq!(cell.over_count(), 4);
         assert_eq!(cell.latency_ns_max(), u64::MAX);
-        assert_eq!(cell.latency_ns_min(), Some(0));
-        assert_eq!(cell.latency_ns_sum(), u64::MAX, "the sum saturates");
         let buckets = cell.histogram().distinct_values();
         assert_eq!(buckets, StageCell::new().histogram().distinct_values(), "nothing resized");
     }
@@ -466,7 +447,7 @@ mod tests {
         let mut set = StageSet::new(&StageLayout::default());
         set.record_n(Stage::Turn, 77, 0);
         let cell = &set.cells()[Stage::Turn.index()];
-        assert_eq!((cell.latency_ns_min(), cell.latency_ns_max(), cell.latency_ns_sum()), (None, 0, 0));
+        assert_eq!((cell.latency_ns_max(), cell.over_count()), (0, 0));
     }
 
     #[test]
@@ -477,7 +458,7 @@ mod tests {
         set.clear();
         for cell in set.cells() {
             assert_eq!(cell.histogram(), StageCell::new().histogram());
-            assert_eq!((cell.latency_ns_min(), cell.latency_ns_max(), cell.latency_ns_sum()), (None, 0, 0));
+            assert_eq!((cell.latency_ns_max(), cell.over_count()), (0, 0));
         }
     }
 

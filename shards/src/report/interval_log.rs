@@ -14,8 +14,10 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Interv
 
 use super::files::file_name_part;
 
-/// Bytes after which the log ends, so that a run of weeks does not fill the disk: about ten hours of one
-/// second intervals of 30 stages (measured, 250 bytes each).
+/// Bytes after which the log ends, so that a run of weeks does not fill the disk.
+///
+/// A line has about 900 bytes at two million latencies an interval (measured) and less with fewer, so this is
+/// 2.7 hours of 30 busy stages at one second an interval. A longer run takes longer intervals.
 pub const LOG_BYTES_MAX: u64 = 256 << 20;
 
 /// How a log fares.

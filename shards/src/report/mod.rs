@@ -151,7 +151,8 @@ impl ShardReport {
     }
 }
 
-/// The figures of one stage on one shard. A percentile is off by less than 1 %, the extremes are exact.
+/// The figures of one stage on one shard. All are off by less than 1 %, but the maximum and
+/// the counts, which are exact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageSummary {
     /// Name of the stage, or `handler:<consumer>`.
