@@ -1,1 +1,5 @@
 //! (being written)
+
+pub mod collect;
+pub mod report;
+pub mod stages;
