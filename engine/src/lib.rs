@@ -10,15 +10,16 @@ pub mod ids;
 pub mod probe;
 pub mod time;
 // The path, top to bottom.
-pub mod frame;
-pub mod venue;
-pub mod raw;
-pub mod pipeline;
-pub mod sequence;
 pub mod book;
-pub mod routing;
-pub mod dispatch;
+pub mod consumer;
 pub mod dead_letter;
+pub mod dispatch;
+pub mod frame;
+pub mod pipeline;
+pub mod raw;
+pub mod routing;
+pub mod sequence;
+pub mod venue;
 // What the path runs on.
 pub mod pool;
 pub mod pools;
