@@ -90,6 +90,9 @@ impl BookSource for () {
     fn conflated(&mut self, _: StreamId, _: usize, _: &mut Vec<Event>) {}
 }
 
+/// Parts of spill whose memory is taken at start; a larger spill grows on its first use, which is no longer the path.
+const SPILL_RESERVE: usize = 8_192;
+
 /// Lanes served for one output in one turn, so that a long queue does not make a long turn.
 const LANES_PER_TURN_MAX: usize = 64;
 
@@ -301,7 +304,7 @@ impl Dispatcher {
         self.outputs.push(Output {
             shard,
             market,
-            spill: VecDeque::with_capacity(spill_max),
+            spill: VecDeque::with_capacity(spill_max.min(SPILL_RESERVE)),
             spill_max,
             spill_depth_max: 0,
             lanes: Vec::new(),

@@ -24,3 +24,5 @@ pub mod venue;
 pub mod pool;
 pub mod pools;
 pub mod ring;
+// What leaves the process.
+pub mod codec;

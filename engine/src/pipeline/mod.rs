@@ -293,6 +293,9 @@ impl<V: Venue> Pipeline<V> {
     fn apply_all(&mut self, raw: &Raw, decoded_after_ns: u32, probe: &mut impl Probe) -> bool {
         let mut held = false;
         for message in &raw.messages {
+            if matches!(message.content, Content::TradeBefore(_)) {
+                self.skipped.add("trade_before");
+            }
             let (index, count) = self.options.share;
             if message.listing.0 % count != index {
                 continue;
@@ -303,7 +306,6 @@ impl<V: Venue> Pipeline<V> {
                     self.ordered(raw, message, Body::Trade(*trade), Flags::WHOLE, decoded_after_ns, probe);
                 }
                 Content::TradeBefore(trade) => {
-                    self.skipped.add("trade_before");
                     self.streams[message.stream.index()].sequence.begin_after(trade.id);
                 }
                 Content::Ticker(ticker) => {
