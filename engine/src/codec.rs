@@ -33,7 +33,8 @@ pub enum CodecError {
 /// Appends what identifies the event's content: kind, flags, scale, sequence, both times, body. Not the shard, the
 /// ring, the routing or numeric ids, so that the same session gives the same bytes on any number of shards.
 pub fn encode_content(event: &Event, out: &mut Vec<u8>) {
-    let Header { sequence_first, sequence_last, venue_time, receive_time, flags, decimals, .. } = event.header;
+    let Header { sequence_first, sequence_last, venue_time, receive_time, flags, decimals, .. } =
+        event.header;
     out.extend_from_slice(&[event.kind() as u8, flags.0, decimals.price, decimals.qty]);
     for number in [sequence_first, sequence_last, venue_time.raw_ns(), receive_time.ns()] {
         out.extend_from_slice(&number.to_le_bytes());
@@ -174,7 +175,8 @@ fn decode_body(kind: Kind, bytes: &mut &[u8]) -> Result<Body, CodecError> {
                 [signed(bytes)?, signed(bytes)?, signed(bytes)?, signed(bytes)?].map(Price);
             let (volume, taker_buy_volume) = (Qty(signed(bytes)?), Qty(signed(bytes)?));
             let (mantissa, trade_count) = (signed(bytes)?, number(bytes)?);
-            let (open_time, close_time) = (VenueTime::from_ns(number(bytes)?), VenueTime::from_ns(number(bytes)?));
+            let (open_time, close_time) =
+                (VenueTime::from_ns(number(bytes)?), VenueTime::from_ns(number(bytes)?));
             let [decimals, interval] = take(bytes)?;
             let known = Interval::ALL.get(usize::from(interval));
             let interval = known.ok_or(CodecError::Unknown { field: "interval", value: interval })?.0;
@@ -267,8 +269,13 @@ mod tests {
         let level = |price| Level { price: Price(price), qty: Qty(-price * 3) };
         let mut levels = [Level::default(); LEVELS_PER_PART];
         levels[..3].copy_from_slice(&[level(7), level(8), level(9)]);
-        let part =
-            BookPart { status: BookStatus::Proved, proof: Proof::Checksum, bid_count: 2, ask_count: 1, levels };
+        let part = BookPart {
+            status: BookStatus::Proved,
+            proof: Proof::Checksum,
+            bid_count: 2,
+            ask_count: 1,
+            levels,
+        };
         let kline = Kline {
             open_time: VenueTime::from_ns(1),
             close_time: VenueTime::from_ns(2),
@@ -295,7 +302,11 @@ mod tests {
             Body::Ticker(ticker),
             Body::Kline(kline),
             Body::Gap(Gap { from: 1, to: 2, event_count: 3, reason: GapReason::Undecodable }),
-            Body::BookState { status: BookStatus::Stale, proof: Proof::None, reason: BookReason::ConnectionGap },
+            Body::BookState {
+                status: BookStatus::Stale,
+                proof: Proof::None,
+                reason: BookReason::ConnectionGap,
+            },
         ]
     }
 
@@ -333,7 +344,12 @@ mod tests {
             assert_eq!(decode(&mut rest), Ok(event));
             assert!(rest.is_empty());
             for cut in 0..bytes.len() {
-                assert_eq!(decode(&mut &bytes[..cut]), Err(CodecError::Short), "{:?} cut at {cut}", event.kind());
+                assert_eq!(
+                    decode(&mut &bytes[..cut]),
+                    Err(CodecError::Short),
+                    "{:?} cut at {cut}",
+                    event.kind()
+                );
             }
         }
     }
