@@ -1,1 +1,4 @@
 //! (being written)
+
+pub mod host;
+pub mod topology;
