@@ -15,6 +15,7 @@ mod plan;
 mod problem;
 mod render;
 mod resolve;
+mod subscriptions;
 mod written;
 mod yaml;
 

@@ -129,7 +129,9 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// `did you mean 'core'?` and the whole list, or only the list when nothing is near.
 pub(super) fn did_you_mean<S: AsRef<str>>(text: &str, known: &[S]) -> String {
-    let list = known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    let mut words: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+    words.dedup();
+    let list = words.join(", ");
     let list = if list.is_empty() { "nothing".to_owned() } else { list };
     match nearest(text, known) {
         Some(near) => format!("did you mean '{near}'? (fits: {list})"),

@@ -10,14 +10,14 @@ use super::keys::At;
 use super::memory::{largest_event_parts, ring_events_min};
 use super::offer::{Channel, ChannelKind, Offer, Product};
 use super::plan::{
-    BookDepth, BookPlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
-    ListedInstrument, MergeIndex, MergePlan, ProviderIndex, ProviderPlan, ReorderPlan, ReportPlan, Role,
-    ShardIndex, ShardPlan, SimulatedPlan, Subscription, Topology,
+    BookPlan, ConsumerPlan, ControlPlan, Endpoints, HostMode, InstrumentId, ListedInstrument, MergePlan,
+    ProviderPlan, ReorderPlan, ReportPlan, Role, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
+    Topology,
 };
 use super::problem::{Problems, Spot, did_you_mean, quoted};
+use super::subscriptions::{resolve_consumer, resolve_merge};
 use super::written::{
-    WrittenConsumer, WrittenDepth, WrittenEndpoints, WrittenInstruments, WrittenMerge, WrittenProvider,
-    WrittenRole, WrittenShard, WrittenSubscription, WrittenTopology,
+    WrittenChannel, WrittenEndpoints, WrittenProvider, WrittenRole, WrittenShard, WrittenTopology,
 };
 use super::{Against, check};
 
@@ -94,9 +94,9 @@ pub(super) fn resolve(
 
 /// The table of canonical symbols over all providers.
 #[derive(Default)]
-struct Symbols {
+pub(super) struct Symbols {
     names: Vec<String>,
-    ids: HashMap<String, InstrumentId>,
+    pub ids: HashMap<String, InstrumentId>,
 }
 
 impl Symbols {
@@ -320,7 +320,7 @@ fn resolve_shard(shard: &WrittenShard) -> Option<ShardPlan> {
 }
 
 /// The shard of that name, if it has the role that this user needs.
-fn shard_of(
+pub(super) fn shard_of(
     name: &Option<At<String>>,
     role: WrittenRole,
     written: &WrittenTopology,
@@ -433,7 +433,7 @@ fn resolve_provider(
     })
 }
 
-fn shown_channel(channel: &super::written::WrittenChannel) -> String {
+pub(super) fn shown_channel(channel: &WrittenChannel) -> String {
     match &channel.parameter {
         None => channel.kind.name().to_owned(),
         Some(parameter) => format!("{{{}: {}}}", channel.kind.name(), quoted(parameter).trim_matches('\'')),
@@ -592,275 +592,4 @@ fn resolve_reorder(
         flush_ms: reorder.flush_ms.as_ref()?.value as u32,
         held_events_max: reorder.held_events_max.as_ref()?.value as u32,
     })
-}
-
-/// The provider of that name.
-fn provider_of(
-    name: &At<String>,
-    written: &WrittenTopology,
-    problems: &mut Problems,
-) -> Option<(ProviderIndex, usize)> {
-    let index = written
-        .providers
-        .iter()
-        .position(|provider| provider.name.as_ref().is_some_and(|n| n.value == name.value));
-    match index {
-        Some(index) => {
-            Some((ProviderIndex(u8::try_from(index).expect("providers are bounded below 256")), index))
-        }
-        None if written.providers.iter().any(|provider| provider.name.is_none()) => None, // told already
-        None => {
-            let known: Vec<&str> =
-                written.providers.iter().filter_map(|p| Some(p.name.as_ref()?.value.as_str())).collect();
-            problems.add(
-                &name.spot,
-                quoted(&name.value),
-                format!("no such provider; {}", did_you_mean(&name.value, &known)),
-            );
-            None
-        }
-    }
-}
-
-/// The instruments of a list, each of which the provider must have.
-fn instruments_of(
-    list: &[At<String>],
-    provider: &WrittenProvider,
-    symbols: &Symbols,
-    problems: &mut Problems,
-) -> Vec<InstrumentId> {
-    let Some(listed) = &provider.instruments else { return Vec::new() };
-    let name = provider.name.as_ref().map_or("?", |name| name.value.as_str());
-    let mut ids = Vec::new();
-    for symbol in list {
-        if listed.value.iter().any(|known| known.value == symbol.value) {
-            ids.extend(symbols.ids.get(&symbol.value));
-        } else {
-            problems.add(
-                &symbol.spot,
-                quoted(&symbol.value),
-                format!(
-                    "provider {name} does not list it: fits one of its {} instruments",
-                    listed.value.len()
-                ),
-            );
-        }
-    }
-    ids
-}
-
-fn resolve_merge(
-    merge: &WrittenMerge,
-    written: &WrittenTopology,
-    symbols: &Symbols,
-    problems: &mut Problems,
-) -> Option<MergePlan> {
-    let shard = shard_of(&merge.shard, WrittenRole::Merger, written, problems);
-    let mut inputs = Vec::new();
-    for (name, list) in &merge.inputs {
-        let Some((index, at)) = provider_of(name, written, problems) else { continue };
-        let provider = &written.providers[at];
-        inputs.push((index, instruments_of(list, provider, symbols, problems)));
-        if let (Some(kind), Some(channels)) = (&merge.kind, &provider.channels)
-            && !channels.value.iter().any(|channel| channel.value.kind == kind.value.channel())
-        {
-            problems.add(
-                &name.spot,
-                format!("a provider without the channel {}", kind.value.channel().name()),
-                "fits a provider that has it: add it to its channels",
-            );
-        }
-        if list.len() != merge.inputs[0].1.len() {
-            problems.add(
-                &name.spot,
-                format!("{} instruments", list.len()),
-                format!(
-                    "fits {}, as the first provider has: the n-th of each are joined",
-                    merge.inputs[0].1.len()
-                ),
-            );
-        }
-    }
-    Some(MergePlan {
-        name: merge.name.as_ref()?.value.clone(),
-        shard: shard?,
-        kind: merge.kind.as_ref()?.value,
-        inputs,
-        window_s: merge.window_s?,
-        count: merge.count?,
-    })
-}
-
-fn resolve_consumer(
-    consumer: &WrittenConsumer,
-    written: &WrittenTopology,
-    symbols: &Symbols,
-    problems: &mut Problems,
-) -> Option<ConsumerPlan> {
-    let shard = shard_of(&consumer.shard, WrittenRole::Consumer, written, problems);
-    let mut subscriptions = Vec::new();
-    let mut whole = true;
-    for subscription in &consumer.subscriptions {
-        match resolve_subscription(subscription, written, symbols, problems) {
-            Some(resolved) => subscriptions.push(resolved),
-            None => whole = false,
-        }
-    }
-    assert!(whole || !problems.is_empty(), "what did not resolve has added its problem");
-    Some(ConsumerPlan {
-        name: consumer.name.as_ref()?.value.clone(),
-        kind: consumer.kind.as_ref()?.value.clone(),
-        shard: shard?,
-        trading: consumer.trading?,
-        on_panic: consumer.on_panic?,
-        subscriptions,
-    })
-}
-
-fn resolve_subscription(
-    subscription: &WrittenSubscription,
-    written: &WrittenTopology,
-    symbols: &Symbols,
-    problems: &mut Problems,
-) -> Option<Subscription> {
-    let WrittenSubscription::Market {
-        spot, provider, instruments, channels, delivery, delivery_spot, ..
-    } = subscription
-    else {
-        let WrittenSubscription::Merged { merge, delivery } = subscription else { return None };
-        let index =
-            written.merges.iter().position(|m| m.name.as_ref().is_some_and(|n| n.value == merge.value));
-        let Some(index) = index else {
-            let known: Vec<&str> =
-                written.merges.iter().filter_map(|m| Some(m.name.as_ref()?.value.as_str())).collect();
-            problems.add(
-                &merge.spot,
-                quoted(&merge.value),
-                format!("no such merge rule; {}", did_you_mean(&merge.value, &known)),
-            );
-            return None;
-        };
-        return Some(Subscription::Merged { merge: MergeIndex(index as u8), delivery: (*delivery)? });
-    };
-    let (index, at) = provider_of(provider.as_ref()?, written, problems)?;
-    let from = &written.providers[at];
-    let ids = match instruments.as_ref()? {
-        WrittenInstruments::All => from
-            .instruments
-            .iter()
-            .flat_map(|list| &list.value)
-            .filter_map(|symbol| symbols.ids.get(&symbol.value).copied())
-            .collect(),
-        WrittenInstruments::Listed(list) => instruments_of(list, from, symbols, problems),
-    };
-    let product = from.product.as_ref()?.value;
-    let offered: Vec<Channel> = from
-        .channels
-        .iter()
-        .flat_map(|list| &list.value)
-        .filter_map(|channel| channel.value.of(product.offer()).ok())
-        .collect();
-    let mut chosen: Vec<(Channel, Delivery)> = Vec::new();
-    for written in channels {
-        let kind = written.value.kind;
-        // `book` alone means the provider's book at whatever speed, since it has only one.
-        let channel = offered.iter().find(|offered| {
-            offered.kind == kind
-                && match &written.value.parameter {
-                    Some(parameter) => offered.parameter == parameter,
-                    None => !matches!(kind, ChannelKind::Kline | ChannelKind::PartialBook),
-                }
-        });
-        let Some(channel) = channel else {
-            let list: Vec<String> = offered.iter().map(Channel::to_string).collect();
-            let name = provider.as_ref()?.value.as_str();
-            problems.add(
-                &written.spot,
-                shown_channel(&written.value),
-                format!("provider {name} has: {}", list.join(", ")),
-            );
-            continue;
-        };
-        let Some((_, class)) = delivery.iter().find(|(of, _)| of.value == kind) else {
-            let at = delivery_spot.as_ref().unwrap_or(spot);
-            if delivery_spot.is_some() && !problems.has(&at.member(at.line, kind.name()).key) {
-                problems.add(
-                    &at.member(at.line, kind.name()),
-                    "nothing",
-                    format!("fits: {}", classes_shown(kind)),
-                );
-            }
-            continue;
-        };
-        chosen.push((*channel, class.value));
-    }
-    for (of, class) in delivery {
-        if !channels.iter().any(|channel| channel.value.kind == of.value) {
-            problems.add(
-                &of.spot,
-                "a class for a channel that is not subscribed to",
-                "remove it, or add the channel",
-            );
-        }
-        if !classes(of.value).contains(&class.value) {
-            problems.add(&class.spot, class.value.name(), format!("fits: {}", classes_shown(of.value)));
-        }
-    }
-    let depth = resolve_depth(subscription, from, problems);
-    Some(Subscription::Market { provider: index, instruments: ids, channels: chosen, book_depth: depth? })
-}
-
-/// `Some(None)`: rightly without a depth.
-fn resolve_depth(
-    subscription: &WrittenSubscription,
-    from: &WrittenProvider,
-    problems: &mut Problems,
-) -> Option<Option<BookDepth>> {
-    let WrittenSubscription::Market { spot, channels, book_depth, .. } = subscription else { return None };
-    let asked = channels.iter().any(|channel| channel.value.kind == ChannelKind::Book);
-    let Some(depth) = book_depth else {
-        if asked && !problems.has(&spot.member(spot.line, "book_depth").key) {
-            let at = spot.member(spot.line, "book_depth");
-            problems.add(
-                &at,
-                "nothing",
-                "this key must be there, since channels has book: full, or levels a side",
-            );
-            return None;
-        }
-        return (!asked).then_some(None);
-    };
-    if !asked {
-        problems.add(&depth.spot, "a key without use here", "fits when channels has book");
-        return None;
-    }
-    let kept = from.book.as_ref()?.value.depth_max.as_ref()?.value;
-    match depth.value {
-        WrittenDepth::Full => Some(Some(BookDepth { levels: kept as u32, full: true })),
-        WrittenDepth::Levels(levels) if levels > kept => {
-            problems.add(
-                &depth.spot,
-                levels.to_string(),
-                format!("fits up to {kept}, which the provider keeps (book.depth_max), or full"),
-            );
-            None
-        }
-        WrittenDepth::Levels(levels) => Some(Some(BookDepth { levels: levels as u32, full: false })),
-    }
-}
-
-/// The classes that a kind allows. A lost trade cannot be made up for; a newer ticker replaces an older one; book
-/// diffs collapse only into a snapshot of the proved book.
-fn classes(kind: ChannelKind) -> &'static [Delivery] {
-    match kind {
-        ChannelKind::Trade | ChannelKind::AggTrade => &[Delivery::Lossless],
-        ChannelKind::Book => &[Delivery::Book, Delivery::Lossless],
-        ChannelKind::PartialBook | ChannelKind::Ticker | ChannelKind::Ticker24h | ChannelKind::Kline => {
-            &[Delivery::Latest, Delivery::Lossless]
-        }
-    }
-}
-
-fn classes_shown(kind: ChannelKind) -> String {
-    classes(kind).iter().map(|class| class.name()).collect::<Vec<_>>().join(", ")
 }
