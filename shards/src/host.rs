@@ -231,8 +231,10 @@ pub struct HostFacts {
     pub kernel: Option<(u32, u32, String)>,
     /// Cores of each NUMA node.
     pub nodes: Vec<(u32, CpuSet)>,
-    /// Cores' worth of time that the control group grants, in thousandths; `Some(None)`: no quota.
-    pub quota_permille: Option<Option<u64>>,
+    /// Cores' worth of time that the control group grants, in thousandths of a core.
+    pub quota_permille: Option<Limit>,
+    /// Memory that can be had without swapping, bytes.
+    pub memory_available: Option<u64>,
     /// Interrupts and the cores that they may arrive on; empty if they cannot be seen.
     pub irqs: Vec<(u32, CpuSet)>,
 }
@@ -273,6 +275,7 @@ impl HostFacts {
             kernel: host.read("/proc/sys/kernel/osrelease").and_then(|text| kernel_version(text.trim())),
             nodes: nodes(host),
             quota_permille: quota(host),
+            memory_available: memory_available(host),
             irqs: irqs(host),
         }
     }
@@ -327,13 +330,14 @@ fn nodes(host: &dyn HostView) -> Vec<(u32, CpuSet)> {
 }
 
 /// The tightest CPU quota of this process's control group and those above it.
-fn quota(host: &dyn HostView) -> Option<Option<u64>> {
+fn quota(host: &dyn HostView) -> Option<Limit> {
     let groups = host.read("/proc/self/cgroup")?;
-    let mut tightest: Option<Option<u64>> = None;
-    let mut saw = |permille: Option<u64>| {
-        tightest = Some(match (tightest.flatten(), permille) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+    let mut tightest: Option<Limit> = None;
+    let mut saw = |limit: Limit| {
+        tightest = Some(match (tightest, limit) {
+            (Some(Limit::AtMost(a)), Limit::AtMost(b)) => Limit::AtMost(a.min(b)),
+            (None | Some(Limit::Unlimited), limit) => limit,
+            (Some(known), Limit::Unlimited) => known,
         });
     };
     for line in groups.lines() {
@@ -359,10 +363,20 @@ fn quota(host: &dyn HostView) -> Option<Option<u64>> {
     tightest
 }
 
-/// A quota over its period in thousandths; `None` where there is no quota (`max`, `-1`).
-fn share(quota: Option<&str>, period: Option<&str>) -> Option<u64> {
-    let (quota, period): (u64, u64) = (quota?.parse().ok()?, period?.parse().ok()?);
-    quota.checked_mul(1000)?.checked_div(period)
+/// A quota over its period in thousandths; there is none where it says `max` or `-1`.
+fn share(quota: Option<&str>, period: Option<&str>) -> Limit {
+    let permille = || {
+        let (quota, period): (u64, u64) = (quota?.parse().ok()?, period?.parse().ok()?);
+        quota.checked_mul(1000)?.checked_div(period)
+    };
+    permille().map_or(Limit::Unlimited, Limit::AtMost)
+}
+
+/// `MemAvailable` of the machine. A control group's own limit is not looked at.
+fn memory_available(host: &dyn HostView) -> Option<u64> {
+    let meminfo = host.read("/proc/meminfo")?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The directory of a control group and those above it.
@@ -417,15 +431,15 @@ mod tests {
             ("/sys/fs/cgroup/a/cpu.max", "150000 100000\n"),
             ("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n"),
         ]);
-        assert_eq!(quota(&host), Some(Some(1500)));
+        assert_eq!(quota(&host), Some(Limit::AtMost(1500)));
         let host = host.with("/sys/fs/cgroup/a/cpu.max", "max 100000");
-        assert_eq!(quota(&host), Some(None));
+        assert_eq!(quota(&host), Some(Limit::Unlimited));
         let first_version = FixtureHost::new([
             ("/proc/self/cgroup", "4:cpu,cpuacct:/x\n"),
             ("/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "50000\n"),
             ("/sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "100000\n"),
         ]);
-        assert_eq!(quota(&first_version), Some(Some(500)));
+        assert_eq!(quota(&first_version), Some(Limit::AtMost(500)));
         assert_eq!(quota(&FixtureHost::default()), None);
     }
 

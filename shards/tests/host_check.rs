@@ -48,6 +48,7 @@ fn tuned() -> FixtureHost {
         ("/sys/devices/system/cpu/nohz_full", "4-7\n"),
         ("/sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n"),
         ("/sys/devices/system/node/node0/cpulist", "0-7\n"),
+        ("/proc/meminfo", "MemTotal:       64000000 kB\nMemAvailable:   60000000 kB\n"),
         ("/proc/cmdline", "quiet isolcpus=managed_irq,domain,4-7 nohz_full=4-7 rcu_nocbs=4-7\n"),
         (
             "/proc/self/status",
@@ -80,6 +81,8 @@ fn laptop() -> FixtureHost {
         ("/sys/devices/system/cpu/isolated", "\n"),
         ("/sys/devices/system/cpu/nohz_full", "(null)\n"),
         ("/sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n"),
+        ("/sys/devices/system/node/node0/cpulist", "0-7\n"),
+        ("/proc/meminfo", "MemTotal:       16000000 kB\nMemAvailable:    8000000 kB\n"),
         ("/proc/cmdline", "quiet splash\n"),
         ("/proc/self/status", "CapEff:\t0000000000000000\nSeccomp:\t0\nCpus_allowed_list:\t0-7\n"),
         (
@@ -110,6 +113,7 @@ fn container() -> FixtureHost {
         ("/sys/devices/system/cpu/online", "0-15\n"),
         ("/sys/devices/system/cpu/isolated", "\n"),
         ("/sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n"),
+        ("/proc/meminfo", "MemTotal:       64000000 kB\nMemAvailable:   60000000 kB\n"),
         ("/proc/cmdline", "quiet\n"),
         ("/proc/self/status", "CapEff:\t00000000a80425fb\nSeccomp:\t2\nCpus_allowed_list:\t2-3\n"),
         (
@@ -200,6 +204,7 @@ fn a_container_is_told_what_cannot_be_seen_and_what_stops_it() {
             "isolated cores: warning: none",
             "SMT siblings: warning: cannot be seen from here",
             "governor: note: cannot be seen from here",
+            "NUMA node: warning: cannot be seen from here",
             "nohz_full: warning: none",
             "rcu_nocbs: warning: none",
             "interrupts: warning: cannot be seen from here",
@@ -250,9 +255,11 @@ fn io_uring_switched_off_is_an_error_where_it_applies_to_us() {
 }
 
 #[test]
-fn an_old_kernel_and_few_files_are_errors() {
+fn an_old_kernel_little_memory_and_few_files_are_errors() {
     let old = tuned().with("/proc/sys/kernel/osrelease", "5.4.0-150-generic\n");
     assert_eq!(told(&check(&plan("shared", 4, 5), &old)), ["kernel: error: 5.4.0-150-generic"]);
+    let full = tuned().with("/proc/meminfo", "MemAvailable:    1000 kB\n");
+    assert_eq!(told(&check(&plan("shared", 4, 5), &full)), ["memory: error: 1000.0 KiB available"]);
     let few = tuned().with(
         "/proc/self/limits",
         "Max open files            64   64   files\nMax locked memory         unlimited   unlimited   bytes\n",
@@ -263,7 +270,17 @@ fn an_old_kernel_and_few_files_are_errors() {
 #[test]
 fn a_host_of_which_nothing_can_be_seen_is_not_called_fine() {
     let findings = check(&plan("dedicated", 0, 1), &FixtureHost::default());
-    for check in ["cores", "kernel", "locked memory", "open files", "isolated cores", "interrupts"] {
+    for check in [
+        "cores",
+        "kernel",
+        "io_uring",
+        "memory",
+        "NUMA node",
+        "locked memory",
+        "open files",
+        "isolated cores",
+        "interrupts",
+    ] {
         let finding = findings.iter().find(|finding| finding.check == check).unwrap();
         assert_eq!(
             (finding.severity, finding.current.as_str()),

@@ -501,17 +501,30 @@ fn names_become_indices() {
 fn the_memory_budget_names_each_item_and_adds_up() {
     let budget = memory::memory_budget(&read(BASE).unwrap());
     let bytes = |what: &str| {
-        budget.items.iter().find(|item| item.what.starts_with(what)).map(|item| item.bytes).unwrap_or_else(
-            || {
-                panic!("no item {what:?} in\n{}", budget.render());
-            },
-        )
+        let found = budget.items.iter().find(|item| item.what.starts_with(what));
+        found.unwrap_or_else(|| panic!("no item {what:?} in\n{}", budget.render())).bytes
     };
     assert_eq!(bytes("shard strategies: 2 rings"), 2 * (8192 * 192 + 256 * 384));
     assert_eq!(bytes("shard strategies: 2 spills"), 2 * 8192 * 192);
     assert_eq!(bytes("provider binance: 2 books"), 2 * 2 * 10_000 * 16);
     assert_eq!(budget.total_bytes(), budget.items.iter().map(|item| item.bytes).sum::<u64>());
     assert_eq!(budget.render().lines().count(), budget.items.len() + 1);
+}
+
+/// No key is known only to the code: each one that the reader asks for stands in the shipped file, if only in a comment.
+#[test]
+fn the_shipped_file_shows_every_key() {
+    let shipped = include_str!("../../topology.yaml");
+    let reader = include_str!("../src/topology/written.rs");
+    let mut keys = 0;
+    for opening in ["must(\"", "may(\"", "&mut keys, \"", "(keys, \""] {
+        for rest in reader.split(opening).skip(1) {
+            let key = rest.split('"').next().unwrap();
+            keys += 1;
+            assert!(shipped.contains(&format!("{key}:")), "the key {key} is not in topology.yaml");
+        }
+    }
+    assert!(keys > 50, "the reader's calls are found by their text: {keys}");
 }
 
 /// Cut, doubled, swapped and overwritten bytes of the base: an answer each time, never a panic, and never a topology with a hole.
@@ -573,7 +586,7 @@ fn a_mutated_file_never_panics() {
         match std::panic::catch_unwind(|| read(&text)) {
             Ok(Ok(_)) => accepted += 1,
             Ok(Err(message)) => assert!(!message.is_empty()),
-            Err(_) => panic!("round {round} of seed {SEED} panicked on:\n{text}"),
+            Err(_panic) => panic!("round {round} of seed {SEED} panicked on:\n{text}"),
         }
     }
     assert!(accepted < ROUNDS, "mutations must be noticed");

@@ -183,7 +183,15 @@ fn start(topology: &Topology, facts: &HostFacts, cores: &CpuSet, report: &mut Re
     }
 
     let budget = memory_budget(topology).total_bytes();
-    report.add("memory", "printed before start", shown_bytes(budget), Severity::Ok, "");
+    let required = format!("{} for pools, rings, spills and books", shown_bytes(budget));
+    match facts.memory_available {
+        None => report.unseen("memory", required, "mount /proc"),
+        Some(available) => {
+            let severity = if available >= budget { Severity::Ok } else { Severity::Error };
+            let fix = "smaller rings, spills or books: the sum is printed before start";
+            report.add("memory", required, format!("{} available", shown_bytes(available)), severity, fix);
+        }
+    }
 }
 
 fn io_uring(facts: &HostFacts, report: &mut Report) {
@@ -206,6 +214,7 @@ fn io_uring(facts: &HostFacts, report: &mut Report) {
             "containers: allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile",
         ),
         Some(value) => report.add("io_uring", REQUIRED, format!("allowed ({value})"), Severity::Ok, ""),
+        None if facts.kernel.is_none() => report.unseen("io_uring", REQUIRED, "mount /proc"),
         None => report.add("io_uring", REQUIRED, "this kernel has no switch for it", Severity::Ok, ""),
     }
 }
@@ -239,8 +248,8 @@ fn placement(
     let required = if report.dedicated { "no CPU quota below the shards" } else { "no CPU quota" };
     match facts.quota_permille {
         None => report.unseen("CPU quota", required, "mount /sys/fs/cgroup"),
-        Some(None) => report.add("CPU quota", required, "none", Severity::Ok, ""),
-        Some(Some(permille)) => {
+        Some(Limit::Unlimited) => report.add("CPU quota", required, "none", Severity::Ok, ""),
+        Some(Limit::AtMost(permille)) => {
             let severity = match (report.dedicated, permille >= quota_needed) {
                 (_, true) => Severity::Note,
                 (true, false) => Severity::Error, // a spinning shard uses all it gets and is then stopped for the rest of the period
@@ -277,7 +286,7 @@ fn placement(
         .map(|(node, of)| format!("node {node}: {}", of.intersection(cores)))
         .collect();
     if facts.nodes.is_empty() {
-        report.add("NUMA node", "all shards on one", "one node or not shown", Severity::Ok, "");
+        report.unseen("NUMA node", "all shards on one", "compare with lscpu on the host");
     } else {
         let severity = report.tuning(used.len() <= 1);
         let fix = "shards that exchange events belong on cores of one node, the network card's";

@@ -2,6 +2,8 @@
 //!
 //! Sizes of slots are the design's (events at most 192 bytes, reports at most 384) and stand here once.
 
+use std::fmt::Write as _;
+
 use super::plan::{Role, Subscription, Topology};
 
 /// Book levels in one event slot: 192 bytes less the header, 16 bytes a level (price and quantity, an i64 each).
@@ -66,9 +68,9 @@ impl MemoryBudget {
     pub fn render(&self) -> String {
         let mut text = String::new();
         for item in &self.items {
-            text.push_str(&format!("{:>12}  {}\n", shown_bytes(item.bytes), item.what));
+            let _ = writeln!(text, "{:>12}  {}", shown_bytes(item.bytes), item.what);
         }
-        text.push_str(&format!("{:>12}  together\n", shown_bytes(self.total_bytes())));
+        let _ = writeln!(text, "{:>12}  together", shown_bytes(self.total_bytes()));
         text
     }
 }

@@ -39,6 +39,9 @@ use problem::{Problems, Spot};
 /// The consumers that this program brings; a program of its own adds the names of its strategies.
 pub const CONSUMER_KINDS: [&str; 3] = ["stats", "printer", "recorder"];
 
+/// Whether a product of a venue lists a canonical symbol.
+pub type Listing<'a> = dyn Fn(Product, &str) -> bool + 'a;
+
 /// What a file is read against.
 #[derive(Clone, Copy)]
 pub struct Against<'a> {
@@ -49,7 +52,7 @@ pub struct Against<'a> {
     /// Whether a simulated venue lists a symbol; `None` if it takes any.
     ///
     /// Live venues are asked when their list has arrived: [`Topology::unlisted`].
-    pub simulated_lists: Option<&'a dyn Fn(Product, &str) -> bool>,
+    pub simulated_lists: Option<&'a Listing<'a>>,
 }
 
 /// Reads a file for this host and the built-in consumers.
@@ -60,19 +63,23 @@ pub struct Against<'a> {
 ///
 /// Every problem of the file, in the order of its lines.
 pub fn load(path: &Path) -> Result<Topology, TopologyErrors> {
-    load_with(path, &CONSUMER_KINDS)
+    load_with(path, &CONSUMER_KINDS, None)
 }
 
-/// The same with the consumers that the program has registered.
+/// The same with the consumers that the program has registered, and the symbols that its simulated venues list.
 ///
 /// # Errors
 ///
 /// As [`load`].
-pub fn load_with(path: &Path, consumer_kinds: &[&str]) -> Result<Topology, TopologyErrors> {
+pub fn load_with(
+    path: &Path,
+    consumer_kinds: &[&str],
+    simulated_lists: Option<&Listing<'_>>,
+) -> Result<Topology, TopologyErrors> {
     let file = path.display().to_string();
     let text = read_file(path).map_err(|problem| TopologyErrors::new(&file, vec![problem]))?;
     let cores = RealHost.cores();
-    read(&file, &text, Against { cores: cores.as_ref(), consumer_kinds, simulated_lists: None })
+    read(&file, &text, Against { cores: cores.as_ref(), consumer_kinds, simulated_lists })
 }
 
 /// Reads a text; `file` is its name in messages.
@@ -122,8 +129,8 @@ fn read_file(path: &Path) -> Result<String, Problem> {
         return Err(problem("a longer file".to_owned(), &format!("fits up to {FILE_BYTES_MAX} bytes")));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].split(|byte| *byte == b'\n').count();
         Problem {
             line,
             key: String::new(),

@@ -92,6 +92,9 @@ pub(super) fn resolve(
     })
 }
 
+/// There is no result, and the problem that is the reason has been added.
+pub(super) struct Told;
+
 /// The table of canonical symbols over all providers.
 #[derive(Default)]
 pub(super) struct Symbols {
@@ -321,12 +324,12 @@ fn resolve_shard(shard: &WrittenShard) -> Option<ShardPlan> {
 
 /// The shard of that name, if it has the role that this user needs.
 pub(super) fn shard_of(
-    name: &Option<At<String>>,
+    name: Option<&At<String>>,
     role: WrittenRole,
     written: &WrittenTopology,
     problems: &mut Problems,
 ) -> Option<ShardIndex> {
-    let name = name.as_ref()?;
+    let name = name?;
     let fitting: Vec<&str> = written
         .shards
         .iter()
@@ -366,7 +369,7 @@ fn resolve_provider(
     symbols: &mut Symbols,
     problems: &mut Problems,
 ) -> Option<ProviderPlan> {
-    let shard = shard_of(&provider.shard, WrittenRole::Provider, written, problems);
+    let shard = shard_of(provider.shard.as_ref(), WrittenRole::Provider, written, problems);
     let endpoints = resolve_endpoints(provider, written, problems);
     let mut instruments = Vec::new();
     for at in provider.instruments.iter().flat_map(|list| &list.value) {
@@ -426,7 +429,7 @@ fn resolve_provider(
         lines: provider.lines?,
         instruments,
         channels,
-        book: book?,
+        book: book.ok()?,
         rest_weight_share_permille: provider.rest_weight_share_permille.as_ref()?.value,
         reorder: reorder?,
         line: provider.spot.line,
@@ -486,26 +489,26 @@ fn resolve_endpoints(
     }
 }
 
-/// `Some(None)`: rightly without books.
+/// `Ok(None)`: rightly without books.
 fn resolve_book(
     provider: &WrittenProvider,
     channels: &[Channel],
     problems: &mut Problems,
-) -> Option<Option<BookPlan>> {
+) -> Result<Option<BookPlan>, Told> {
     let asked = channels.iter().any(|channel| channel.kind == ChannelKind::Book);
     let (book, product) = match (&provider.book, &provider.product) {
         (Some(book), Some(product)) => (book, product.value),
         (None, _) if asked => {
             let spot = provider.spot.member(provider.spot.line, "book");
             problems.add(&spot, "nothing", "this key must be there, since channels has book");
-            return None;
+            return Err(Told);
         }
-        (None, _) => return Some(None),
-        (Some(_), None) => return None,
+        (None, _) => return Ok(None),
+        (Some(_), None) => return Err(Told),
     };
     if !asked && provider.channels.is_some() {
         problems.add(&book.spot, "a key without use here", "fits when channels has book");
-        return None;
+        return Err(Told);
     }
     let offer = product.offer();
     let written = &book.value;
@@ -528,7 +531,7 @@ fn resolve_book(
                 "nothing",
                 "this key must be there: a book of this venue starts from a REST snapshot",
             );
-            return None;
+            return Err(Told);
         }
         (Some(limit), false) => {
             problems.add(
@@ -536,7 +539,7 @@ fn resolve_book(
                 "a key without use here",
                 "the venue's stream brings the snapshot: remove it",
             );
-            return None;
+            return Err(Told);
         }
         (Some(limit), true) => {
             if let Some(depth) = &written.depth_max
@@ -551,10 +554,10 @@ fn resolve_book(
         }
         (None, false) => {}
     }
-    Some(Some(BookPlan {
-        depth_max: written.depth_max.as_ref()?.value as u32,
+    Ok(Some(BookPlan {
+        depth_max: written.depth_max.as_ref().ok_or(Told)?.value as u32,
         snapshot_limit: written.snapshot_limit.as_ref().map(|limit| limit.value as u32),
-        verify_s: written.verify_s.as_ref()?.value as u32,
+        verify_s: written.verify_s.as_ref().ok_or(Told)?.value as u32,
     }))
 }
 

@@ -6,7 +6,7 @@ use super::plan::{
     BookDepth, ConsumerPlan, Delivery, InstrumentId, MergeIndex, MergePlan, ProviderIndex, Subscription,
 };
 use super::problem::{Problems, did_you_mean, quoted};
-use super::resolve::{Symbols, shard_of, shown_channel};
+use super::resolve::{Symbols, Told, shard_of, shown_channel};
 use super::written::{
     WrittenConsumer, WrittenDepth, WrittenInstruments, WrittenMerge, WrittenProvider, WrittenRole,
     WrittenSubscription, WrittenTopology,
@@ -73,7 +73,7 @@ pub(super) fn resolve_merge(
     symbols: &Symbols,
     problems: &mut Problems,
 ) -> Option<MergePlan> {
-    let shard = shard_of(&merge.shard, WrittenRole::Merger, written, problems);
+    let shard = shard_of(merge.shard.as_ref(), WrittenRole::Merger, written, problems);
     let mut inputs = Vec::new();
     for (name, list) in &merge.inputs {
         let Some((index, at)) = provider_of(name, written, problems) else { continue };
@@ -115,7 +115,7 @@ pub(super) fn resolve_consumer(
     symbols: &Symbols,
     problems: &mut Problems,
 ) -> Option<ConsumerPlan> {
-    let shard = shard_of(&consumer.shard, WrittenRole::Consumer, written, problems);
+    let shard = shard_of(consumer.shard.as_ref(), WrittenRole::Consumer, written, problems);
     let mut subscriptions = Vec::new();
     let mut whole = true;
     for subscription in &consumer.subscriptions {
@@ -225,16 +225,23 @@ fn resolve_subscription(
         }
     }
     let depth = resolve_depth(subscription, from, problems);
-    Some(Subscription::Market { provider: index, instruments: ids, channels: chosen, book_depth: depth? })
+    Some(Subscription::Market {
+        provider: index,
+        instruments: ids,
+        channels: chosen,
+        book_depth: depth.ok()?,
+    })
 }
 
-/// `Some(None)`: rightly without a depth.
+/// `Ok(None)`: rightly without a depth.
 fn resolve_depth(
     subscription: &WrittenSubscription,
     from: &WrittenProvider,
     problems: &mut Problems,
-) -> Option<Option<BookDepth>> {
-    let WrittenSubscription::Market { spot, channels, book_depth, .. } = subscription else { return None };
+) -> Result<Option<BookDepth>, Told> {
+    let WrittenSubscription::Market { spot, channels, book_depth, .. } = subscription else {
+        return Err(Told);
+    };
     let asked = channels.iter().any(|channel| channel.value.kind == ChannelKind::Book);
     let Some(depth) = book_depth else {
         if asked && !problems.has(&spot.member(spot.line, "book_depth").key) {
@@ -244,26 +251,26 @@ fn resolve_depth(
                 "nothing",
                 "this key must be there, since channels has book: full, or levels a side",
             );
-            return None;
+            return Err(Told);
         }
-        return (!asked).then_some(None);
+        return if asked { Err(Told) } else { Ok(None) };
     };
     if !asked {
         problems.add(&depth.spot, "a key without use here", "fits when channels has book");
-        return None;
+        return Err(Told);
     }
-    let kept = from.book.as_ref()?.value.depth_max.as_ref()?.value;
+    let kept = from.book.as_ref().and_then(|book| book.value.depth_max.as_ref()).ok_or(Told)?.value;
     match depth.value {
-        WrittenDepth::Full => Some(Some(BookDepth { levels: kept as u32, full: true })),
+        WrittenDepth::Full => Ok(Some(BookDepth { levels: kept as u32, full: true })),
         WrittenDepth::Levels(levels) if levels > kept => {
             problems.add(
                 &depth.spot,
                 levels.to_string(),
                 format!("fits up to {kept}, which the provider keeps (book.depth_max), or full"),
             );
-            None
+            Err(Told)
         }
-        WrittenDepth::Levels(levels) => Some(Some(BookDepth { levels: levels as u32, full: false })),
+        WrittenDepth::Levels(levels) => Ok(Some(BookDepth { levels: levels as u32, full: false })),
     }
 }
 
