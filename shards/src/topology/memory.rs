@@ -51,7 +51,7 @@ pub struct MemoryItem {
     pub bytes: u64,
 }
 
-/// Everything that the data path takes at start. The total is [`total_bytes`].
+/// Everything that the data path takes at start. The total is [`MemoryBudget::total_bytes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryBudget {
     /// Items in the order of the file.
