@@ -64,9 +64,9 @@ impl<const R: bool, const S: bool> Flag for Broken<R, S> {
 /// swallow it.
 fn model<F: Flag>(senders: usize, sleeps: usize) {
     let mut builder = loom::model::Builder::new();
-    // Two senders and two sleeps are hours of interleavings in full. A lost wake is a matter of two switches at the
-    // wrong places; three are explored.
-    builder.preemption_bound = (senders > 1).then_some(3);
+    // Two senders and two sleeps did not end within minutes in full. A lost wake is a matter of two switches at the
+    // wrong places; four are explored (five, half a minute, passed as well).
+    builder.preemption_bound = (senders > 1).then_some(4);
     builder.check(move || {
         let flag = Arc::new(F::new());
         let tails: Arc<Vec<AtomicUsize>> = Arc::new((0..senders).map(|_| AtomicUsize::new(0)).collect());

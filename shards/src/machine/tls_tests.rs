@@ -58,7 +58,7 @@ fn refusal(config: &TlsConfig, host: &str, server: Arc<rustls::ServerConfig>) ->
 #[test]
 fn a_verified_peer_is_spoken_to_and_ends_in_good_order() {
     let ca = TestCa::new();
-    let sent: Vec<u8> = (0..40_000u32).map(|index| (index * 31 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..40_000u32).map(|index| ((index * 31) >> 3) as u8).collect();
     let (address, server) = echo(ca.server(&["localhost"], false), 1, sent.len());
     let mut stream = dial(&trusting(&ca), "localhost", address);
     ready(&mut stream);
@@ -208,7 +208,7 @@ fn a_full_queue_refuses_and_sends_nothing_of_it() {
     let (address, server) = echo(ca.server(&["localhost"], false), 1, 1);
     let mut stream = dial(&trusting(&ca), "localhost", address);
     ready(&mut stream);
-    assert_eq!(stream.send(&[0; (64 << 10) + 1]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(stream.send(&vec![0; (64 << 10) + 1]).unwrap_err().kind(), io::ErrorKind::StorageFull);
     stream.send(b"x").unwrap();
     let mut buffer = [0; 8];
     assert_eq!(until("the echo comes", || stream.read(&mut buffer).ok()), 1);
