@@ -5,6 +5,9 @@
 //! fast as a bare loop. So a shard is one task, [`drive`], that turns and turns, and lets glommio in only while
 //! somebody has work open with it ([`Tasks`]).
 //!
+//! The loop itself takes 26 ns a turn (one clock read, the counters, the pause hint), and a poll of eight idle sockets
+//! in the turn another 110: what a spinning shard that has nothing to do is made of.
+//!
 //! How often it is let in is a trade: one pass of glommio's reactor takes about 20 us, and nothing else makes timers
 //! and files progress. [`IDLE_TURNS_PER_YIELD`] and [`PREEMPT_SPIN`] say what was chosen.
 
@@ -46,7 +49,8 @@ pub const PREEMPT_SPIN: Duration = Duration::from_millis(5);
 /// The same in a shard that parks. It sleeps between turns anyway, so that files and timers come first.
 pub const PREEMPT_PARK: Duration = Duration::from_millis(1);
 
-/// The longest sleep of a parked shard while glommio has open work: its completions do not end the sleep.
+/// The longest sleep of a parked shard while glommio has open work, whose completions do not reliably end the sleep.
+/// Costs 3 % of a core for as long as the work is open.
 pub const SLEEP_NS_MAX_WITH_TASKS: u64 = PREEMPT_PARK.as_nanos() as u64;
 
 /// A turn longer than this is counted: an event that came meanwhile has waited as long.
@@ -162,7 +166,7 @@ pub async fn drive(
         }
 
         let tasks_open = tasks.open() > 0;
-        let mut slept = false;
+        let mut time_passed = false;
         if done > 0 {
             idle.busy();
             idle_turns = 0;
@@ -177,20 +181,21 @@ pub async fn drive(
             if let Idled::Slept(woken) =
                 idle.idle(now_ns, deadline_ns, || shard.ring_waiting() || stop.asked())?
             {
-                slept = true;
+                time_passed = true;
                 note_sleep(counters, woken);
             }
         }
 
         turns_since_yield += 1;
-        let offer = slept || idle_turns >= IDLE_TURNS_PER_YIELD || turns_since_yield >= BUSY_TURNS_PER_YIELD;
+        let offer =
+            time_passed || idle_turns >= IDLE_TURNS_PER_YIELD || turns_since_yield >= BUSY_TURNS_PER_YIELD;
         if tasks_open && offer {
             (idle_turns, turns_since_yield) = (0, 0);
             count(&counters.yields);
             glommio::executor().yield_now().await;
-            slept = true; // some time has passed
+            time_passed = true;
         }
-        if slept {
+        if time_passed {
             now_ns = clock.now();
         }
     }
@@ -454,7 +459,8 @@ impl<T> JoinHandle<T> {
 
 /// Starts a shard: a thread on its core with an executor, which runs the future that `body` makes there.
 ///
-/// Returns when the executor stands and its placement is proved. Several shards may share a core.
+/// Returns when the executor stands and its placement is proved. Several shards may share a core. Call it from a
+/// thread that is not pinned itself: a pinned one sees, and may give away, only its own core.
 ///
 /// # Errors
 ///

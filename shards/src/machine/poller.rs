@@ -102,21 +102,22 @@ impl Poller {
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         self.filled = 0;
         self.filled = wait(&self.epoll, &mut self.events, timeout)?;
+        // A wake by another shard is nobody's socket, and there is at most one.
+        let wake = self.events[..self.filled].iter().position(|event| event.data.u64() == TOKEN_WAKE);
+        if let Some(index) = wake {
+            self.filled -= 1;
+            self.events.swap(index, self.filled);
+        }
         Ok(self.filled)
     }
 
-    /// The report at `index`, for a caller that changes the set while it goes through them.
-    /// `None` past the end, and for a wake by another shard, which is nobody's socket.
+    /// The report at `index`, for a caller that changes the set while it goes through them; `None` past the end.
     pub fn event(&self, index: usize) -> Option<Ready> {
         // The struct is packed: copy the fields before using them.
         let Event { flags, data, .. } = *self.events[..self.filled].get(index)?;
-        let token = data.u64();
-        if token == TOKEN_WAKE {
-            return None;
-        }
         let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP | EventFlags::RDHUP);
         Some(Ready {
-            token: Token(token as u32),
+            token: Token(data.u64() as u32),
             readable: failed || flags.contains(EventFlags::IN),
             writable: failed || flags.contains(EventFlags::OUT),
         })
@@ -124,7 +125,7 @@ impl Poller {
 
     /// What the last poll or wait reported.
     pub fn ready(&self) -> impl Iterator<Item = Ready> + '_ {
-        (0..self.filled).filter_map(|index| self.event(index))
+        (0..self.filled).map_while(|index| self.event(index))
     }
 
     /// A second view of the same set for the idle policy, which only waits and leaves the reports to the turn.
