@@ -26,3 +26,4 @@ pub mod pools;
 pub mod ring;
 // What leaves the process.
 pub mod codec;
+pub mod wake;

@@ -6,3 +6,4 @@ pub mod replay;
 pub mod report;
 pub mod stages;
 pub mod topology;
+pub mod machine;
