@@ -5,6 +5,8 @@ pub mod decimal;
 pub mod directory;
 pub mod event;
 pub mod ids;
+pub mod json;
 pub mod raw;
+pub mod scan;
 pub mod time;
 pub mod venue;
