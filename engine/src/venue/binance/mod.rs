@@ -5,6 +5,8 @@
 //! [`sink`], so they cannot disagree on what a field means.
 
 mod decode;
+#[cfg(test)]
+mod recordings;
 mod rest;
 mod scan;
 mod sink;
@@ -150,8 +152,8 @@ impl Venue for Binance {
     }
 
     /// Spot: binance-spot-api-docs, web-socket-streams.md and rest-api.md, commit a5e0bc3 of 2026-07-21. USD-M:
-    /// developers.binance.com, "Websocket Market Streams" (read 2026-11) and the recorded `exchangeInfo` for the
-    /// weight; newer pages allow 1024 streams, we stay at the older 200. No document bounds the bytes of a message or
+    /// developers.binance.com, "Websocket Market Streams" (read 2026-11) and the recorded `exchangeInfo` of 2021 for the
+    /// weight; newer pages may allow 1024 streams, we stay at the older 200; connects are Spot's, unconfirmed. No document bounds the bytes of a message or
     /// the names in it: those two are ours, as is the silence, three pings on Spot and one on USD-M.
     fn limits(&self) -> ConnectionLimits {
         let spot = ConnectionLimits {

@@ -18,7 +18,7 @@ const TRADES_MAX: u64 = 1000;
 /// The whole list: one answer for all instruments weighs as much as for one.
 pub(super) fn instruments_request(product: Product) -> RestRequest {
     if product.is_usdm() {
-        // Source: developers.binance.com, USD-M "Exchange Information".
+        // Source: client libraries (2026); no primary source was at hand.
         RestRequest { path: "/fapi/v1/exchangeInfo".to_owned(), weight: 1 }
     } else {
         // Source: binance-spot-api-docs, rest-api.md, commit a5e0bc3.
@@ -28,8 +28,8 @@ pub(super) fn instruments_request(product: Product) -> RestRequest {
 
 /// The smallest step of the venue's price list that has `depth` levels.
 pub(super) fn snapshot_request(product: Product, venue_symbol: &str, depth: usize) -> RestRequest {
-    // Limit and weight. Spot: binance-spot-api-docs, rest-api.md, commit a5e0bc3; USD-M: developers.binance.com, "Order
-    // Book", which takes these limits only.
+    // Limit and weight. Spot: binance-spot-api-docs, rest-api.md, commit a5e0bc3. USD-M takes these limits only (client
+    // libraries, 2026); its weights are unconfirmed.
     const SPOT: [(usize, u32); 4] = [(100, 5), (500, 25), (1000, 50), (5000, 250)];
     const USDM: [(usize, u32); 4] = [(50, 2), (100, 5), (500, 10), (1000, 20)];
     let (path, steps) = if product.is_usdm() { ("/fapi/v1/depth", USDM) } else { ("/api/v3/depth", SPOT) };
