@@ -149,7 +149,7 @@ impl Instrument {
             target: spec.price_ticks,
         };
         for side in [Side::Bid, Side::Ask] {
-            let mut price = spec.price_ticks - if side == Side::Bid { 1 } else { 0 };
+            let mut price = spec.price_ticks - i64::from(side == Side::Bid);
             for _ in 0..levels {
                 let qty = instrument.draw_qty(rng);
                 instrument.book.side_mut(side).set(price, qty);
@@ -334,7 +334,7 @@ impl Change<'_> {
     /// The side that is to win now: buyers below the target price, sellers above it, mostly.
     fn pressure(&mut self) -> Side {
         let top = self.instrument.book.top();
-        let below = (top.bid.price + top.ask.price) / 2 < self.instrument.target;
+        let below = i64::midpoint(top.bid.price, top.ask.price) < self.instrument.target;
         let with_target = self.rng.u8(0..100) < 62;
         if below == with_target { Side::Bid } else { Side::Ask }
     }
@@ -433,7 +433,7 @@ impl Change<'_> {
         }
     }
 
-    /// Adds or removes levels at the far end until the book has its depth again.
+    /// Adds or removes levels until the book has its depth again.
     fn keep_depth(&mut self) {
         for side in [Side::Bid, Side::Ask] {
             while self.instrument.book.side(side).len() > self.instrument.levels {
@@ -441,15 +441,32 @@ impl Change<'_> {
                 self.set(side, worst.price, 0);
             }
             while self.instrument.book.side(side).len() < self.instrument.levels {
-                let worst = self.instrument.book.side(side).worst().expect("an event takes few levels");
-                let price = worst.price - side.sign() * self.rng.i64(1..=self.instrument.spacing);
+                let Some(price) = self.free_price(side) else { break };
                 let qty = self.instrument.draw_qty(self.rng);
-                if price <= 0 {
-                    break;
-                }
                 self.set(side, price, qty);
             }
         }
+    }
+
+    /// A price for one more level: behind the last one, or in a gap once the side reaches far enough, so that a book
+    /// does not creep away from its best price over a long run.
+    fn free_price(&mut self, side: Side) -> Option<i64> {
+        let (levels, count) = (self.instrument.book.side(side), self.instrument.levels);
+        let best = levels.best().expect("an event takes few levels");
+        let worst = levels.worst().expect("an event takes few levels");
+        let behind = worst.price - side.sign() * self.rng.i64(1..=self.instrument.spacing);
+        let reach = (best.price - worst.price).abs();
+        if behind > 0 && reach < 2 * count as i64 * self.instrument.spacing {
+            return Some(behind);
+        }
+        // The walk keeps the best price well above as many ticks as there are levels, so one of them is free.
+        let start = self.rng.usize(0..levels.len());
+        let gap = (start..levels.len()).chain(0..start).find_map(|depth| {
+            let (near, far) = (levels.at(depth)?, levels.at(depth + 1)?);
+            let room = (near.price - far.price).abs() - 1;
+            (room > 0).then_some((near.price, room))
+        });
+        gap.map(|(near, room)| near - side.sign() * self.rng.i64(1..=room))
     }
 }
 
@@ -541,9 +558,9 @@ mod tests {
     fn the_same_seed_makes_the_same_market_and_another_seed_another() {
         let run = |seed| {
             let mut market = market(seed, 100.0);
-            let mut all = String::new();
+            let mut all = Vec::new();
             while let Some(event) = market.step(START_NS + SECOND_NS / 10) {
-                all.push_str(&format!("{event:?}\n"));
+                all.push(format!("{event:?}"));
             }
             all
         };
@@ -572,8 +589,18 @@ mod tests {
 
     #[test]
     fn books_keep_their_depth_and_prices_stay_near_their_start_over_a_long_run() {
-        let mut market = market(11, 2000.0);
-        while market.step(START_NS + 4 * SECOND_NS).is_some() {}
+        let all = default_instruments("USDT");
+        // A fine tick, and the coarsest ones, where the book reaches down to a price of nothing.
+        let coarse = ["BTC", "PEPE", "TRX", "XLM", "ALGO"];
+        let config = MarketConfig {
+            instruments: all.into_iter().filter(|spec| coarse.contains(&spec.base.as_str())).collect(),
+            book_levels: 500,
+            seed: 11,
+            events_per_instrument_per_s: 200_000.0,
+            update_id_gaps: false,
+        };
+        let mut market = Market::new(&config, START_NS);
+        while market.step(START_NS + SECOND_NS).is_some() {}
         for instrument in market.instruments() {
             assert_eq!(instrument.book.bids.len(), instrument.levels, "{}", instrument.spec.symbol());
             assert_eq!(instrument.book.asks.len(), instrument.levels, "{}", instrument.spec.symbol());

@@ -563,7 +563,7 @@ mod tests {
     fn an_empty_bar_has_no_trade_ids() {
         let bar = Bar { open_s: 60, open: 100, high: 100, low: 100, close: 100, ..Bar::default() };
         let text = written(|b| {
-            kline(b, &listing(Product::Spot), &bar, 1, true, 120_000_000_000, Unit::Milliseconds)
+            kline(b, &listing(Product::Spot), &bar, 1, true, 120_000_000_000, Unit::Milliseconds);
         });
         assert_eq!(
             text,

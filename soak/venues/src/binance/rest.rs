@@ -196,7 +196,7 @@ impl Binance {
         };
         let listing = &self.listings[index];
         Ok(list(trades.iter().skip(start).take(limit), |b, trade| {
-            encode::trade_rest(b, listing, trade, unit)
+            encode::trade_rest(b, listing, trade, unit);
         }))
     }
 

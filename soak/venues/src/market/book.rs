@@ -14,6 +14,7 @@ pub enum Side {
 
 impl Side {
     /// The other side.
+    #[must_use]
     pub fn opposite(self) -> Self {
         match self {
             Self::Bid => Self::Ask,
