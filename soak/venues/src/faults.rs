@@ -43,7 +43,8 @@ pub enum Fault {
         for_ns: u64,
     },
     /// For this long, nothing is sent to these connections, pings neither, and what they send is ignored: the
-    /// socket stays open (half-open connection). Frames of that time are lost, so sequences have a gap afterwards.
+    /// socket stays open (half-open connection), even when the venue gives up on it. Frames of that time are lost, so
+    /// sequences have a gap afterwards.
     Silence {
         /// Who.
         target: Target,

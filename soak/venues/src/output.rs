@@ -177,6 +177,8 @@ impl Output {
 
     pub(crate) fn silence(&mut self, id: ConnectionId, silent: bool) {
         self.slots[id.index()].silent = silent;
+        // There may be an ending that was hidden until now.
+        self.mark(id);
     }
 
     pub(crate) fn open(&mut self, id: ConnectionId) {
@@ -214,8 +216,11 @@ impl Output {
         }
     }
 
+    /// A silenced connection seems alive to its client whatever the venue decides, until the silence ends; only an
+    /// abort is seen at once.
     pub(crate) fn ending(&self, id: ConnectionId) -> Option<Ending> {
-        self.slots[id.index()].ending
+        let slot = &self.slots[id.index()];
+        slot.ending.filter(|ending| !slot.silent || matches!(ending, Ending::Abort(_)))
     }
 }
 
@@ -289,5 +294,16 @@ mod tests {
         output.silence(ID, false);
         output.text(ID, &[b"b"]);
         assert_eq!(output.unsent(ID), b"\x81\x01b");
+    }
+
+    #[test]
+    fn a_silenced_connection_is_not_seen_to_end_before_the_silence_does() {
+        let mut output = output(100);
+        output.silence(ID, true);
+        output.close(ID, 1008, "", Reason::PongTimeout);
+        assert_eq!(output.ending(ID), None);
+        output.silence(ID, false);
+        assert_eq!(output.ending(ID), Some(Ending::AfterFlush(Reason::PongTimeout)));
+        assert_eq!(output.unsent(ID), b"");
     }
 }

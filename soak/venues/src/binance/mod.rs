@@ -152,6 +152,11 @@ impl Default for BinanceConfig {
 }
 
 impl BinanceConfig {
+    /// The defaults of one product.
+    pub fn of(product: Product) -> Self {
+        Self { product, limits: BinanceLimits::of(product), ..Self::default() }
+    }
+
     /// The venue, with its clock at `start_ns` (nanoseconds since 1970).
     pub fn build(self, start_ns: u64) -> Binance {
         Binance::new(self, start_ns)

@@ -26,11 +26,9 @@ enum Frame {
 
 fn config(product: Product, rate: f64) -> BinanceConfig {
     BinanceConfig {
-        product,
         instruments: default_instruments("USDT")[..3].to_vec(),
         messages_per_instrument_per_s: rate,
-        limits: BinanceLimits::of(product),
-        ..BinanceConfig::default()
+        ..BinanceConfig::of(product)
     }
 }
 
@@ -266,6 +264,10 @@ fn updates_are_adjacent_and_trades_consecutive_and_the_truth_says_what_was_sent(
     };
     let updates = of("btcusdt@depth@100ms");
     assert!(updates.windows(2).all(|pair| pair[1]["U"].as_u64() == pair[0]["u"].as_u64().map(|u| u + 1)));
+    for side in updates.iter().flat_map(|update| [&update["b"], &update["a"]]) {
+        let prices: Vec<_> = side.as_array().unwrap().iter().map(|level| mantissa(&level[0], 8)).collect();
+        assert!(prices.windows(2).all(|pair| pair[0] != pair[1]), "each price once, sorted: {prices:?}");
+    }
     let trades = of("btcusdt@trade");
     assert!(trades.windows(2).all(|pair| pair[1]["t"].as_u64() == pair[0]["t"].as_u64().map(|t| t + 1)));
     let tickers = of("btcusdt@bookTicker");
