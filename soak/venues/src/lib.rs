@@ -26,7 +26,7 @@ pub mod venue;
 pub use binance::{BinanceConfig, BinanceLimits, Product};
 pub use faults::{Fault, How, RestFault, Target, VenueFault};
 pub use instruments::{InstrumentSpec, default_instruments};
-pub use server::{FaultHandle, Server, run_alone, start};
+pub use server::{FaultHandle, Options, Server, run_alone, start, start_with};
 pub use venue::{BookTruth, InstrumentTruth, Stats};
 
 /// Which venue to simulate, and how.

@@ -1,7 +1,7 @@
 //! The socket shell: one thread, one epoll, one port for WebSocket and REST.
 //!
 //! Decides nothing: it moves bytes between sockets and a [`Site`], and sleeps until the site's next wake-up. Pinning
-//! the thread is the caller's business (see [`Server::spawn_with`]).
+//! the thread is the caller's business (see [`Options::first`]).
 
 mod transport;
 
@@ -85,7 +85,37 @@ pub struct Server {
 ///
 /// Those of binding, of epoll and of starting a thread.
 pub fn start(listen: SocketAddr, venue: VenueConfig) -> io::Result<Server> {
-    Server::spawn_with(listen, venue, || {})
+    start_with(listen, venue, Options::default())
+}
+
+/// How a server is started.
+#[derive(Default)]
+pub struct Options {
+    /// Speak TLS with this configuration; plain TCP without.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Called on the new thread before anything else, to pin it for example.
+    pub first: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// As [`start`], with options.
+///
+/// # Errors
+///
+/// Those of binding, of epoll and of starting a thread.
+pub fn start_with(listen: SocketAddr, venue: VenueConfig, options: Options) -> io::Result<Server> {
+    let (mut shell, handle) = Shell::bind(listen, venue, options.tls)?;
+    let address = shell.listener.local_addr()?;
+    let name = shell.site.name();
+    let first = options.first;
+    let thread = std::thread::Builder::new().name(format!("sim-{name}")).spawn(move || {
+        if let Some(first) = first {
+            first();
+        }
+        if let Err(error) = shell.run() {
+            let _ = writeln!(io::stderr(), "simulated venue {name}: {error}");
+        }
+    })?;
+    Ok(Server { address, name, handle, thread: Some(thread) })
 }
 
 /// Runs a venue on the calling thread until the process ends; `ready` gets the address and the handle.
@@ -98,34 +128,12 @@ pub fn run_alone(
     venue: VenueConfig,
     ready: impl FnOnce(SocketAddr, FaultHandle),
 ) -> io::Result<()> {
-    let (mut shell, handle) = Shell::bind(listen, venue)?;
+    let (mut shell, handle) = Shell::bind(listen, venue, None)?;
     ready(shell.listener.local_addr()?, handle);
     shell.run()
 }
 
 impl Server {
-    /// As [`start`], and calls `first` on the new thread before anything else (to pin it, for example).
-    ///
-    /// # Errors
-    ///
-    /// Those of binding, of epoll and of starting a thread.
-    pub fn spawn_with(
-        listen: SocketAddr,
-        venue: VenueConfig,
-        first: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Self> {
-        let (mut shell, handle) = Shell::bind(listen, venue)?;
-        let address = shell.listener.local_addr()?;
-        let name = shell.site.name();
-        let thread = std::thread::Builder::new().name(format!("sim-{name}")).spawn(move || {
-            first();
-            if let Err(error) = shell.run() {
-                let _ = writeln!(io::stderr(), "simulated venue {name}: {error}");
-            }
-        })?;
-        Ok(Self { address, name, handle, thread: Some(thread) })
-    }
-
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -205,13 +213,18 @@ struct Shell {
     commands: Receiver<Command>,
     site: Site,
     clock: Clock,
+    tls: Option<Arc<rustls::ServerConfig>>,
     transports: Vec<Option<Transport>>,
     dirty: Vec<ConnectionId>,
     input: Vec<u8>,
 }
 
 impl Shell {
-    fn bind(listen: SocketAddr, venue: VenueConfig) -> io::Result<(Self, FaultHandle)> {
+    fn bind(
+        listen: SocketAddr,
+        venue: VenueConfig,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> io::Result<(Self, FaultHandle)> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(listen)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -226,6 +239,7 @@ impl Shell {
             commands,
             site,
             clock,
+            tls,
             transports: Vec::new(),
             dirty: Vec::new(),
             input: vec![0; 64 * 1024],
@@ -303,7 +317,13 @@ impl Shell {
             if self.transports.len() <= id.index() {
                 self.transports.resize_with(id.index() + 1, || None);
             }
-            self.transports[id.index()] = Some(Transport::Plain(socket));
+            match Transport::new(socket, self.tls.as_ref()) {
+                Ok(transport) => self.transports[id.index()] = Some(transport),
+                Err(error) => {
+                    self.site.closed(id);
+                    return Err(io::Error::other(error));
+                }
+            }
         }
     }
 
@@ -341,8 +361,10 @@ impl Shell {
                 Err(_) => return self.remove(id),
             }
         }
-        if self.site.ending(id).is_some() {
-            self.remove(id);
+        match transport.flush() {
+            Ok(true) if self.site.ending(id).is_none() => {}
+            Ok(false) => {}
+            Ok(true) | Err(_) => self.remove(id),
         }
     }
 

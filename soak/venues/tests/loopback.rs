@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use simvenues::{BinanceConfig, Fault, How, Server, Target, VenueConfig, start};
+use simvenues::{BinanceConfig, Fault, How, Options, Server, Target, VenueConfig, start, start_with};
 use tungstenite::{Message, WebSocket};
 
 /// A test that hangs must fail.
@@ -114,6 +115,50 @@ fn many_clients_get_all_that_the_server_says_it_sent() {
     let stats = server.stats();
     assert_eq!((stats.connections_open, stats.subscriptions), (5, 5));
     assert!(stats.sent_by_stream_total["trade"] >= 100);
+}
+
+#[test]
+fn the_same_over_tls() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let options = Options { tls: Some(Arc::new(config)), first: None };
+    let venue = BinanceConfig { messages_per_instrument_per_s: 500.0, ..BinanceConfig::default() };
+    let server = start_with("127.0.0.1:0".parse().unwrap(), VenueConfig::Binance(venue), options).unwrap();
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let session = rustls::ClientConnection::new(Arc::new(client), "localhost".try_into().unwrap()).unwrap();
+    let socket = TcpStream::connect(server.address()).unwrap();
+    socket.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+    let stream = rustls::StreamOwned::new(session, socket);
+    let (mut socket, _) = tungstenite::client("ws://localhost/ws/btcusdt@trade", stream).unwrap();
+    let mut last = None;
+    for _ in 0..200 {
+        let Message::Text(text) = socket.read().unwrap() else { continue };
+        let id = serde_json::from_str::<Value>(&text).unwrap()["t"].as_u64().unwrap();
+        assert!(last.is_none_or(|last| id == last + 1));
+        last = Some(id);
+    }
+    server.faults().inject(Fault::Disconnect(Target::All, How::CloseFrame(1001)));
+    let code = loop {
+        if let Message::Close(Some(frame)) = socket.read().unwrap() {
+            break u16::from(frame.code);
+        }
+    };
+    assert_eq!(code, 1001);
 }
 
 #[test]
