@@ -6,5 +6,6 @@ pub mod directory;
 pub mod event;
 pub mod ids;
 pub mod raw;
+pub mod rfc3339;
 pub mod time;
 pub mod venue;
