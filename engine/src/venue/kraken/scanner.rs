@@ -4,11 +4,11 @@
 //! the general decoder takes the frame and names the error. Adds nothing to a directory.
 
 use crate::channel::Channel;
-use crate::decimal::{Decimals, Price, Qty};
+use crate::decimal::{Price, Qty};
 use crate::directory::Directory;
 use crate::event::{Level, Side, Ticker, Trade};
 use crate::ids::Listing;
-use crate::raw::{BookMessage, Content, MESSAGES_PER_RAW_MAX, Message, Numbers, Raw};
+use crate::raw::{BookMessage, Content, MESSAGES_PER_RAW_MAX, Message, Numbers, Raw, Scale};
 use crate::rfc3339;
 use crate::scan::Scanner;
 use crate::time::VenueTime;
@@ -61,19 +61,19 @@ fn elements<'a>(
 
 /// The instrument, and the scale of its numbers.
 #[inline]
-fn instrument(scanner: &mut Scanner, directory: &Directory) -> Option<(Listing, Decimals)> {
+fn instrument(scanner: &mut Scanner, directory: &Directory) -> Option<(Listing, Scale)> {
     let listing = directory.find(scanner.string()?)?;
-    Some((listing, directory.instrument(listing).decimals))
+    Some((listing, Scale::of(directory, listing)))
 }
 
-/// A number at `decimals`; one that is printed wider is a surprise, even if only zeros make it so.
 #[inline]
-fn number(scanner: &mut Scanner, decimals: u8) -> Option<i64> {
-    let number = scanner.bare_decimal()?;
-    if number.decimals == decimals {
-        return Some(number.mantissa);
-    }
-    if number.decimals < decimals { number.at(decimals).ok() } else { None }
+fn price(scanner: &mut Scanner, scale: Scale) -> Option<Price> {
+    scale.price_of(scanner.bare_decimal()?, "price").ok()
+}
+
+#[inline]
+fn qty(scanner: &mut Scanner, scale: Scale) -> Option<Qty> {
+    scale.qty_of(scanner.bare_decimal()?, "qty").ok()
 }
 
 /// `,"timestamp":"..."}`, or `}` alone.
@@ -90,13 +90,13 @@ fn end(scanner: &mut Scanner) -> Option<VenueTime> {
 
 #[inline]
 fn book(scanner: &mut Scanner, snapshot: bool, directory: &Directory, raw: &mut Raw) -> Option<()> {
-    let (listing, decimals) = instrument(scanner, directory)?;
-    let (stream, _) = directory.streams_of(listing).find(|(channel, _)| channel.is_book()).map(|(c, s)| (s, c))?;
+    let (listing, scale) = instrument(scanner, directory)?;
+    let (_, stream) = directory.streams_of(listing).find(|(channel, _)| channel.is_book())?;
     let (first_bid, first_ask) = (raw.bids.len() as u32, raw.asks.len() as u32);
     scanner.lit(br#","bids":"#)?;
-    levels(scanner, decimals, &mut raw.bids)?;
+    levels(scanner, scale, &mut raw.bids)?;
     scanner.lit(br#","asks":"#)?;
-    levels(scanner, decimals, &mut raw.asks)?;
+    levels(scanner, scale, &mut raw.asks)?;
     scanner.lit(br#","checksum":"#)?;
     let checksum = u32::try_from(scanner.u64()?).ok()?;
     let venue_time = end(scanner)?;
@@ -111,7 +111,7 @@ fn book(scanner: &mut Scanner, snapshot: bool, directory: &Directory, raw: &mut 
         Message {
             stream,
             listing,
-            decimals,
+            decimals: scale.decimals(),
             numbers: Numbers::NONE,
             venue_time,
             content: Content::Book(book),
@@ -120,15 +120,15 @@ fn book(scanner: &mut Scanner, snapshot: bool, directory: &Directory, raw: &mut 
 }
 
 #[inline]
-fn levels(scanner: &mut Scanner, decimals: Decimals, levels: &mut Vec<Level>) -> Option<()> {
+fn levels(scanner: &mut Scanner, scale: Scale, levels: &mut Vec<Level>) -> Option<()> {
     if scanner.maybe(b"[]") {
         return Some(());
     }
     scanner.lit(br#"[{"price":"#)?;
     loop {
-        let price = Price(number(scanner, decimals.price)?);
+        let price = price(scanner, scale)?;
         scanner.lit(br#","qty":"#)?;
-        let qty = Qty(number(scanner, decimals.qty)?);
+        let qty = qty(scanner, scale)?;
         levels.push(Level { price, qty });
         if !scanner.maybe(br#"},{"price":"#) {
             return scanner.lit(b"}]");
@@ -138,7 +138,7 @@ fn levels(scanner: &mut Scanner, decimals: Decimals, levels: &mut Vec<Level>) ->
 
 #[inline]
 fn trade(scanner: &mut Scanner, snapshot: bool, directory: &Directory, raw: &mut Raw) -> Option<()> {
-    let (listing, decimals) = instrument(scanner, directory)?;
+    let (listing, scale) = instrument(scanner, directory)?;
     let stream = directory.stream(listing, Channel::Trade)?;
     scanner.lit(br#","side":""#)?;
     let taker_side = if scanner.maybe(b"buy") {
@@ -148,9 +148,9 @@ fn trade(scanner: &mut Scanner, snapshot: bool, directory: &Directory, raw: &mut
         Side::Sell
     };
     scanner.lit(br#"","price":"#)?;
-    let price = Price(number(scanner, decimals.price)?);
+    let price = price(scanner, scale)?;
     scanner.lit(br#","qty":"#)?;
-    let qty = Qty(number(scanner, decimals.qty)?);
+    let qty = qty(scanner, scale)?;
     scanner.lit(br#","ord_type":""#)?;
     scanner.string()?;
     scanner.lit(br#","trade_id":"#)?;
@@ -164,7 +164,7 @@ fn trade(scanner: &mut Scanner, snapshot: bool, directory: &Directory, raw: &mut
         Message {
             stream,
             listing,
-            decimals,
+            decimals: scale.decimals(),
             numbers: Numbers::single(id),
             venue_time,
             content: if snapshot { Content::TradeBefore(trade) } else { Content::Trade(trade) },
@@ -174,26 +174,26 @@ fn trade(scanner: &mut Scanner, snapshot: bool, directory: &Directory, raw: &mut
 
 #[inline]
 fn ticker(scanner: &mut Scanner, directory: &Directory, raw: &mut Raw) -> Option<()> {
-    let (listing, decimals) = instrument(scanner, directory)?;
+    let (listing, scale) = instrument(scanner, directory)?;
     let stream = directory.stream(listing, Channel::Ticker)?;
-    let price = |scanner: &mut Scanner, name: &[u8]| {
+    let price_after = |scanner: &mut Scanner, name: &[u8]| {
         scanner.lit(name)?;
-        number(scanner, decimals.price).map(Price)
+        price(scanner, scale)
     };
-    let qty = |scanner: &mut Scanner, name: &[u8]| {
+    let qty_after = |scanner: &mut Scanner, name: &[u8]| {
         scanner.lit(name)?;
-        number(scanner, decimals.qty).map(Qty)
+        qty(scanner, scale)
     };
-    let bid = price(scanner, br#","bid":"#)?;
-    let bid_qty = qty(scanner, br#","bid_qty":"#)?;
-    let ask = price(scanner, br#","ask":"#)?;
-    let ask_qty = qty(scanner, br#","ask_qty":"#)?;
-    let last = price(scanner, br#","last":"#)?;
-    let volume = qty(scanner, br#","volume":"#)?;
+    let bid = price_after(scanner, br#","bid":"#)?;
+    let bid_qty = qty_after(scanner, br#","bid_qty":"#)?;
+    let ask = price_after(scanner, br#","ask":"#)?;
+    let ask_qty = qty_after(scanner, br#","ask_qty":"#)?;
+    let last = price_after(scanner, br#","last":"#)?;
+    let volume = qty_after(scanner, br#","volume":"#)?;
     scanner.lit(br#","vwap":"#)?;
     scanner.number_text()?;
-    let low = price(scanner, br#","low":"#)?;
-    let high = price(scanner, br#","high":"#)?;
+    let low = price_after(scanner, br#","low":"#)?;
+    let high = price_after(scanner, br#","high":"#)?;
     scanner.lit(br#","change":"#)?;
     scanner.number_text()?;
     scanner.lit(br#","change_pct":"#)?;
@@ -216,7 +216,7 @@ fn ticker(scanner: &mut Scanner, directory: &Directory, raw: &mut Raw) -> Option
         Message {
             stream,
             listing,
-            decimals,
+            decimals: scale.decimals(),
             numbers: Numbers::NONE,
             venue_time,
             content: Content::Ticker(ticker),

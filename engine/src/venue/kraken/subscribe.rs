@@ -45,9 +45,7 @@ pub fn supports(channel: Channel) -> Result<(), &'static str> {
         Channel::PartialBook { .. } => Err("Kraken has the book and no partial book: `book`"),
         Channel::Ticker24h => Err("Kraken's ticker carries the day's statistics: `ticker`"),
         Channel::Kline(interval) if minutes(interval).is_some() => Ok(()),
-        Channel::Kline(_) => {
-            Err("Kraken has `kline` of 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w and 15d")
-        }
+        Channel::Kline(_) => Err("Kraken has `kline` of 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w and 15d"),
     }
 }
 
@@ -229,7 +227,10 @@ mod tests {
             })
             .collect();
         let mut text = Vec::new();
-        assert_eq!(message(Method::Subscribe, 10, &directory, &streams, 1, &mut text), STREAMS_PER_MESSAGE_MAX);
+        assert_eq!(
+            message(Method::Subscribe, 10, &directory, &streams, 1, &mut text),
+            STREAMS_PER_MESSAGE_MAX
+        );
         assert!(text.len() < 2_048, "{}", text.len());
         let rest = &streams[STREAMS_PER_MESSAGE_MAX..];
         assert_eq!(message(Method::Subscribe, 10, &directory, rest, 2, &mut text), 20);
@@ -240,13 +241,17 @@ mod tests {
         check(
             Method::Subscribe,
             &[("A\"],\\\u{1}", "trade")],
-            &[r#"{"method":"subscribe","params":{"channel":"trade","symbol":["A\"],\\"],"snapshot":true},"req_id":7}"#],
+            &[
+                r#"{"method":"subscribe","params":{"channel":"trade","symbol":["A\"],\\"],"snapshot":true},"req_id":7}"#,
+            ],
         );
     }
 
     #[test]
     fn what_the_venue_does_not_carry_is_not_asked_for() {
-        for channel in ["agg_trade", "book 100ms", "partial_book 20", "ticker_24h", "kline 1s", "kline 3m", "kline 1M"] {
+        for channel in
+            ["agg_trade", "book 100ms", "partial_book 20", "ticker_24h", "kline 1s", "kline 3m", "kline 1M"]
+        {
             let channel = channel.parse().expect("a channel");
             assert!(supports(channel).is_err(), "{channel}");
             let mut directory = Directory::closed(ProviderId(0));

@@ -25,7 +25,10 @@ pub fn from_canonical(symbol: &str) -> String {
 pub fn from_wsname(wsname: &str) -> Option<String> {
     let (base, quote) = wsname.split_once('/')?;
     let renamed = |asset: &str| {
-        RENAMED.iter().find(|(old, _)| *old == asset).map_or_else(|| asset.to_owned(), |(_, new)| (*new).to_owned())
+        RENAMED
+            .iter()
+            .find(|(old, _)| *old == asset)
+            .map_or_else(|| asset.to_owned(), |(_, new)| (*new).to_owned())
     };
     Some(format!("{}/{}", renamed(base), renamed(quote)))
 }
@@ -33,7 +36,10 @@ pub fn from_wsname(wsname: &str) -> Option<String> {
 /// REST's spelling of a venue symbol: `BTC/USD` to `XBTUSD`.
 pub fn rest_name(venue_symbol: &str) -> String {
     let older = |asset: &str| {
-        RENAMED.iter().find(|(_, new)| *new == asset).map_or_else(|| asset.to_owned(), |(old, _)| (*old).to_owned())
+        RENAMED
+            .iter()
+            .find(|(_, new)| *new == asset)
+            .map_or_else(|| asset.to_owned(), |(old, _)| (*old).to_owned())
     };
     match venue_symbol.split_once('/') {
         Some((base, quote)) => older(base) + &older(quote),
@@ -74,6 +80,11 @@ impl Facts {
 /// `delisted`. Source: docs.kraken.com, `instrument` channel, 2026-05-27.
 pub fn is_trading(status: &[u8]) -> bool {
     matches!(status, b"online" | b"limit_only" | b"reduce_only")
+}
+
+/// Whether anybody would use facts about this pair.
+pub fn is_wanted(directory: &Directory, venue_symbol: &str) -> bool {
+    directory.is_open() || directory.find(venue_symbol.as_bytes()).is_some()
 }
 
 /// `1` at `decimals` digits behind the point.
