@@ -6,6 +6,8 @@
 
 pub mod checksum;
 mod decode;
+#[cfg(test)]
+mod replay_tests;
 mod rest;
 mod scanner;
 mod subscribe;

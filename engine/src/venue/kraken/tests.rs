@@ -70,15 +70,13 @@ fn print_message(text: &mut String, message: &Message, directory: &Directory, ra
             .expect("memory");
         }
         Content::Book(book) => {
-            let side = |levels: &[Level]| -> String {
-                levels
-                    .iter()
-                    .map(|it| format!(" {} x {}", at(it.price.0, price), at(it.qty.0, qty)))
-                    .collect()
+            let side = |levels: &[Level]| {
+                let level = |it: &Level| format!("{} x {}", at(it.price.0, price), at(it.qty.0, qty));
+                levels.iter().map(level).collect::<Vec<_>>().join(", ")
             };
             let kind = if book.snapshot { "snapshot" } else { "update" };
             let (bids, asks) = (side(raw.bids_of(book)), side(raw.asks_of(book)));
-            write!(text, "{kind} checksum {:?} bids{bids} asks{asks}", book.checksum).expect("memory");
+            write!(text, "{kind} checksum {:?} bids [{bids}] asks [{asks}]", book.checksum).expect("memory");
         }
     }
     text.push('\n');
