@@ -77,6 +77,7 @@ impl Kraken {
     }
 
     /// Decodes by the general decoder alone.
+    #[inline(never)]
     fn decode_by_tape(
         &mut self,
         frame: &[u8],
