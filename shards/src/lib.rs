@@ -1,1 +1,6 @@
-//! (being written)
+//! Where Meltica runs. (Code map follows as the modules land.)
+
+pub mod collect;
+pub mod replay;
+pub mod report;
+pub mod stages;

@@ -112,6 +112,11 @@ pub trait Venue {
     /// How its books are made and checked.
     fn book_rule(&self) -> BookRule;
 
+    /// The venue's checksum of a book, where it sends one.
+    fn checksum(&self) -> Option<crate::book::Checksum> {
+        None
+    }
+
     /// Writes the text of one message that subscribes some of `streams` (from the front) and returns how many it
     /// named: as many as one message may.
     fn subscribe(

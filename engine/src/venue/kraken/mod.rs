@@ -149,6 +149,10 @@ impl Venue for Kraken {
         BookRule::StreamSnapshotChecksum
     }
 
+    fn checksum(&self) -> Option<crate::book::Checksum> {
+        Some(|book| checksum::checksum(book.asks.iter(), book.bids.iter()))
+    }
+
     fn subscribe(
         &self,
         directory: &Directory,

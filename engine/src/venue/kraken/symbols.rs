@@ -41,10 +41,13 @@ pub fn rest_name(venue_symbol: &str) -> String {
             .find(|(_, new)| *new == asset)
             .map_or_else(|| asset.to_owned(), |(old, _)| (*old).to_owned())
     };
-    match venue_symbol.split_once('/') {
+    let mut name = match venue_symbol.split_once('/') {
         Some((base, quote)) => older(base) + &older(quote),
         None => venue_symbol.to_owned(),
-    }
+    };
+    // It becomes part of a query; no pair has other letters than these (list of 2021-04-17).
+    name.retain(|letter| letter.is_ascii_alphanumeric() || letter == '.');
+    name
 }
 
 /// What a list says about one pair.

@@ -1,0 +1,411 @@
+//! One book as a venue feeds it: waits for a snapshot, joins the updates, checks each, and says when it broke.
+//!
+//! The venue's documented steps, by [`BookRule`]. Knows nothing of connections and rings: the provider asks for the
+//! snapshot that an [`Outcome`] calls for and publishes what an [`Outcome`] tells.
+
+use std::collections::VecDeque;
+
+use super::{Book, Cut};
+use crate::decimal::Decimals;
+use crate::event::{BookReason, BookStatus, Level, Proof};
+use crate::pool::Handle;
+use crate::raw::{BookMessage, Content, Message, Numbers, Raw};
+use crate::venue::BookRule;
+
+/// Sizes of a book feed.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedOptions {
+    /// Levels a side at most.
+    pub depth_max: usize,
+    /// Levels a side whose memory is taken at start.
+    pub reserve: usize,
+    /// Updates that may wait for a snapshot.
+    pub waiting_max: usize,
+    /// The venue's checksum of a book, where it has one.
+    pub checksum: Option<Checksum>,
+}
+
+/// Computes a venue's checksum of a book.
+pub type Checksum = fn(&Book) -> u32;
+
+/// What was counted of one book; each message is in exactly one of snapshots, applied, stale, waiting, unusable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BookCounts {
+    /// Snapshots taken over.
+    pub snapshot_total: u64,
+    /// Updates applied.
+    pub applied_total: u64,
+    /// Updates that the book already contained.
+    pub stale_total: u64,
+    /// Updates that no snapshot was there for, or that came while the book was broken.
+    pub unusable_total: u64,
+    /// Holes in the update numbers.
+    pub gap_total: u64,
+    /// Times the sides crossed.
+    pub crossed_total: u64,
+    /// Checksums compared, those of snapshots included.
+    pub checksum_total: u64,
+    /// Checksums that fitted.
+    pub checksum_ok_total: u64,
+    /// Times the book was given up and a new snapshot wanted.
+    pub resync_total: u64,
+    /// Removals of levels that were not there.
+    pub absent_total: u64,
+    /// Levels refused or evicted at the largest depth.
+    pub depth_limited_total: u64,
+    /// Snapshots that were older than the updates held.
+    pub snapshot_too_old_total: u64,
+}
+
+/// What a message did to the book, and so what is to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to publish: already contained.
+    Stale,
+    /// Nothing to publish: the update must wait for a snapshot; hand its raw to [`BookFeed::hold`].
+    Wait,
+    /// Nothing to publish: the book cannot use it now.
+    Unusable,
+    /// The book was replaced: publish all of it.
+    Replaced,
+    /// Applied and checked: publish its levels, and what was cut.
+    Applied,
+    /// Applied, and with it the book is proved for the first time since its snapshot.
+    Joined,
+    /// A check failed. The book is suspect and wants a new snapshot. `from..=to` are the numbers missing, if that is
+    /// why.
+    Broken {
+        /// The check.
+        reason: BookReason,
+        /// Numbers missing, first and last.
+        missing: Option<(u64, u64)>,
+    },
+}
+
+/// A book and its state between venue and dispatcher.
+#[derive(Debug)]
+pub struct BookFeed {
+    rule: BookRule,
+    options: FeedOptions,
+    /// Levels a side that the venue keeps; beyond it both sides cut (Kraken).
+    depth: Option<usize>,
+    book: Book,
+    status: BookStatus,
+    /// Whether a snapshot is loaded, so that updates can be compared with `last`.
+    loaded: bool,
+    /// Last update number contained.
+    last: u64,
+    /// Updates that wait for a snapshot: decoded frames with one message each.
+    waiting: VecDeque<Handle<Raw>>,
+    /// What left the book with the last update without the venue's saying so.
+    cut: Cut,
+    /// What was counted.
+    pub counts: BookCounts,
+}
+
+impl BookFeed {
+    /// An empty book under `rule`.
+    pub fn new(rule: BookRule, options: FeedOptions) -> Self {
+        Self {
+            rule,
+            options,
+            depth: None,
+            book: Book::new(options.depth_max, options.reserve),
+            status: BookStatus::Syncing,
+            loaded: false,
+            last: 0,
+            waiting: VecDeque::with_capacity(options.waiting_max.min(1_024)),
+            cut: Cut::default(),
+            counts: BookCounts::default(),
+        }
+    }
+
+    /// The book. Only to be relied on while [`status`](Self::status) is proved.
+    pub const fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// How far it can be trusted.
+    pub const fn status(&self) -> BookStatus {
+        self.status
+    }
+
+    /// What `proved` rests on.
+    pub const fn proof(&self) -> Proof {
+        match self.rule {
+            BookRule::RestSnapshotRange
+            | BookRule::RestSnapshotChained
+            | BookRule::StreamSnapshotConnection => Proof::Continuity,
+            BookRule::StreamSnapshotChecksum => Proof::Checksum,
+            BookRule::StreamSnapshotUnnumbered => Proof::None,
+        }
+    }
+
+    /// Last update number that it contains; 0 where the venue numbers nothing.
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// What left the book with the last update without the venue's saying so.
+    pub const fn cut(&self) -> &Cut {
+        &self.cut
+    }
+
+    /// Whether the snapshot comes by REST and not in the stream.
+    pub const fn snapshot_by_rest(&self) -> bool {
+        matches!(self.rule, BookRule::RestSnapshotRange | BookRule::RestSnapshotChained)
+    }
+
+    /// The depth that the venue granted: both sides cut to it from now on.
+    pub fn set_depth(&mut self, depth: usize) {
+        self.depth = Some(depth);
+    }
+
+    /// Updates that wait for a snapshot.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether another update can wait.
+    pub fn may_wait(&self) -> bool {
+        self.waiting.len() < self.options.waiting_max
+    }
+
+    /// Makes room for a younger update: the oldest that waits goes.
+    pub fn drop_oldest_waiting(&mut self) {
+        if self.waiting.pop_front().is_some() {
+            self.counts.unusable_total += 1;
+        }
+    }
+
+    /// Whether a snapshot is loaded.
+    pub const fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// Gives the book up: from now on it wants a snapshot. What waits is dropped.
+    pub fn give_up(&mut self, status: BookStatus) {
+        if self.loaded || self.status != status {
+            self.counts.resync_total += 1;
+        }
+        self.counts.unusable_total += self.waiting.len() as u64;
+        self.waiting.clear();
+        self.loaded = false;
+        self.status = status;
+        self.book.clear(self.book.decimals());
+    }
+
+    /// Keeps an update until the snapshot is there. `raw` holds exactly one message. The caller has asked
+    /// [`may_wait`](Self::may_wait).
+    pub fn hold(&mut self, raw: Handle<Raw>) {
+        assert!(raw.messages.len() == 1, "only a raw of one message can wait");
+        self.waiting.push_back(raw);
+    }
+
+    /// The update whose turn it is after a snapshot; offer its message again.
+    pub fn next_waiting(&mut self) -> Option<Handle<Raw>> {
+        if self.loaded { self.waiting.pop_front() } else { None }
+    }
+
+    /// Takes a message of the stream, or a snapshot that was fetched for it.
+    #[inline]
+    pub fn offer(&mut self, message: &Message, book: &BookMessage, raw: &Raw) -> Outcome {
+        self.cut.clear();
+        if book.snapshot {
+            return self.snapshot(message, book, raw);
+        }
+        if !self.loaded {
+            return if self.snapshot_by_rest() {
+                Outcome::Wait
+            } else {
+                self.counts.unusable_total += 1;
+                Outcome::Unusable
+            };
+        }
+        if let Some(outcome) = self.misfit(&message.numbers) {
+            return outcome;
+        }
+        self.update(message, raw.bids_of(book), raw.asks_of(book), book.checksum)
+    }
+
+    /// Compares update numbers with what the book contains: `None` if it is the next one.
+    #[inline]
+    fn misfit(&mut self, numbers: &Numbers) -> Option<Outcome> {
+        let joined = self.status == BookStatus::Proved;
+        let hole = |from: u64, to: u64| Some((from, to));
+        let missing = match self.rule {
+            // Binance Spot, step 6: `u <= local` is contained, `U > local + 1` is a gap.
+            BookRule::RestSnapshotRange => {
+                if numbers.last <= self.last {
+                    self.counts.stale_total += 1;
+                    return Some(Outcome::Stale);
+                }
+                if numbers.first <= self.last + 1 {
+                    return None;
+                }
+                hole(self.last + 1, numbers.first - 1)
+            }
+            // Binance USD-M: while joining `u < lastUpdateId` is contained and `U <= lastUpdateId <= u` joins; then
+            // `pu` names the update before.
+            BookRule::RestSnapshotChained => {
+                let contained = if joined { numbers.last <= self.last } else { numbers.last < self.last };
+                if contained {
+                    self.counts.stale_total += 1;
+                    return Some(Outcome::Stale);
+                }
+                let previous = numbers.previous.unwrap_or(0);
+                if joined && previous == self.last || !joined && numbers.first <= self.last {
+                    return None;
+                }
+                if previous < self.last && numbers.first <= self.last + 1 {
+                    return None;
+                }
+                hole(self.last + 1, numbers.first.saturating_sub(1).max(self.last + 1))
+            }
+            BookRule::StreamSnapshotChecksum
+            | BookRule::StreamSnapshotConnection
+            | BookRule::StreamSnapshotUnnumbered => return None,
+        };
+        self.counts.gap_total += 1;
+        Some(self.broken(BookReason::SequenceGap, missing))
+    }
+
+    #[inline]
+    fn update(
+        &mut self,
+        message: &Message,
+        bids: &[Level],
+        asks: &[Level],
+        checksum: Option<u32>,
+    ) -> Outcome {
+        if message.decimals != self.book.decimals()
+            && !self.book.rescale(wider(message.decimals, self.book.decimals()))
+        {
+            return self.broken(BookReason::UpdateUndecodable, None);
+        }
+        let facts = if message.decimals == self.book.decimals() {
+            self.book.apply(bids, asks, &mut self.cut)
+        } else {
+            // The update was decoded before the scale grew: it waited for a snapshot.
+            let Some((bids, asks)) = rescaled(bids, asks, message.decimals, self.book.decimals()) else {
+                return self.broken(BookReason::UpdateUndecodable, None);
+            };
+            self.book.apply(&bids, &asks, &mut self.cut)
+        };
+        self.counts.absent_total += facts.absent_count;
+        self.counts.depth_limited_total += facts.depth_limited_count;
+        if let Some(depth) = self.depth {
+            self.book.truncate(depth, &mut self.cut);
+        }
+        self.last = message.numbers.last.max(self.last);
+        self.counts.applied_total += 1;
+        if let Some(failure) = self.check(checksum) {
+            return failure;
+        }
+        if self.status == BookStatus::Proved {
+            return Outcome::Applied;
+        }
+        self.status = BookStatus::Proved;
+        Outcome::Joined
+    }
+
+    fn snapshot(&mut self, message: &Message, book: &BookMessage, raw: &Raw) -> Outcome {
+        if self.snapshot_by_rest() && self.loaded {
+            // Nobody asked for it: the book goes on by its numbers.
+            self.counts.stale_total += 1;
+            return Outcome::Stale;
+        }
+        if self.snapshot_by_rest() {
+            // Binance Spot, step 3: a snapshot before the first update held leaves a hole between them.
+            let first_held = self.waiting.front().map(|held| held.messages[0].numbers.first);
+            if first_held.is_some_and(|first| message.numbers.last.saturating_add(1) < first) {
+                self.counts.snapshot_too_old_total += 1;
+                return Outcome::Unusable;
+            }
+        }
+        let (bids, asks) = (raw.bids_of(book), raw.asks_of(book));
+        self.book.clear(message.decimals);
+        let facts = self.book.apply(bids, asks, &mut self.cut);
+        self.counts.depth_limited_total += facts.depth_limited_count;
+        if matches!(self.rule, BookRule::StreamSnapshotChecksum) {
+            // A replay without an acknowledgement does not know the depth: the larger side tells it.
+            let depth = *self.depth.get_or_insert(bids.len().max(asks.len()));
+            self.book.truncate(depth, &mut self.cut);
+        }
+        // A snapshot is published whole: what it cut was never in a copy.
+        self.cut.clear();
+        self.last = message.numbers.last;
+        self.loaded = true;
+        self.counts.snapshot_total += 1;
+        self.status = match self.rule {
+            // Proved once the first update has joined.
+            BookRule::RestSnapshotRange | BookRule::RestSnapshotChained => BookStatus::Syncing,
+            _ => BookStatus::Proved,
+        };
+        match self.check(book.checksum) {
+            Some(failure) => failure,
+            None => Outcome::Replaced,
+        }
+    }
+
+    /// Checks that hold after every change: the venue's checksum, and sides that do not cross.
+    #[inline]
+    fn check(&mut self, checksum: Option<u32>) -> Option<Outcome> {
+        if let (Some(compute), Some(expected)) = (self.options.checksum, checksum) {
+            self.counts.checksum_total += 1;
+            if compute(&self.book) != expected {
+                return Some(self.broken(BookReason::ChecksumMismatch, None));
+            }
+            self.counts.checksum_ok_total += 1;
+        }
+        if self.book.is_crossed() {
+            self.counts.crossed_total += 1;
+            return Some(self.broken(BookReason::Crossed, None));
+        }
+        None
+    }
+
+    #[cold]
+    fn broken(&mut self, reason: BookReason, missing: Option<(u64, u64)>) -> Outcome {
+        self.give_up(BookStatus::Suspect);
+        Outcome::Broken { reason, missing }
+    }
+}
+
+fn wider(a: Decimals, b: Decimals) -> Decimals {
+    Decimals { price: a.price.max(b.price), qty: a.qty.max(b.qty) }
+}
+
+#[cold]
+fn rescaled(
+    bids: &[Level],
+    asks: &[Level],
+    from: Decimals,
+    to: Decimals,
+) -> Option<(Vec<Level>, Vec<Level>)> {
+    let scale = |levels: &[Level]| -> Option<Vec<Level>> {
+        let price = crate::decimal::power_of_ten(to.price.checked_sub(from.price)?);
+        let qty = crate::decimal::power_of_ten(to.qty.checked_sub(from.qty)?);
+        levels
+            .iter()
+            .map(|level| {
+                Some(Level {
+                    price: crate::decimal::Price(level.price.0.checked_mul(price)?),
+                    qty: crate::decimal::Qty(level.qty.0.checked_mul(qty)?),
+                })
+            })
+            .collect()
+    };
+    Some((scale(bids)?, scale(asks)?))
+}
+
+/// The book part of a message, if it is one.
+impl Message {
+    /// The book message, where it is one.
+    pub const fn as_book(&self) -> Option<&BookMessage> {
+        match &self.content {
+            Content::Book(book) => Some(book),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! A price-level book: two sorted arrays with the touch at the hot end.
+//!
+//! Most changes happen near the touch, so the best level stands last: inserting there moves a few levels and searching
+//! from there finds the place in a few steps. Capacity is taken when the book is made, so updates never allocate.
+
+mod feed;
+mod replica;
+
+pub use feed::{BookCounts, BookFeed, Checksum, FeedOptions, Outcome};
+pub use replica::Replica;
+
+use crate::decimal::{Decimals, Price, Qty, power_of_ten};
+use crate::event::Level;
+
+/// Levels looked at one by one from the touch before a binary search takes over.
+const NEAR_LEVELS: usize = 8;
+
+/// One side of a book.
+#[derive(Clone, Debug, Default)]
+pub struct BookSide {
+    /// Worst first, best last.
+    levels: Vec<Level>,
+    /// 1 for bids (the highest price is best), -1 for asks.
+    sign: i64,
+    depth_max: usize,
+}
+
+/// What one level did to a side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Applied {
+    /// Set, changed or removed.
+    Done,
+    /// A removal of a level that is not there: normal at every venue.
+    Absent,
+    /// The side was full; its worst level went.
+    Evicted(Level),
+    /// The side is full and this level is worse than all of it.
+    Beyond,
+}
+
+impl BookSide {
+    fn new(sign: i64, depth_max: usize, reserve: usize) -> Self {
+        Self { levels: Vec::with_capacity(reserve.min(depth_max)), sign, depth_max }
+    }
+
+    /// Levels held.
+    pub fn len(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// The best level.
+    #[inline]
+    pub fn best(&self) -> Option<Level> {
+        self.levels.last().copied()
+    }
+
+    /// All levels, best first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Level> + '_ {
+        self.levels.iter().rev()
+    }
+
+    /// The quantity at a price.
+    pub fn qty_at(&self, price: Price) -> Option<Qty> {
+        self.place(price).ok().map(|at| self.levels[at].qty)
+    }
+
+    /// Where `price` stands, or would stand.
+    #[inline]
+    fn place(&self, price: Price) -> Result<usize, usize> {
+        let rank = price.0.wrapping_mul(self.sign);
+        let count = self.levels.len();
+        let near = count.saturating_sub(NEAR_LEVELS);
+        for at in (near..count).rev() {
+            let found = self.levels[at].price.0.wrapping_mul(self.sign);
+            if found == rank {
+                return Ok(at);
+            }
+            if found < rank {
+                return Err(at + 1);
+            }
+        }
+        self.levels[..near].binary_search_by(|level| level.price.0.wrapping_mul(self.sign).cmp(&rank))
+    }
+
+    #[inline]
+    fn apply(&mut self, level: Level) -> Applied {
+        match (self.place(level.price), level.qty.0 == 0) {
+            (Ok(at), false) => self.levels[at].qty = level.qty,
+            (Ok(at), true) => {
+                self.levels.remove(at);
+            }
+            (Err(_), true) => return Applied::Absent,
+            (Err(0), false) if self.levels.len() >= self.depth_max => return Applied::Beyond,
+            (Err(at), false) if self.levels.len() >= self.depth_max => {
+                let worst = self.levels.remove(0);
+                self.levels.insert(at - 1, level);
+                return Applied::Evicted(worst);
+            }
+            (Err(at), false) => self.levels.insert(at, level),
+        }
+        Applied::Done
+    }
+
+    /// Cuts the worst levels beyond `depth` and hands each to `cut`.
+    fn truncate(&mut self, depth: usize, mut cut: impl FnMut(Level)) {
+        if self.levels.len() > depth {
+            let excess = self.levels.len() - depth;
+            for level in self.levels.drain(..excess) {
+                cut(level);
+            }
+        }
+    }
+}
+
+/// Levels that went out of a book without the venue's saying so: they must be removed from copies of it too.
+#[derive(Debug, Default)]
+pub struct Cut {
+    /// Bids, with quantity zero.
+    pub bids: Vec<Level>,
+    /// Asks, with quantity zero.
+    pub asks: Vec<Level>,
+}
+
+impl Cut {
+    /// Whether nothing was cut.
+    pub fn is_empty(&self) -> bool {
+        self.bids.is_empty() && self.asks.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.bids.clear();
+        self.asks.clear();
+    }
+}
+
+/// What an update did beyond setting levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpdateFacts {
+    /// Removals of levels that were not there.
+    pub absent_count: u64,
+    /// Levels refused or evicted because a side is at its largest depth.
+    pub depth_limited_count: u64,
+}
+
+/// A book of one instrument at one scale.
+#[derive(Clone, Debug)]
+pub struct Book {
+    /// Buyers.
+    pub bids: BookSide,
+    /// Sellers.
+    pub asks: BookSide,
+    decimals: Decimals,
+}
+
+impl Book {
+    /// An empty book that will hold at most `depth_max` levels a side, with memory for `reserve` of them taken now.
+    pub fn new(depth_max: usize, reserve: usize) -> Self {
+        Self {
+            bids: BookSide::new(1, depth_max, reserve),
+            asks: BookSide::new(-1, depth_max, reserve),
+            decimals: Decimals::default(),
+        }
+    }
+
+    /// Scale of its prices and quantities.
+    pub const fn decimals(&self) -> Decimals {
+        self.decimals
+    }
+
+    /// Forgets all levels and takes the scale of those to come.
+    pub fn clear(&mut self, decimals: Decimals) {
+        self.bids.levels.clear();
+        self.asks.levels.clear();
+        self.decimals = decimals;
+    }
+
+    /// Changes the scale of all levels. Returns whether every value fits; if not, the book is empty afterwards.
+    #[cold]
+    pub fn rescale(&mut self, decimals: Decimals) -> bool {
+        let fits = self.try_rescale(decimals).is_some();
+        if !fits {
+            self.clear(decimals);
+        }
+        self.decimals = decimals;
+        fits
+    }
+
+    fn try_rescale(&mut self, decimals: Decimals) -> Option<()> {
+        let price = power_of_ten(decimals.price.checked_sub(self.decimals.price)?);
+        let qty = power_of_ten(decimals.qty.checked_sub(self.decimals.qty)?);
+        for level in self.bids.levels.iter_mut().chain(&mut self.asks.levels) {
+            level.price = Price(level.price.0.checked_mul(price)?);
+            level.qty = Qty(level.qty.0.checked_mul(qty)?);
+        }
+        Some(())
+    }
+
+    /// Applies absolute levels in the order given; zero removes. What had to leave because the book is at its largest
+    /// depth stands in `cut` afterwards.
+    #[inline]
+    pub fn apply(&mut self, bids: &[Level], asks: &[Level], cut: &mut Cut) -> UpdateFacts {
+        cut.clear();
+        let mut facts = UpdateFacts::default();
+        for (side, levels, gone) in
+            [(&mut self.bids, bids, &mut cut.bids), (&mut self.asks, asks, &mut cut.asks)]
+        {
+            for &level in levels {
+                match side.apply(level) {
+                    Applied::Done => {}
+                    Applied::Absent => facts.absent_count += 1,
+                    Applied::Beyond => {
+                        facts.depth_limited_count += 1;
+                        gone.push(Level { qty: Qty(0), ..level });
+                    }
+                    Applied::Evicted(worst) => {
+                        facts.depth_limited_count += 1;
+                        gone.push(Level { qty: Qty(0), ..worst });
+                    }
+                }
+            }
+        }
+        facts
+    }
+
+    /// Cuts both sides to `depth` levels; what went stands in `cut` beside what did before.
+    #[inline]
+    pub fn truncate(&mut self, depth: usize, cut: &mut Cut) {
+        self.bids.truncate(depth, |level| cut.bids.push(Level { qty: Qty(0), ..level }));
+        self.asks.truncate(depth, |level| cut.asks.push(Level { qty: Qty(0), ..level }));
+    }
+
+    /// Whether the best bid reaches the best ask: an error of the venue, the feed or ours.
+    #[inline]
+    pub fn is_crossed(&self) -> bool {
+        match (self.bids.best(), self.asks.best()) {
+            (Some(bid), Some(ask)) => bid.price >= ask.price,
+            _ => false,
+        }
+    }
+
+    /// Copies the best `depth` levels a side, best first, into lists that are cleared first.
+    pub fn copy_best(&self, depth: usize, bids: &mut Vec<Level>, asks: &mut Vec<Level>) {
+        bids.clear();
+        bids.extend(self.bids.iter().take(depth));
+        asks.clear();
+        asks.extend(self.asks.iter().take(depth));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn level(price: i64, qty: i64) -> Level {
+        Level { price: Price(price), qty: Qty(qty) }
+    }
+
+    #[test]
+    fn random_updates_agree_with_a_map() {
+        for seed in 0..30 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut book = Book::new(10_000, 64);
+            let (mut bids, mut asks) = (BTreeMap::new(), BTreeMap::new());
+            let mut cut = Cut::default();
+            for _ in 0..2_000 {
+                let update: Vec<Level> =
+                    (0..random.usize(0..6)).map(|_| level(random.i64(1..300), random.i64(0..4))).collect();
+                let mirrored: Vec<Level> = update.iter().map(|l| level(1_000 - l.price.0, l.qty.0)).collect();
+                let facts = book.apply(&update, &mirrored, &mut cut);
+                let mut absent = 0;
+                for (side, levels) in [(&mut bids, &update), (&mut asks, &mirrored)] {
+                    for l in levels {
+                        if l.qty.0 == 0 {
+                            absent += u64::from(side.remove(&l.price).is_none());
+                        } else {
+                            side.insert(l.price, l.qty);
+                        }
+                    }
+                }
+                assert_eq!(
+                    facts,
+                    UpdateFacts { absent_count: absent, depth_limited_count: 0 },
+                    "seed {seed}"
+                );
+            }
+            let found: Vec<_> = book.bids.iter().map(|l| (l.price, l.qty)).collect();
+            assert_eq!(found, bids.iter().rev().map(|(p, q)| (*p, *q)).collect::<Vec<_>>(), "seed {seed}");
+            let found: Vec<_> = book.asks.iter().map(|l| (l.price, l.qty)).collect();
+            assert_eq!(found, asks.iter().map(|(p, q)| (*p, *q)).collect::<Vec<_>>(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_full_side_keeps_its_best_levels_and_says_what_went() {
+        let mut book = Book::new(3, 3);
+        let mut cut = Cut::default();
+        let facts =
+            book.apply(&[level(10, 1), level(9, 1), level(8, 1), level(11, 1), level(7, 1)], &[], &mut cut);
+        assert_eq!(book.bids.iter().map(|l| l.price.0).collect::<Vec<_>>(), [11, 10, 9]);
+        assert_eq!(facts.depth_limited_count, 2);
+        assert_eq!(cut.bids, [level(8, 0), level(7, 0)]);
+    }
+
+    #[test]
+    fn truncation_cuts_the_worst_levels_of_each_side() {
+        let mut book = Book::new(100, 10);
+        let mut cut = Cut::default();
+        book.apply(
+            &[level(3, 1), level(1, 1), level(2, 1)],
+            &[level(4, 1), level(6, 1), level(5, 1)],
+            &mut cut,
+        );
+        book.truncate(2, &mut cut);
+        assert_eq!(cut.bids, [level(1, 0)]);
+        assert_eq!(cut.asks, [level(6, 0)]);
+        assert_eq!((book.bids.len(), book.asks.len()), (2, 2));
+    }
+
+    #[test]
+    fn a_book_is_crossed_when_its_sides_touch() {
+        let mut book = Book::new(10, 10);
+        let mut cut = Cut::default();
+        book.apply(&[level(10, 1)], &[level(11, 1)], &mut cut);
+        assert!(!book.is_crossed());
+        book.apply(&[level(11, 1)], &[], &mut cut);
+        assert!(book.is_crossed());
+    }
+
+    #[test]
+    fn rescaling_is_exact_or_refused() {
+        let mut book = Book::new(10, 10);
+        book.clear(Decimals { price: 1, qty: 0 });
+        book.apply(&[level(10, 7)], &[], &mut Cut::default());
+        assert!(book.rescale(Decimals { price: 3, qty: 2 }));
+        assert_eq!(book.bids.best(), Some(level(1_000, 700)));
+        assert!(!book.rescale(Decimals { price: 18, qty: 18 }) || book.bids.best().is_some());
+        let mut book = Book::new(10, 10);
+        book.apply(&[level(i64::MAX / 2, 7)], &[], &mut Cut::default());
+        assert!(!book.rescale(Decimals { price: 1, qty: 0 }));
+        assert!(book.bids.is_empty());
+    }
+}

@@ -1,0 +1,113 @@
+//! A consumer shard's copy of a book, built from delivered events alone.
+
+use super::{Book, Cut};
+use crate::event::{Body, BookPart, BookStatus, Event, Flags, Proof};
+
+/// A book that follows its stream's events, with the state that travels with it.
+#[derive(Debug)]
+pub struct Replica {
+    book: Book,
+    status: BookStatus,
+    proof: Proof,
+    sequence: u64,
+    /// Parts of an event are being applied: the book is between two states of the venue's.
+    open: bool,
+    cut: Cut,
+    snapshot_total: u64,
+    update_total: u64,
+}
+
+impl Replica {
+    /// An empty copy that holds at most `depth_max` levels a side, with memory for `reserve` taken now.
+    pub fn new(depth_max: usize, reserve: usize) -> Self {
+        Self {
+            book: Book::new(depth_max, reserve),
+            status: BookStatus::Syncing,
+            proof: Proof::None,
+            sequence: 0,
+            open: false,
+            cut: Cut::default(),
+            snapshot_total: 0,
+            update_total: 0,
+        }
+    }
+
+    /// Applies an event of its stream; other kinds change nothing.
+    #[inline]
+    pub fn apply(&mut self, event: &Event) {
+        match &event.body {
+            Body::BookUpdate(part) => {
+                if event.header.decimals == self.book.decimals() || self.rescale(event) {
+                    self.part(event, part);
+                    self.update_total += u64::from(event.completes());
+                }
+            }
+            Body::BookSnapshot(part) => {
+                if event.header.flags.has(Flags::FIRST) {
+                    self.book.clear(event.header.decimals);
+                }
+                self.part(event, part);
+                self.snapshot_total += u64::from(event.completes());
+            }
+            Body::BookState { status, proof, .. } => {
+                (self.status, self.proof) = (*status, *proof);
+            }
+            _ => {}
+        }
+    }
+
+    /// The stream's scale grew. An update still at the old one cannot follow: scales only grow.
+    #[cold]
+    fn rescale(&mut self, event: &Event) -> bool {
+        let fits = self.book.rescale(event.header.decimals);
+        if !fits {
+            self.status = BookStatus::Suspect;
+        }
+        fits
+    }
+
+    #[inline]
+    fn part(&mut self, event: &Event, part: &BookPart) {
+        self.book.apply(part.bids(), part.asks(), &mut self.cut);
+        self.open = !event.completes();
+        if !self.open {
+            (self.status, self.proof, self.sequence) = (part.status, part.proof, event.header.sequence_last);
+        }
+    }
+
+    /// The book. Between the parts of one event it is in no state that the venue's ever was in:
+    /// see [`is_whole`](Self::is_whole).
+    pub const fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Whether no event is half applied.
+    pub const fn is_whole(&self) -> bool {
+        !self.open
+    }
+
+    /// How far it can be trusted.
+    pub const fn status(&self) -> BookStatus {
+        self.status
+    }
+
+    /// What `proved` rests on.
+    pub const fn proof(&self) -> Proof {
+        self.proof
+    }
+
+    /// Last number applied.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Snapshots applied.
+    pub const fn snapshot_total(&self) -> u64 {
+        self.snapshot_total
+    }
+
+    /// Updates applied.
+    pub const fn update_total(&self) -> u64 {
+        self.update_total
+    }
+}

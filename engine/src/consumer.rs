@@ -1,0 +1,527 @@
+//! User code that receives events, and the host that calls it on a consumer shard.
+//!
+//! A consumer borrows each event for the length of its handler and can neither keep nor return the borrow. It runs to
+//! completion on its shard, one at a time; consumers whose fates must not be shared belong on different shards. A
+//! panic in a handler is caught, counted and named; the others of the shard go on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::book::Replica;
+use crate::channel::Channel;
+use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
+use crate::event::Event;
+use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId};
+use crate::probe::{PathStage, Probe};
+use crate::time::ReceiveTime;
+
+/// A strategy, a recorder, a publisher.
+///
+/// What it may rely on:
+/// - events of one stream come in sequence, or after a Gap that names what is missing; there is no order between streams;
+/// - parts of one event come one after another, the first and the last marked;
+/// - a book read through [`Context::book`] contains the event that is being handled;
+/// - handlers of one consumer never run at the same time.
+pub trait Consumer {
+    /// An event of a stream that it subscribed to.
+    fn on_event(&mut self, event: &Event, context: &mut Context<'_>);
+
+    /// All events that were there have been handled; more may come. The place for work that one does once a batch.
+    fn on_batch_end(&mut self, context: &mut Context<'_>) {
+        let _ = context;
+    }
+
+    /// How often [`on_timer`](Self::on_timer) is called, in nanoseconds; `None` for never. Asked once, at start.
+    fn timer_every_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// The time has passed. Late by at most the longest turn of the shard.
+    fn on_timer(&mut self, context: &mut Context<'_>) {
+        let _ = context;
+    }
+
+    /// The last call: no event follows.
+    fn on_stop(&mut self, context: &mut Context<'_>) {
+        let _ = context;
+    }
+
+    /// Facts for the final report, as (name, value) pairs.
+    fn summary(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+/// What a stream is, for people and for strategies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamFacts {
+    /// Canonical symbol, for example `BTC-USDT`.
+    pub symbol: String,
+    /// The venue's spelling.
+    pub venue_symbol: String,
+    /// The instrument's number.
+    pub instrument: InstrumentId,
+    /// The kind of feed.
+    pub channel: Channel,
+}
+
+/// What a provider is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderFacts {
+    /// Its name in the topology.
+    pub name: String,
+    /// Its venue, for example `binance`.
+    pub venue: String,
+    /// Its streams, by number.
+    pub streams: Vec<StreamFacts>,
+}
+
+/// Names behind the numbers in events. Made at start, shared by all shards, never changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// All providers, by number.
+    pub providers: Vec<ProviderFacts>,
+    /// All canonical symbols, by instrument number.
+    pub symbols: Vec<String>,
+}
+
+impl Catalog {
+    /// The facts of a stream.
+    pub fn stream(&self, provider: ProviderId, stream: StreamId) -> Option<&StreamFacts> {
+        self.providers.get(provider.index())?.streams.get(stream.index())
+    }
+
+    /// The canonical symbol of an instrument, `?` if there is no such number.
+    pub fn symbol(&self, instrument: InstrumentId) -> &str {
+        self.symbols.get(instrument.index()).map_or("?", String::as_str)
+    }
+
+    /// The name of a provider, `?` if there is no such number.
+    pub fn provider(&self, provider: ProviderId) -> &str {
+        self.providers.get(provider.index()).map_or("?", |facts| facts.name.as_str())
+    }
+
+    /// The stream of `channel` for a symbol of a provider.
+    pub fn find(&self, provider: ProviderId, symbol: &str, channel: Channel) -> Option<StreamId> {
+        let streams = &self.providers.get(provider.index())?.streams;
+        let at = streams.iter().position(|facts| facts.symbol == symbol && facts.channel == channel)?;
+        Some(StreamId(at as u32))
+    }
+}
+
+/// The books of a consumer shard, one for each book stream that one of its consumers wants.
+#[derive(Debug, Default)]
+pub struct Replicas {
+    /// By provider, then by stream.
+    books: Vec<Vec<Option<Box<Replica>>>>,
+}
+
+impl Replicas {
+    /// The copy of a stream's book.
+    #[inline]
+    pub fn get(&self, provider: ProviderId, stream: StreamId) -> Option<&Replica> {
+        self.books.get(provider.index())?.get(stream.index())?.as_deref()
+    }
+
+    #[inline]
+    fn get_mut(&mut self, provider: ProviderId, stream: StreamId) -> Option<&mut Replica> {
+        self.books.get_mut(provider.index())?.get_mut(stream.index())?.as_deref_mut()
+    }
+
+    fn add(&mut self, provider: ProviderId, stream: StreamId, depth_max: usize, reserve: usize) {
+        let at = slot(slot_of_provider(&mut self.books, provider), stream.index());
+        at.get_or_insert_with(|| Box::new(Replica::new(depth_max, reserve)));
+    }
+
+    /// All books, with their provider and stream.
+    pub fn iter(&self) -> impl Iterator<Item = (ProviderId, StreamId, &Replica)> + '_ {
+        self.books.iter().enumerate().flat_map(|(provider, streams)| {
+            streams.iter().enumerate().filter_map(move |(stream, book)| {
+                Some((ProviderId(provider as u8), StreamId(stream as u32), book.as_deref()?))
+            })
+        })
+    }
+}
+
+fn slot<T: Default>(list: &mut Vec<T>, index: usize) -> &mut T {
+    if list.len() <= index {
+        list.resize_with(index + 1, T::default);
+    }
+    &mut list[index]
+}
+
+fn slot_of_provider<T>(list: &mut Vec<Vec<T>>, provider: ProviderId) -> &mut Vec<T> {
+    slot(list, provider.index())
+}
+
+/// What a handler may use beside the event.
+#[derive(Debug)]
+pub struct Context<'a> {
+    now: ReceiveTime,
+    catalog: &'a Catalog,
+    replicas: &'a Replicas,
+    consumer: ConsumerId,
+}
+
+impl Context<'_> {
+    /// When this batch began, by the clock of receive times.
+    pub const fn now(&self) -> ReceiveTime {
+        self.now
+    }
+
+    /// Names behind the numbers.
+    pub const fn catalog(&self) -> &Catalog {
+        self.catalog
+    }
+
+    /// The number of the consumer that is called.
+    pub const fn consumer(&self) -> ConsumerId {
+        self.consumer
+    }
+
+    /// The book of a stream that some consumer of this shard subscribed to. Look at its
+    /// [`status`](Replica::status) before you trust it.
+    pub fn book(&self, provider: ProviderId, stream: StreamId) -> Option<&Replica> {
+        self.replicas.get(provider, stream)
+    }
+}
+
+/// What happens after a handler panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPanic {
+    /// A new consumer is made and goes on, after a pause that doubles each time.
+    Restart,
+    /// It gets nothing more.
+    Disable,
+}
+
+/// Makes a consumer: at start, and again after a panic.
+pub type MakeConsumer = Box<dyn Fn() -> Box<dyn Consumer>>;
+
+/// First pause before a consumer that panicked is made anew, in nanoseconds.
+const RESTART_PAUSE_NS: u64 = 10_000_000;
+/// Longest such pause, in nanoseconds.
+const RESTART_PAUSE_NS_MAX: u64 = 10_000_000_000;
+
+crate::counters! {
+    /// What one consumer did.
+    pub struct SeatCounts {
+        /// Event parts handled.
+        events_total,
+        /// Handlers that panicked.
+        panics_total,
+        /// Times it was made anew after a panic.
+        restarts_total,
+        /// Event parts that came while it was down.
+        missed_total,
+        /// Time spent in its handlers, in nanoseconds.
+        busy_ns_total,
+        /// Its longest handler, in nanoseconds.
+        busy_ns_max,
+    }
+}
+
+/// One consumer on its shard.
+struct Seat {
+    name: String,
+    id: ConsumerId,
+    make: MakeConsumer,
+    consumer: Option<Box<dyn Consumer>>,
+    on_panic: OnPanic,
+    timer_every_ns: Option<u64>,
+    timer_at: ReceiveTime,
+    restart_at: Option<ReceiveTime>,
+    pause_ns: u64,
+    counts: SeatCounts,
+}
+
+/// The consumers of one shard, and who of them wants which stream.
+pub struct Host {
+    catalog: Arc<Catalog>,
+    seats: Vec<Seat>,
+    /// By provider, then by stream: the seats.
+    wanted: Vec<Vec<Vec<u16>>>,
+    replicas: Replicas,
+    /// What made a handler panic.
+    pub letters: DeadLetters,
+    delivered_total: u64,
+}
+
+impl Host {
+    /// A host without consumers.
+    pub fn new(catalog: Arc<Catalog>, letters_max: usize) -> Self {
+        Self {
+            catalog,
+            seats: Vec::new(),
+            wanted: Vec::new(),
+            replicas: Replicas::default(),
+            letters: DeadLetters::new(letters_max),
+            delivered_total: 0,
+        }
+    }
+
+    /// Adds a consumer and returns its seat.
+    pub fn add(&mut self, name: &str, id: ConsumerId, on_panic: OnPanic, make: MakeConsumer) -> usize {
+        let consumer = make();
+        self.seats.push(Seat {
+            name: name.to_owned(),
+            id,
+            timer_every_ns: consumer.timer_every_ns(),
+            consumer: Some(consumer),
+            make,
+            on_panic,
+            timer_at: ReceiveTime::default(),
+            restart_at: None,
+            pause_ns: RESTART_PAUSE_NS,
+            counts: SeatCounts::default(),
+        });
+        self.seats.len() - 1
+    }
+
+    /// Subscribes a seat to a stream. `book_depth_max` is given for book streams: their copy holds that many levels.
+    pub fn subscribe(
+        &mut self,
+        seat: usize,
+        provider: ProviderId,
+        stream: StreamId,
+        book_depth_max: Option<(usize, usize)>,
+    ) {
+        let seats = slot(slot_of_provider(&mut self.wanted, provider), stream.index());
+        if !seats.contains(&(seat as u16)) {
+            seats.push(seat as u16);
+        }
+        if let Some((depth_max, reserve)) = book_depth_max {
+            self.replicas.add(provider, stream, depth_max, reserve);
+        }
+    }
+
+    /// Ends a seat's subscription.
+    pub fn unsubscribe(&mut self, seat: usize, provider: ProviderId, stream: StreamId) {
+        slot(slot_of_provider(&mut self.wanted, provider), stream.index())
+            .retain(|&found| usize::from(found) != seat);
+    }
+
+    /// Shows one event to every consumer of this shard that wants its stream.
+    #[inline]
+    pub fn deliver(&mut self, event: &Event, probe: &mut impl Probe) {
+        let mut began = probe.now();
+        probe.stage(PathStage::Delivered, began.since_ns(event.header.receive_time));
+        self.delivered_total += 1;
+        let (provider, stream) = (event.header.provider, event.header.stream);
+        if let Some(replica) = self.replicas.get_mut(provider, stream) {
+            replica.apply(event);
+        }
+        let Some(seats) = self.wanted.get(provider.index()).and_then(|streams| streams.get(stream.index()))
+        else {
+            return;
+        };
+        for &number in seats {
+            let number = usize::from(number);
+            let seat = &mut self.seats[number];
+            let Some(consumer) = &mut seat.consumer else {
+                seat.counts.missed_total += 1;
+                continue;
+            };
+            let mut context =
+                Context { now: began, catalog: &self.catalog, replicas: &self.replicas, consumer: seat.id };
+            let call = AssertUnwindSafe(|| consumer.on_event(event, &mut context));
+            let outcome = catch_unwind(call);
+            let ended = probe.now();
+            let busy_ns = ended.since_ns(began);
+            probe.handler(number, busy_ns);
+            seat.counts.events_total += 1;
+            seat.counts.busy_ns_total += busy_ns;
+            seat.counts.busy_ns_max = seat.counts.busy_ns_max.max(busy_ns);
+            began = ended;
+            if outcome.is_err() {
+                let mut letter =
+                    DeadLetter::new(DeadReason::HandlerPanicked, Priority::High, ended, event.header.trace);
+                letter.provider = Some(provider);
+                letter.stream = Some(stream);
+                letter.consumer = Some(seat.id);
+                self.letters.write(letter);
+                seat.fell(ended);
+            }
+        }
+    }
+
+    /// Tells every consumer that the batch is over, runs timers that are due, and brings back those that panicked.
+    pub fn batch_end(&mut self, events: usize, now: ReceiveTime) {
+        for seat in &mut self.seats {
+            if let Some(at) = seat.restart_at
+                && now >= at
+            {
+                seat.restart_at = None;
+                seat.counts.restarts_total += 1;
+                seat.consumer = Some((seat.make)());
+            }
+            if events > 0 {
+                seat.call(now, &self.catalog, &self.replicas, |consumer, context| {
+                    consumer.on_batch_end(context)
+                });
+            }
+            if let Some(every_ns) = seat.timer_every_ns
+                && now >= seat.timer_at
+            {
+                let first = seat.timer_at == ReceiveTime::default();
+                seat.timer_at = now.plus_ns(every_ns);
+                if !first {
+                    seat.call(now, &self.catalog, &self.replicas, |consumer, context| {
+                        consumer.on_timer(context)
+                    });
+                }
+            }
+        }
+    }
+
+    /// The last call of every consumer.
+    pub fn stop(&mut self, now: ReceiveTime) {
+        for seat in &mut self.seats {
+            seat.call(now, &self.catalog, &self.replicas, |consumer, context| consumer.on_stop(context));
+        }
+    }
+
+    /// When a timer or a restart is due.
+    pub fn deadline(&self) -> Option<ReceiveTime> {
+        let timers = self.seats.iter().filter(|seat| seat.timer_every_ns.is_some()).map(|seat| seat.timer_at);
+        timers.chain(self.seats.iter().filter_map(|seat| seat.restart_at)).min()
+    }
+
+    /// Names and counts of the consumers, by seat, and whether each is up.
+    pub fn seats(&self) -> impl Iterator<Item = (&str, &SeatCounts, bool)> + '_ {
+        self.seats.iter().map(|seat| (seat.name.as_str(), &seat.counts, seat.consumer.is_some()))
+    }
+
+    /// What the consumers have to say for the final report, by seat.
+    pub fn summaries(&self) -> Vec<(String, Vec<(String, String)>)> {
+        let facts =
+            |seat: &Seat| seat.consumer.as_ref().map(|consumer| consumer.summary()).unwrap_or_default();
+        self.seats.iter().map(|seat| (seat.name.clone(), facts(seat))).collect()
+    }
+
+    /// The books of this shard.
+    pub const fn replicas(&self) -> &Replicas {
+        &self.replicas
+    }
+
+    /// Event parts shown so far.
+    pub const fn delivered_total(&self) -> u64 {
+        self.delivered_total
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("seats", &self.seats.len()).finish_non_exhaustive()
+    }
+}
+
+impl Seat {
+    /// A handler panicked: its state cannot be trusted.
+    #[cold]
+    fn fell(&mut self, now: ReceiveTime) {
+        self.counts.panics_total += 1;
+        // Dropping it may panic as well.
+        let broken = self.consumer.take();
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(broken)));
+        if self.on_panic == OnPanic::Restart {
+            self.restart_at = Some(now.plus_ns(self.pause_ns));
+            self.pause_ns = (self.pause_ns * 2).min(RESTART_PAUSE_NS_MAX);
+        }
+    }
+
+    fn call(
+        &mut self,
+        now: ReceiveTime,
+        catalog: &Catalog,
+        replicas: &Replicas,
+        handler: impl FnOnce(&mut dyn Consumer, &mut Context<'_>),
+    ) {
+        let Some(consumer) = &mut self.consumer else { return };
+        let mut context = Context { now, catalog, replicas, consumer: self.id };
+        if catch_unwind(AssertUnwindSafe(|| handler(&mut **consumer, &mut context))).is_err() {
+            self.fell(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::FixedClock;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    type Seen = Rc<RefCell<Vec<(u16, u64)>>>;
+
+    /// Notes what it gets and panics on one sequence.
+    struct Noter {
+        seen: Seen,
+        id: u16,
+        panics_on: u64,
+    }
+
+    impl Consumer for Noter {
+        fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
+            assert_eq!(context.consumer(), ConsumerId(self.id));
+            assert!(event.header.sequence_last != self.panics_on, "this is the panic that the test asks for");
+            self.seen.borrow_mut().push((self.id, event.header.sequence_last));
+        }
+    }
+
+    fn host(on_panic: OnPanic) -> (Host, Seen) {
+        let seen = Seen::default();
+        let mut host = Host::new(Arc::new(Catalog::default()), 8);
+        for (id, panics_on) in [(0, 2), (1, 0)] {
+            let seen = Rc::clone(&seen);
+            let make: MakeConsumer =
+                Box::new(move || Box::new(Noter { seen: Rc::clone(&seen), id, panics_on }));
+            let seat = host.add(&format!("noter{id}"), ConsumerId(id), on_panic, make);
+            host.subscribe(seat, ProviderId(0), StreamId(3), None);
+        }
+        (host, seen)
+    }
+
+    fn deliver(host: &mut Host, sequence: u64, at_ns: u64) {
+        let mut event = Event::default();
+        event.header.stream = StreamId(3);
+        event.header.sequence_last = sequence;
+        let mut clock = FixedClock(ReceiveTime::from_ns(at_ns));
+        host.deliver(&event, &mut clock);
+        host.batch_end(1, ReceiveTime::from_ns(at_ns));
+    }
+
+    #[test]
+    fn a_panic_takes_down_one_consumer_and_nobody_else() {
+        let (mut host, seen) = host(OnPanic::Disable);
+        for sequence in 1..=3 {
+            deliver(&mut host, sequence, sequence);
+        }
+        assert_eq!(*seen.borrow(), [(0, 1), (1, 1), (1, 2), (1, 3)]);
+        let states: Vec<_> =
+            host.seats().map(|(_, counts, up)| (counts.panics_total, counts.missed_total, up)).collect();
+        assert_eq!(states, [(1, 1, false), (0, 0, true)]);
+        assert_eq!(host.letters.iter().next().map(|letter| letter.consumer), Some(Some(ConsumerId(0))));
+    }
+
+    #[test]
+    fn a_consumer_that_panicked_comes_back_after_its_pause() {
+        let (mut host, seen) = host(OnPanic::Restart);
+        deliver(&mut host, 2, 1);
+        deliver(&mut host, 3, 2);
+        host.batch_end(0, ReceiveTime::from_ns(1 + RESTART_PAUSE_NS));
+        deliver(&mut host, 4, RESTART_PAUSE_NS + 2);
+        assert_eq!(*seen.borrow(), [(1, 2), (1, 3), (0, 4), (1, 4)]);
+    }
+
+    #[test]
+    fn a_stream_that_nobody_wants_is_shown_to_nobody() {
+        let (mut host, seen) = host(OnPanic::Disable);
+        let mut event = Event::default();
+        event.header.stream = StreamId(9);
+        host.deliver(&event, &mut FixedClock::default());
+        host.unsubscribe(1, ProviderId(0), StreamId(3));
+        deliver(&mut host, 1, 1);
+        assert_eq!(*seen.borrow(), [(0, 1)]);
+    }
+}

@@ -1,0 +1,334 @@
+//! The book half of the pipeline: offers book messages to their feeds and publishes what becomes of them.
+
+use super::{Pipeline, StreamState, Want, saturated};
+use crate::book::{BookFeed, Outcome};
+use crate::directory::Directory;
+use crate::dispatch::BookSource;
+use crate::event::{
+    Body, BookPart, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Level, Parts,
+    SCHEMA_VERSION,
+};
+use crate::ids::{Listing, StreamId};
+use crate::pool::Handle;
+use crate::probe::{PathStage, Probe};
+use crate::raw::{BookMessage, Message, Numbers, Raw};
+use crate::time::{ReceiveTime, VenueTime};
+use crate::venue::Venue;
+
+impl<V: Venue> Pipeline<V> {
+    /// Offers a book message to its feed and publishes the outcome. Returns whether the raw must be kept.
+    #[inline]
+    pub(super) fn book(
+        &mut self,
+        raw: &Raw,
+        message: &Message,
+        book: &BookMessage,
+        decoded_after_ns: u32,
+        probe: &mut impl Probe,
+    ) -> bool {
+        let Some(Some(feed)) = self.books.get_mut(message.listing.index()) else {
+            self.counts.unusable_total += 1;
+            return false;
+        };
+        let outcome = feed.offer(message, book, raw);
+        let ordered_after_ns = saturated(probe.now().since_ns(raw.receive_time));
+        probe.stage(PathStage::Ordered, u64::from(ordered_after_ns));
+        let numbers = if message.numbers == Numbers::NONE {
+            match outcome {
+                Outcome::Replaced | Outcome::Applied | Outcome::Joined => {
+                    Numbers::single(self.streams[message.stream.index()].sequence.own_number())
+                }
+                _ => Numbers::single(self.streams[message.stream.index()].sequence.last_own_number()),
+            }
+        } else {
+            message.numbers
+        };
+        let mut header = self.header(raw, message, numbers, Flags::WHOLE);
+        header.decoded_after_ns = decoded_after_ns;
+        (header.ordered_after_ns, header.enqueued_after_ns) = (ordered_after_ns, ordered_after_ns);
+        match outcome {
+            Outcome::Applied => self.publish_update(&header, message.listing, raw, book),
+            Outcome::Stale => self.counts.stale_total += 1,
+            Outcome::Wait => {
+                self.want_snapshot(message.listing, message.stream);
+                return true;
+            }
+            Outcome::Unusable => {
+                self.counts.unusable_total += 1;
+                if book.snapshot {
+                    self.snapshot_wanted[message.listing.index()] = false;
+                }
+                self.want_snapshot(message.listing, message.stream);
+            }
+            Outcome::Joined => {
+                self.publish_state(&header, message.listing, BookReason::Joined);
+                self.publish_update(&header, message.listing, raw, book);
+            }
+            Outcome::Replaced => {
+                self.snapshot_wanted[message.listing.index()] = false;
+                self.publish_whole(&header, message.listing, Flags::default());
+                let proved = self.books[message.listing.index()].as_ref().map(BookFeed::status);
+                if proved == Some(BookStatus::Proved) {
+                    self.publish_state(&header, message.listing, BookReason::Joined);
+                }
+                self.apply_waiting(message.listing, probe);
+            }
+            Outcome::Broken { reason, missing } => {
+                self.broken(&header, message.listing, reason, missing);
+                // The update that showed the hole is part of what follows the next snapshot.
+                return reason == BookReason::SequenceGap && self.waits(message.listing);
+            }
+        }
+        false
+    }
+
+    fn waits(&self, listing: Listing) -> bool {
+        self.books[listing.index()].as_ref().is_some_and(BookFeed::snapshot_by_rest)
+    }
+
+    /// Applies the updates that waited for a snapshot.
+    fn apply_waiting(&mut self, listing: Listing, probe: &mut impl Probe) {
+        while let Some(held) = self.books[listing.index()].as_mut().and_then(BookFeed::next_waiting) {
+            let message = held.messages[0].clone();
+            let Some(book) = message.as_book() else { continue };
+            if self.book(&held, &message, book, 0, probe) {
+                self.keep(listing, held);
+            }
+        }
+    }
+
+    /// Keeps the raw that was just applied for its book, and leaves a fresh one in its place.
+    #[cold]
+    pub(super) fn hold(&mut self, slot: &mut Option<Handle<Raw>>, reserve: &Raw) {
+        let Some(taken) = slot.take() else {
+            // Decoded without a slot: nothing can keep it. The next update shows the hole.
+            self.counts.pool_empty_total += 1;
+            self.counts.unusable_total += reserve.messages.len() as u64;
+            return;
+        };
+        if let [message] = &taken.messages[..] {
+            let listing = message.listing;
+            self.keep(listing, taken);
+            return;
+        }
+        // Venues whose frames carry several book messages bring their snapshots in the stream and never wait.
+        self.counts.unusable_total += taken.messages.len() as u64;
+        *slot = Some(taken);
+    }
+
+    fn keep(&mut self, listing: Listing, raw: Handle<Raw>) {
+        let Some(Some(feed)) = self.books.get_mut(listing.index()) else { return };
+        if !feed.may_wait() {
+            feed.drop_oldest_waiting();
+            self.counts.unusable_total += 1;
+        }
+        feed.hold(raw);
+    }
+
+    fn want_snapshot(&mut self, listing: Listing, stream: StreamId) {
+        if std::mem::replace(&mut self.snapshot_wanted[listing.index()], true) {
+            return;
+        }
+        let by_rest = self.waits(listing);
+        self.wants.push_back(if by_rest { Want::Snapshot(listing) } else { Want::Resubscribe(stream) });
+    }
+
+    /// The fetch of a snapshot failed or was given up: it may be wanted again.
+    pub fn snapshot_failed(&mut self, listing: Listing) {
+        if let Some(wanted) = self.snapshot_wanted.get_mut(listing.index()) {
+            *wanted = false;
+        }
+    }
+
+    #[cold]
+    fn broken(&mut self, header: &Header, listing: Listing, reason: BookReason, missing: Option<(u64, u64)>) {
+        self.counts.resyncs_total += 1;
+        if let Some((from, to)) = missing {
+            self.counts.gaps_total += 1;
+            let gap = Gap { from, to, event_count: 0, reason: GapReason::Sequence };
+            let header = Header { sequence_first: from, sequence_last: to, ..*header };
+            self.publish(Event { header, body: Body::Gap(gap) });
+        }
+        self.publish_state(header, listing, reason);
+        self.want_snapshot(listing, header.stream);
+    }
+
+    /// Gives up every book of this provider: the connection lost frames, or is lost itself.
+    #[cold]
+    pub fn break_books(&mut self, reason: BookReason, at: ReceiveTime, _: &mut impl Probe) {
+        let status = match reason {
+            BookReason::ConnectionLost | BookReason::Silent => BookStatus::Stale,
+            _ => BookStatus::Suspect,
+        };
+        for index in 0..self.streams.len() {
+            let StreamState { channel, listing, .. } = self.streams[index];
+            let (share, count) = self.options.share;
+            if !channel.is_book() || listing.0 % count != share {
+                continue;
+            }
+            let Some(Some(feed)) = self.books.get_mut(listing.index()) else { continue };
+            if !feed.is_loaded() && feed.status() == status {
+                continue;
+            }
+            feed.give_up(status);
+            self.counts.resyncs_total += 1;
+            let stream = StreamId(index as u32);
+            let mut header = self.bare_header(stream, listing, at);
+            header.sequence_last = self.books[listing.index()].as_ref().map_or(0, BookFeed::last);
+            header.sequence_first = header.sequence_last;
+            self.publish_state(&header, listing, reason);
+            self.snapshot_wanted[listing.index()] = false;
+            if status == BookStatus::Suspect {
+                self.want_snapshot(listing, stream);
+            }
+        }
+    }
+
+    fn bare_header(&self, stream: StreamId, listing: Listing, at: ReceiveTime) -> Header {
+        bare_header(&self.directory, stream, listing, at)
+    }
+
+    fn publish_state(&mut self, header: &Header, listing: Listing, reason: BookReason) {
+        let Some(Some(feed)) = self.books.get(listing.index()) else { return };
+        let body = Body::BookState { status: feed.status(), proof: feed.proof(), reason };
+        self.publish(Event { header: Header { flags: Flags::WHOLE, ..*header }, body });
+    }
+
+    /// Publishes the levels of an update, and those that left the book with it.
+    #[inline]
+    fn publish_update(&mut self, header: &Header, listing: Listing, raw: &Raw, book: &BookMessage) {
+        let Some(Some(feed)) = self.books.get(listing.index()) else { return };
+        let (status, proof) = (feed.status(), feed.proof());
+        let cut = feed.cut();
+        self.parts.clear();
+        if cut.is_empty() {
+            let parts = Parts::new(raw.bids_of(book), raw.asks_of(book), status, proof);
+            fill(&mut self.parts, header, parts, Body::BookUpdate, Flags::default());
+        } else {
+            self.bids.clear();
+            self.bids.extend_from_slice(raw.bids_of(book));
+            self.bids.extend_from_slice(&cut.bids);
+            self.asks.clear();
+            self.asks.extend_from_slice(raw.asks_of(book));
+            self.asks.extend_from_slice(&cut.asks);
+            let parts = Parts::new(&self.bids, &self.asks, status, proof);
+            fill(&mut self.parts, header, parts, Body::BookUpdate, Flags::default());
+        }
+        self.publish_parts();
+    }
+
+    /// Publishes all of a book.
+    fn publish_whole(&mut self, header: &Header, listing: Listing, marks: Flags) {
+        let Some(Some(feed)) = self.books.get(listing.index()) else { return };
+        feed.book().copy_best(usize::MAX, &mut self.bids, &mut self.asks);
+        let header = Header { decimals: feed.book().decimals(), ..*header };
+        let parts = Parts::new(&self.bids, &self.asks, feed.status(), feed.proof());
+        self.parts.clear();
+        fill(&mut self.parts, &header, parts, Body::BookSnapshot, marks);
+        self.publish_parts();
+    }
+
+    /// Publishes a complete list of the best levels, which needs no book of ours.
+    pub(super) fn partial_book(
+        &mut self,
+        raw: &Raw,
+        message: &Message,
+        book: &BookMessage,
+        decoded_after_ns: u32,
+        probe: &mut impl Probe,
+    ) {
+        let stream = &mut self.streams[message.stream.index()];
+        let numbers = stream.number(&message.numbers);
+        if matches!(stream.sequence.verdict(numbers.first, numbers.last), crate::sequence::Verdict::Stale) {
+            stream.sequence.counts.stale_total += 1;
+            self.counts.stale_total += 1;
+            return;
+        }
+        stream.sequence.advance(numbers.last);
+        let mut header = self.header(raw, message, numbers, Flags::WHOLE);
+        header.decoded_after_ns = decoded_after_ns;
+        header.ordered_after_ns = saturated(probe.now().since_ns(raw.receive_time));
+        header.enqueued_after_ns = header.ordered_after_ns;
+        probe.stage(PathStage::Ordered, u64::from(header.ordered_after_ns));
+        let parts =
+            Parts::new(raw.bids_of(book), raw.asks_of(book), BookStatus::Proved, crate::event::Proof::None);
+        self.parts.clear();
+        fill(&mut self.parts, &header, parts, Body::BookSnapshot, Flags::default());
+        self.publish_parts();
+    }
+
+    #[inline]
+    fn publish_parts(&mut self) {
+        self.counts.events_total += 1;
+        let version = self.dispatcher.routing.version();
+        for part in &mut self.parts {
+            part.header.routing_version = version;
+        }
+        self.dispatcher.offer(&self.parts);
+    }
+}
+
+/// Appends the parts of a book event under one header.
+#[inline]
+fn fill(
+    events: &mut Vec<Event>,
+    header: &Header,
+    parts: Parts<'_>,
+    body: fn(BookPart) -> Body,
+    marks: Flags,
+) {
+    for (number, (flags, part)) in parts.enumerate() {
+        let header = Header { flags: flags.with(marks), part: number as u16, ..*header };
+        events.push(Event { header, body: body(part) });
+    }
+}
+
+/// A header for an event that no message caused.
+fn bare_header(directory: &Directory, stream: StreamId, listing: Listing, at: ReceiveTime) -> Header {
+    Header {
+        venue_time: VenueTime::ABSENT,
+        receive_time: at,
+        stream,
+        instrument: directory.instrument(listing).id,
+        flags: Flags::WHOLE,
+        decimals: directory.instrument(listing).decimals,
+        provider: directory.provider(),
+        schema: SCHEMA_VERSION,
+        ..Header::default()
+    }
+}
+
+/// The provider's books as the dispatcher sees them when updates have collapsed.
+pub(super) struct Source<'a> {
+    pub directory: &'a Directory,
+    pub books: &'a [Option<BookFeed>],
+    pub streams: &'a [StreamState],
+    pub version: u32,
+    pub bids: &'a mut Vec<Level>,
+    pub asks: &'a mut Vec<Level>,
+    pub now: ReceiveTime,
+}
+
+impl BookSource for Source<'_> {
+    fn conflated(&mut self, stream: StreamId, depth: usize, parts: &mut Vec<Event>) {
+        parts.clear();
+        let listing = self.streams[stream.index()].listing;
+        let mut header = bare_header(self.directory, stream, listing, self.now);
+        header.routing_version = self.version;
+        let Some(Some(feed)) = self.books.get(listing.index()) else { return };
+        (header.sequence_first, header.sequence_last) = (feed.last(), feed.last());
+        header.decimals = feed.book().decimals();
+        if feed.status() != BookStatus::Proved {
+            let body = Body::BookState {
+                status: feed.status(),
+                proof: feed.proof(),
+                reason: BookReason::Subscribed,
+            };
+            parts.push(Event { header, body });
+            return;
+        }
+        feed.book().copy_best(depth, self.bids, self.asks);
+        let levels = Parts::new(self.bids, self.asks, feed.status(), feed.proof());
+        fill(parts, &header, levels, Body::BookSnapshot, Flags::CONFLATED);
+    }
+}

@@ -1,0 +1,57 @@
+//! What a pipeline counts.
+
+crate::counters! {
+    /// Counters of one provider's pipeline. `messages = applied by streams and books + stale + waiting + unusable`.
+    pub struct PipelineCounts {
+        /// Text frames taken.
+        frames_total,
+        /// REST bodies taken.
+        rest_bodies_total,
+        /// Venue messages in them that this shard keeps.
+        messages_total,
+        /// Events handed to the dispatcher, Gaps and book states included. Logical events, not parts.
+        events_total,
+        /// Frames and bodies that could not be decoded.
+        decode_errors_total,
+        /// Messages already covered by what was published.
+        stale_total,
+        /// Messages that a book could not use: no snapshot, or broken.
+        unusable_total,
+        /// Holes declared in streams, books included.
+        gaps_total,
+        /// Holes in the numbers of a connection's frames.
+        connection_gaps_total,
+        /// Book snapshots wanted anew because a check failed.
+        resyncs_total,
+        /// Times an instrument's scale grew.
+        widenings_total,
+        /// Takes that found a pool empty when something had to be kept.
+        pool_empty_total,
+        /// Frames that were decoded without a slot after 100 ms of waiting for one.
+        pool_timeouts_total,
+    }
+}
+
+/// Counts by a name that is known at compile time. A handful of names, off the path of data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally(Vec<(&'static str, u64)>);
+
+impl Tally {
+    /// Adds one.
+    pub fn add(&mut self, name: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((name, 1)),
+        }
+    }
+
+    /// All names seen, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The sum.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+}

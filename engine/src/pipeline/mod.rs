@@ -1,0 +1,673 @@
+//! The way of one provider's frame: decode, order, check, dispatch. Read it from [`Pipeline::frame`] down.
+//!
+//! Knows no connection: live, replay and simulation hand it frames and REST bodies, and ask it what it wants fetched.
+
+mod book;
+mod counts;
+
+pub use counts::{PipelineCounts, Tally};
+
+use std::collections::VecDeque;
+
+use crate::book::{BookFeed, FeedOptions};
+use crate::channel::Channel;
+use crate::dead_letter::{DeadLetter, DeadReason, Priority};
+use crate::directory::Directory;
+use crate::dispatch::Dispatcher;
+use crate::event::{Body, Event, Flags, Gap, GapReason, Header, Level, SCHEMA_VERSION};
+use crate::ids::{LineId, Listing, StreamId, TraceId};
+use crate::pool::{Handle, Taken};
+use crate::pools::{PoolSizes, Pools};
+use crate::probe::{PathStage, Probe};
+use crate::raw::{Content, DecodeError, Decoded, Message, Notice, Numbers, Raw};
+use crate::routing::{Delivery, Route};
+use crate::sequence::{Hold, Patience, Reorder, Sequence, Verdict};
+use crate::time::ReceiveTime;
+use crate::venue::{SequenceRule, Venue};
+
+/// Widenings that one frame may need: price and quantity, digit by digit, with room to spare.
+const WIDENINGS_MAX: usize = 64;
+
+/// What a pipeline is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct PipelineOptions {
+    /// Capacities of its pools.
+    pub pools: PoolSizes,
+    /// How long streams wait for what is missing.
+    pub patience: Patience,
+    /// Levels a side of a book, at most.
+    pub book_depth_max: usize,
+    /// Levels a side whose memory is taken when a book is made.
+    pub book_reserve: usize,
+    /// Updates of one book that may wait for its snapshot.
+    pub book_waiting_max: usize,
+    /// Dead letters kept.
+    pub letters_max: usize,
+    /// Connections that carry the same streams.
+    pub lines: u8,
+    /// Of `count` shards that read the same session, this one keeps the instruments whose listing is `index` modulo
+    /// `count`. Live: `(0, 1)`.
+    pub share: (u16, u16),
+    /// Where every stream of an open directory goes: output number and levels of a collapsed book.
+    pub route_all_to: Option<usize>,
+}
+
+/// What the pipeline wants from the venue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A book snapshot by REST.
+    Snapshot(Listing),
+    /// A new subscription of this stream, because its snapshot comes in the stream.
+    Resubscribe(StreamId),
+}
+
+/// What became of a frame, for the connection that it came on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrameOutcome {
+    /// Data, or nothing of interest.
+    Done,
+    /// The connection's business.
+    Notice(Notice),
+    /// It could not be decoded; counted, and a dead letter written.
+    Undecodable(DecodeError),
+}
+
+/// Whether a frame may be taken now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Yes.
+    Ready,
+    /// No pool slot is free; read the connection again before this deadline.
+    Wait {
+        /// When the wait ends.
+        deadline: ReceiveTime,
+    },
+}
+
+/// One stream between decoder and dispatcher.
+#[derive(Debug)]
+struct StreamState {
+    channel: Channel,
+    listing: Listing,
+    sequence: Sequence,
+    reorder: Reorder<Handle<Event>>,
+    /// Something may still fill a hole: another line, or a REST answer under way.
+    may_fill: bool,
+}
+
+/// What of a connection matters to the order of its streams.
+#[derive(Clone, Copy, Debug, Default)]
+struct LineState {
+    frames: u64,
+    connection_sequence: Option<u64>,
+}
+
+/// Decodes, orders, checks and dispatches the frames of one provider.
+#[derive(Debug)]
+pub struct Pipeline<V> {
+    /// The venue's decoder.
+    pub venue: V,
+    /// Instruments and streams.
+    pub directory: Directory,
+    /// The way to the rings.
+    pub dispatcher: Dispatcher,
+    options: PipelineOptions,
+    pools: Pools,
+    streams: Vec<StreamState>,
+    books: Vec<Option<BookFeed>>,
+    /// Whether a snapshot of the book is under way, by listing.
+    snapshot_wanted: Vec<bool>,
+    lines: Vec<LineState>,
+    wants: VecDeque<Want>,
+    counts: PipelineCounts,
+    errors: Tally,
+    skipped: Tally,
+    /// The raw that the next frame is decoded into.
+    raw: Option<Handle<Raw>>,
+    /// The raw for frames that found the pool empty: nothing may keep it.
+    reserve: Raw,
+    raw_waiting_since: Option<ReceiveTime>,
+    /// Where events are built. Always taken, so that building never waits.
+    event: Handle<Event>,
+    /// Parts of the event that is being dispatched.
+    parts: Vec<Event>,
+    bids: Vec<Level>,
+    asks: Vec<Level>,
+    /// Receive time of the oldest event since the last flush.
+    batch_since: Option<ReceiveTime>,
+}
+
+impl<V: Venue> Pipeline<V> {
+    /// A pipeline for the instruments and streams of `directory`. All memory of its pools is taken here.
+    ///
+    /// # Panics
+    /// If the pool of events or of raws has no slot at all: a topology refuses that.
+    pub fn new(venue: V, directory: Directory, dispatcher: Dispatcher, options: PipelineOptions) -> Self {
+        let pools = Pools::new(&options.pools);
+        let event = pools.events.take().expect("a pool of events has at least one slot");
+        let mut pipeline = Self {
+            venue,
+            directory,
+            dispatcher,
+            options,
+            event,
+            pools,
+            streams: Vec::new(),
+            books: Vec::new(),
+            snapshot_wanted: Vec::new(),
+            lines: vec![LineState::default(); usize::from(options.lines).max(1)],
+            wants: VecDeque::new(),
+            counts: PipelineCounts::default(),
+            errors: Tally::default(),
+            skipped: Tally::default(),
+            raw: None,
+            reserve: Raw::default(),
+            raw_waiting_since: None,
+            parts: Vec::with_capacity(crate::event::book_parts(options.book_reserve, options.book_reserve)),
+            bids: Vec::with_capacity(options.book_reserve),
+            asks: Vec::with_capacity(options.book_reserve),
+            batch_since: None,
+        };
+        pipeline.adopt_streams();
+        pipeline
+    }
+
+    /// Whether a frame may be taken: a slot for it is reserved. When the wait for one has lasted 100 ms, the answer is
+    /// yes, with a counted error: the frame is then decoded where nothing can keep it.
+    pub fn readiness(&mut self, now: ReceiveTime) -> Readiness {
+        if self.raw.is_some() {
+            return Readiness::Ready;
+        }
+        match self.pools.raws.take_patiently(&mut self.raw_waiting_since, now) {
+            Taken::Handle(raw) => self.raw = Some(raw),
+            Taken::Wait { deadline } => return Readiness::Wait { deadline },
+            Taken::TimedOut => self.counts.pool_timeouts_total += 1,
+        }
+        Readiness::Ready
+    }
+
+    /// Takes one text frame of `line`. The payload may be changed.
+    pub fn frame(
+        &mut self,
+        line: LineId,
+        payload: &mut [u8],
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> FrameOutcome {
+        let state = &mut self.lines[line.index()];
+        state.frames += 1;
+        let trace = TraceId::new(line, state.frames);
+        self.counts.frames_total += 1;
+        self.decode_and_apply(trace, at, payload, probe, |venue, payload, directory, raw| {
+            venue.decode(payload, directory, raw)
+        })
+    }
+
+    /// Takes the body of the answer to a GET of `path`. The body may be changed.
+    pub fn rest(
+        &mut self,
+        path: &str,
+        body: &mut [u8],
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> FrameOutcome {
+        self.counts.rest_bodies_total += 1;
+        let trace = TraceId::new(LineId(u8::MAX), self.counts.rest_bodies_total);
+        self.decode_and_apply(trace, at, body, probe, |venue, body, directory, raw| {
+            venue.decode_rest(path, body, directory, raw)
+        })
+    }
+
+    #[inline]
+    fn decode_and_apply(
+        &mut self,
+        trace: TraceId,
+        at: ReceiveTime,
+        payload: &mut [u8],
+        probe: &mut impl Probe,
+        mut decode: impl FnMut(&mut V, &mut [u8], &mut Directory, &mut Raw) -> Result<Decoded, DecodeError>,
+    ) -> FrameOutcome {
+        let mut slot = self.raw.take().or_else(|| self.pools.raws.take());
+        let mut reserve = std::mem::take(&mut self.reserve);
+        let raw: &mut Raw = match &mut slot {
+            Some(handle) => handle,
+            None => &mut reserve,
+        };
+        let mut decoded = self.decode_once(payload, raw, trace, at, &mut decode);
+        for _ in 0..WIDENINGS_MAX {
+            let Err(DecodeError::Wider { listing, decimals }) = decoded else { break };
+            self.directory.widen(listing, decimals);
+            self.counts.widenings_total += 1;
+            decoded = self.decode_once(payload, raw, trace, at, &mut decode);
+        }
+        let decoded_after_ns = probe.now().since_ns(at);
+        probe.stage(PathStage::Decoded, decoded_after_ns);
+        if self.streams.len() < self.directory.streams().len() {
+            self.adopt_streams();
+        }
+        let outcome = match decoded {
+            Err(error) => self.reject(error, payload, trace, at),
+            Ok(decoded) => {
+                if let Some(number) = raw.connection_sequence {
+                    self.connection_number(trace.line(), number, at, probe);
+                }
+                match decoded {
+                    Decoded::Notice(notice) => self.notice(notice),
+                    Decoded::Data => {
+                        self.batch_since.get_or_insert(at);
+                        let held = self.apply_all(raw, saturated(decoded_after_ns), probe);
+                        if held {
+                            self.hold(&mut slot, &reserve);
+                        }
+                        FrameOutcome::Done
+                    }
+                }
+            }
+        };
+        if let Some(mut handle) = slot {
+            Raw::reset(&mut handle);
+            self.raw = Some(handle);
+        }
+        Raw::reset(&mut reserve);
+        self.reserve = reserve;
+        outcome
+    }
+
+    #[inline]
+    fn decode_once(
+        &mut self,
+        payload: &mut [u8],
+        raw: &mut Raw,
+        trace: TraceId,
+        at: ReceiveTime,
+        decode: &mut impl FnMut(&mut V, &mut [u8], &mut Directory, &mut Raw) -> Result<Decoded, DecodeError>,
+    ) -> Result<Decoded, DecodeError> {
+        Raw::reset(raw);
+        raw.trace = trace;
+        raw.receive_time = at;
+        decode(&mut self.venue, payload, &mut self.directory, raw)
+    }
+
+    /// Applies every message of a raw. Returns whether the raw must be kept for a book that waits.
+    #[inline]
+    fn apply_all(&mut self, raw: &Raw, decoded_after_ns: u32, probe: &mut impl Probe) -> bool {
+        let mut held = false;
+        for message in &raw.messages {
+            if matches!(message.content, Content::TradeBefore(_)) {
+                self.skipped.add("trade_before");
+            }
+            let (index, count) = self.options.share;
+            if message.listing.0 % count != index {
+                continue;
+            }
+            self.counts.messages_total += 1;
+            match &message.content {
+                Content::Trade(trade) => {
+                    self.ordered(raw, message, Body::Trade(*trade), Flags::WHOLE, decoded_after_ns, probe);
+                }
+                Content::TradeBefore(trade) => {
+                    self.streams[message.stream.index()].sequence.begin_after(trade.id);
+                }
+                Content::Ticker(ticker) => {
+                    self.ordered(raw, message, Body::Ticker(*ticker), Flags::WHOLE, decoded_after_ns, probe);
+                }
+                Content::Kline(kline, last) => {
+                    let flags = if *last { Flags::WHOLE.with(Flags::FINAL) } else { Flags::WHOLE };
+                    self.ordered(raw, message, Body::Kline(*kline), flags, decoded_after_ns, probe);
+                }
+                Content::Book(book)
+                    if matches!(
+                        self.streams[message.stream.index()].channel,
+                        Channel::PartialBook { .. }
+                    ) =>
+                {
+                    self.partial_book(raw, message, book, decoded_after_ns, probe);
+                }
+                Content::Book(book) => held |= self.book(raw, message, book, decoded_after_ns, probe),
+            }
+        }
+        held
+    }
+
+    /// Orders a message that is one event of one part, and publishes what is next.
+    #[inline]
+    fn ordered(
+        &mut self,
+        raw: &Raw,
+        message: &Message,
+        body: Body,
+        flags: Flags,
+        decoded_after_ns: u32,
+        probe: &mut impl Probe,
+    ) {
+        let stream = &mut self.streams[message.stream.index()];
+        stream.sequence.counts.offered_total += 1;
+        let numbers = stream.number(&message.numbers);
+        let verdict = stream.sequence.verdict(numbers.first, numbers.last);
+        let ordered_after_ns = saturated(probe.now().since_ns(raw.receive_time));
+        probe.stage(PathStage::Ordered, u64::from(ordered_after_ns));
+        let mut header = self.header(raw, message, numbers, flags);
+        (header.decoded_after_ns, header.ordered_after_ns) = (decoded_after_ns, ordered_after_ns);
+        header.enqueued_after_ns = ordered_after_ns;
+        match verdict {
+            Verdict::Apply => {
+                self.streams[message.stream.index()].sequence.advance(numbers.last);
+                self.publish(Event { header, body });
+                if !self.streams[message.stream.index()].reorder.is_empty() {
+                    self.release(message.stream);
+                }
+            }
+            Verdict::Stale => {
+                self.streams[message.stream.index()].sequence.counts.stale_total += 1;
+                self.counts.stale_total += 1;
+            }
+            Verdict::Hole { from, to } => self.hole(Event { header, body }, from, to),
+        }
+    }
+
+    /// Numbers are missing before `event`: waits for them if they can still come, else declares the hole.
+    #[cold]
+    fn hole(&mut self, event: Event, from: u64, to: u64) {
+        let index = event.header.stream.index();
+        if self.streams[index].may_fill {
+            if let Some(mut slot) = self.pools.events.take() {
+                *slot = event;
+                let (first, last) = (event.header.sequence_first, event.header.sequence_last);
+                let stream = &mut self.streams[index];
+                stream.sequence.counts.held_total += 1;
+                match stream.reorder.hold(first, last, event.header.receive_time, slot) {
+                    Hold::Held => return,
+                    Hold::Duplicate(_) => {
+                        stream.sequence.counts.stale_total += 1;
+                        self.counts.stale_total += 1;
+                        return;
+                    }
+                    // Too many wait: give up the oldest hole, and with it perhaps this one.
+                    Hold::Full(slot) => {
+                        drop(slot);
+                        self.give_up_hole(event.header.stream);
+                        return self.reoffer(event);
+                    }
+                }
+            }
+            self.counts.pool_empty_total += 1;
+        }
+        self.declare(&event.header, from, to);
+        self.streams[index].sequence.advance(event.header.sequence_last);
+        self.publish(event);
+    }
+
+    /// Offers an event again after a hole was given up.
+    fn reoffer(&mut self, event: Event) {
+        let stream = &mut self.streams[event.header.stream.index()];
+        match stream.sequence.verdict(event.header.sequence_first, event.header.sequence_last) {
+            Verdict::Apply => {
+                stream.sequence.advance(event.header.sequence_last);
+                self.publish(event);
+                self.release(event.header.stream);
+            }
+            Verdict::Stale => {
+                stream.sequence.counts.stale_total += 1;
+                self.counts.stale_total += 1;
+            }
+            Verdict::Hole { from, to } => self.hole(event, from, to),
+        }
+    }
+
+    /// Declares the first hole of a stream and publishes what waited behind it.
+    fn give_up_hole(&mut self, stream: StreamId) {
+        let state = &mut self.streams[stream.index()];
+        let Some((from, to)) = state.reorder.front_hole(&state.sequence) else { return };
+        let Some(header) = state.reorder.front().map(|event| event.header) else { return };
+        self.declare(&header, from, to);
+        self.streams[stream.index()].sequence.begin_after(to);
+        self.release(stream);
+    }
+
+    /// Publishes what waited and is next now.
+    fn release(&mut self, stream: StreamId) {
+        loop {
+            let state = &mut self.streams[stream.index()];
+            let mut stale = 0;
+            let ready = state.reorder.next_ready(&mut state.sequence, |_| stale += 1);
+            self.counts.stale_total += stale;
+            let Some((_, last, event)) = ready else { return };
+            self.streams[stream.index()].sequence.advance(last);
+            self.publish(*event);
+        }
+    }
+
+    /// Publishes a Gap in the stream of `header`, before the event that showed it.
+    fn declare(&mut self, header: &Header, from: u64, to: u64) {
+        self.streams[header.stream.index()].sequence.counts.gap_total += 1;
+        self.counts.gaps_total += 1;
+        let header = Header { sequence_first: from, sequence_last: to, flags: Flags::WHOLE, ..*header };
+        let gap = Gap { from, to, event_count: 0, reason: GapReason::Sequence };
+        self.publish(Event { header, body: Body::Gap(gap) });
+    }
+
+    /// Hands one event of one part to the dispatcher.
+    #[inline]
+    fn publish(&mut self, event: Event) {
+        self.counts.events_total += 1;
+        *self.event = event;
+        self.event.header.routing_version = self.dispatcher.routing.version();
+        self.dispatcher.offer(std::slice::from_ref(&*self.event));
+    }
+
+    /// The header of an event that `message` became.
+    #[inline]
+    fn header(&self, raw: &Raw, message: &Message, numbers: Numbers, flags: Flags) -> Header {
+        Header {
+            trace: raw.trace,
+            sequence_first: numbers.first,
+            sequence_last: numbers.last,
+            venue_time: message.venue_time,
+            receive_time: raw.receive_time,
+            stream: message.stream,
+            routing_version: 0,
+            decoded_after_ns: 0,
+            ordered_after_ns: 0,
+            enqueued_after_ns: 0,
+            instrument: self.directory.instrument(message.listing).id,
+            part: 0,
+            flags,
+            decimals: message.decimals,
+            provider: self.directory.provider(),
+            schema: SCHEMA_VERSION,
+        }
+    }
+
+    /// Checks the number of a frame on its connection, where the venue numbers frames.
+    fn connection_number(&mut self, line: LineId, number: u64, at: ReceiveTime, probe: &mut impl Probe) {
+        let Some(state) = self.lines.get_mut(line.index()) else { return };
+        let expected = state.connection_sequence.map(|last| last + 1);
+        state.connection_sequence = Some(number);
+        if let Some(expected) = expected
+            && number > expected
+        {
+            self.counts.connection_gaps_total += 1;
+            self.break_books(crate::event::BookReason::ConnectionGap, at, probe);
+        }
+    }
+
+    /// Counts a frame that could not be decoded and keeps its first bytes.
+    #[cold]
+    fn reject(
+        &mut self,
+        error: DecodeError,
+        payload: &[u8],
+        trace: TraceId,
+        at: ReceiveTime,
+    ) -> FrameOutcome {
+        self.counts.decode_errors_total += 1;
+        self.errors.add(error.name());
+        let mut letter = DeadLetter::new(DeadReason::Undecodable(error.name()), Priority::Low, at, trace);
+        letter.provider = Some(self.directory.provider());
+        self.dispatcher.letters.write(letter.with_excerpt(payload));
+        FrameOutcome::Undecodable(error)
+    }
+
+    fn notice(&mut self, notice: Notice) -> FrameOutcome {
+        self.skipped.add(notice.name());
+        if let Notice::Accepted { stream: Some(stream), depth: Some(depth), .. } = &notice {
+            let listing = self.directory.carries(*stream).listing;
+            if let Some(Some(book)) = self.books.get_mut(listing.index()) {
+                book.set_depth(usize::from(*depth));
+            }
+        }
+        FrameOutcome::Notice(notice)
+    }
+
+    /// Makes the state of streams that the directory has learned since.
+    #[cold]
+    fn adopt_streams(&mut self) {
+        for index in self.streams.len()..self.directory.streams().len() {
+            let stream = StreamId(index as u32);
+            let carried = self.directory.carries(stream);
+            let rule = self.venue.sequence_rule(carried.channel);
+            let held_max = if carried.channel.is_trade() { self.options.patience.held_max } else { 0 };
+            self.streams.push(StreamState {
+                channel: carried.channel,
+                listing: carried.listing,
+                sequence: Sequence::new(rule),
+                reorder: Reorder::new(held_max),
+                may_fill: self.options.lines > 1,
+            });
+            if self.books.len() <= carried.listing.index() {
+                self.books.resize_with(carried.listing.index() + 1, || None);
+                self.snapshot_wanted.resize(carried.listing.index() + 1, false);
+            }
+            if carried.channel.is_book() && self.books[carried.listing.index()].is_none() {
+                let feed = FeedOptions {
+                    depth_max: self.options.book_depth_max,
+                    reserve: self.options.book_reserve,
+                    waiting_max: self.options.book_waiting_max,
+                    checksum: self.venue.checksum(),
+                };
+                self.books[carried.listing.index()] = Some(BookFeed::new(self.venue.book_rule(), feed));
+            }
+            if let Some(output) = self.options.route_all_to {
+                let route = Route { output, delivery: Delivery::Lossless, book_depth: usize::MAX };
+                self.dispatcher.routing.add(stream, route);
+            }
+            self.dispatcher.reserve(stream);
+        }
+    }
+
+    /// Ends a read batch: publishes to the rings. `published` is called with each output that has something new.
+    pub fn flush(&mut self, probe: &mut impl Probe, published: impl FnMut(usize)) {
+        if let Some(since) = self.batch_since.take() {
+            probe.stage(PathStage::Enqueued, probe.now().since_ns(since));
+        }
+        let mut source = book::Source {
+            directory: &self.directory,
+            books: &self.books,
+            streams: &self.streams,
+            version: self.dispatcher.routing.version(),
+            bids: &mut self.bids,
+            asks: &mut self.asks,
+            now: probe.now(),
+        };
+        self.dispatcher.flush(&mut source, published);
+    }
+
+    /// Gives up holes that have waited too long. Call it when [`deadline`](Self::deadline) has come.
+    pub fn timeout(&mut self, now: ReceiveTime) {
+        for index in 0..self.streams.len() {
+            loop {
+                let state = &self.streams[index];
+                if state.reorder.is_empty()
+                    || state.reorder.overdue(&state.sequence, &self.options.patience, now).is_none()
+                {
+                    break;
+                }
+                self.give_up_hole(StreamId(index as u32));
+            }
+        }
+    }
+
+    /// When the next hole becomes overdue.
+    pub fn deadline(&self) -> Option<ReceiveTime> {
+        self.streams.iter().filter_map(|stream| stream.reorder.deadline(&self.options.patience)).min()
+    }
+
+    /// The end of the input: what waits for missing numbers is published, with its Gaps.
+    pub fn finish(&mut self) {
+        for index in 0..self.streams.len() {
+            while !self.streams[index].reorder.is_empty() {
+                self.give_up_hole(StreamId(index as u32));
+            }
+        }
+    }
+
+    /// What it wants fetched, one at a time.
+    pub fn poll_want(&mut self) -> Option<Want> {
+        self.wants.pop_front()
+    }
+
+    /// The book of an instrument, if one of its streams makes one.
+    pub fn book_of(&self, listing: Listing) -> Option<&BookFeed> {
+        self.books.get(listing.index())?.as_ref()
+    }
+
+    /// What was counted of a stream's order.
+    pub fn sequence_counts(&self, stream: StreamId) -> crate::sequence::SequenceCounts {
+        self.streams[stream.index()].sequence.counts
+    }
+
+    /// What was counted.
+    pub const fn counts(&self) -> &PipelineCounts {
+        &self.counts
+    }
+
+    /// Frames that could not be decoded, by reason.
+    pub const fn errors(&self) -> &Tally {
+        &self.errors
+    }
+
+    /// Frames that were understood and not used, by name.
+    pub const fn skipped(&self) -> &Tally {
+        &self.skipped
+    }
+
+    /// Its pools.
+    pub const fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// What it was made of.
+    pub const fn options(&self) -> &PipelineOptions {
+        &self.options
+    }
+
+    /// Lets go of every pooled slot, so that what is still out afterwards is somebody else's.
+    pub fn release_slots(&mut self) {
+        self.raw = None;
+        for book in self.books.iter_mut().flatten() {
+            book.give_up(crate::event::BookStatus::Stale);
+        }
+        self.finish();
+    }
+}
+
+impl StreamState {
+    /// The venue's numbers, or the stream's own where it has none.
+    #[inline]
+    fn number(&mut self, numbers: &Numbers) -> Numbers {
+        if matches!(self.sequence_rule(), SequenceRule::Arrival) && *numbers == Numbers::NONE {
+            return Numbers::single(self.sequence.own_number());
+        }
+        *numbers
+    }
+
+    const fn sequence_rule(&self) -> SequenceRule {
+        self.sequence.rule()
+    }
+}
+
+/// A duration in a header's 32 bits: more than 4.29 s counts as that.
+#[inline]
+pub(crate) fn saturated(ns: u64) -> u32 {
+    u32::try_from(ns).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,311 @@
+//! Bounded slabs of reusable objects, one set per shard: no allocator, no atomics, nothing shared.
+//!
+//! A [`Handle`] owns its slot. Dropping it resets the object and puts the slot back, so a double return cannot be
+//! written down. The pool still keeps books of who is out; if they are ever wrong it stops the process and names both
+//! places, because from then on two owners could see one object.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::time::ReceiveTime;
+
+/// How long a taker waits for a slot before it gets an error, in nanoseconds (SPEC F-02).
+pub const TAKE_WAIT_NS_MAX: u64 = 100_000_000;
+
+/// What a pool can hold.
+pub trait Reset {
+    /// Makes it as new, keeping its memory: nothing of the former use may be left.
+    fn reset(&mut self);
+
+    /// Fills it with what nobody may rely on. Debug builds do so while a slot lies in the pool.
+    fn poison(&mut self) {}
+}
+
+/// A bounded set of `T`, allocated when it is made.
+#[derive(Debug)]
+pub struct Pool<T: Reset> {
+    shared: Rc<Shared<T>>,
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    name: &'static str,
+    free: RefCell<Vec<Box<Slot<T>>>>,
+    ledger: RefCell<Vec<Entry>>,
+    taken_total: Cell<u64>,
+    empty_total: Cell<u64>,
+    out_max: Cell<usize>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    index: usize,
+    generation: u64,
+    value: T,
+}
+
+/// What the pool knows of a slot.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    generation: u64,
+    out: bool,
+    /// Where it was taken, or, while it is in, where it was returned from (the place that had taken it).
+    place: &'static Location<'static>,
+}
+
+/// A slot that is out, for the report at shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outstanding {
+    /// The pool.
+    pub pool: &'static str,
+    /// Where the slot was taken.
+    pub taken_at: &'static Location<'static>,
+}
+
+impl fmt::Display for Outstanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, taken at {}", self.pool, self.taken_at)
+    }
+}
+
+/// How a pool was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Slots in all.
+    pub capacity: usize,
+    /// Slots that are out now.
+    pub out: usize,
+    /// Most slots that were ever out at once.
+    pub out_max: usize,
+    /// Slots taken so far.
+    pub taken_total: u64,
+    /// Takes that found the pool empty.
+    pub empty_total: u64,
+}
+
+/// What a taker with patience gets.
+#[derive(Debug)]
+pub enum Taken<T: Reset> {
+    /// The slot.
+    Handle(Handle<T>),
+    /// None is free: ask again before the deadline.
+    Wait {
+        /// When the wait ends in an error.
+        deadline: ReceiveTime,
+    },
+    /// None came free for [`TAKE_WAIT_NS_MAX`]: backpressure begins.
+    TimedOut,
+}
+
+impl<T: Reset> Pool<T> {
+    /// A pool of `capacity` objects, each made by `make`. All its memory is taken here.
+    pub fn new(name: &'static str, capacity: usize, mut make: impl FnMut() -> T) -> Self {
+        let place = Location::caller();
+        let free = (0..capacity)
+            .rev()
+            .map(|index| {
+                let mut value = make();
+                value.reset();
+                Box::new(Slot { index, generation: 0, value })
+            })
+            .collect();
+        let ledger = vec![Entry { generation: 0, out: false, place }; capacity];
+        Self {
+            shared: Rc::new(Shared {
+                name,
+                free: RefCell::new(free),
+                ledger: RefCell::new(ledger),
+                taken_total: Cell::new(0),
+                empty_total: Cell::new(0),
+                out_max: Cell::new(0),
+            }),
+        }
+    }
+
+    /// Takes a slot if one is free.
+    #[inline]
+    #[track_caller]
+    pub fn take(&self) -> Option<Handle<T>> {
+        let shared = &*self.shared;
+        let Some(mut slot) = shared.free.borrow_mut().pop() else {
+            shared.empty_total.set(shared.empty_total.get() + 1);
+            return None;
+        };
+        if cfg!(debug_assertions) {
+            slot.value.reset();
+        }
+        let mut ledger = shared.ledger.borrow_mut();
+        let entry = &mut ledger[slot.index];
+        if entry.out || entry.generation != slot.generation {
+            broken(shared.name, slot.index, entry.place, Location::caller());
+        }
+        slot.generation += 1;
+        *entry = Entry { generation: slot.generation, out: true, place: Location::caller() };
+        shared.taken_total.set(shared.taken_total.get() + 1);
+        let out = ledger.len() - shared.free.borrow().len();
+        shared.out_max.set(shared.out_max.get().max(out));
+        Some(Handle { slot: Some(slot), shared: Rc::clone(&self.shared) })
+    }
+
+    /// Takes a slot, or says how long to wait. `waiting_since` is the taker's own memory of its wait; it is cleared when
+    /// the wait ends either way.
+    #[track_caller]
+    pub fn take_patiently(&self, waiting_since: &mut Option<ReceiveTime>, now: ReceiveTime) -> Taken<T> {
+        if let Some(handle) = self.take() {
+            *waiting_since = None;
+            return Taken::Handle(handle);
+        }
+        let deadline = waiting_since.get_or_insert(now).plus_ns(TAKE_WAIT_NS_MAX);
+        if now < deadline {
+            return Taken::Wait { deadline };
+        }
+        *waiting_since = None;
+        Taken::TimedOut
+    }
+
+    /// How it was used.
+    pub fn usage(&self) -> Usage {
+        let capacity = self.shared.ledger.borrow().len();
+        Usage {
+            capacity,
+            out: capacity - self.shared.free.borrow().len(),
+            out_max: self.shared.out_max.get(),
+            taken_total: self.shared.taken_total.get(),
+            empty_total: self.shared.empty_total.get(),
+        }
+    }
+
+    /// The slots that are out, and since where: what shutdown reports after its wait.
+    pub fn outstanding(&self) -> Vec<Outstanding> {
+        let ledger = self.shared.ledger.borrow();
+        let out = ledger.iter().filter(|entry| entry.out);
+        out.map(|entry| Outstanding { pool: self.shared.name, taken_at: entry.place }).collect()
+    }
+}
+
+/// The pool's own rule is broken: two owners could see one object. Nothing that follows can be trusted.
+#[cold]
+fn broken(pool: &str, index: usize, first: &Location<'_>, second: &Location<'_>) -> ! {
+    eprintln!(
+        "meltica: pool {pool} slot {index} returned twice: first from {first}, then from {second}; stopping"
+    );
+    std::process::abort()
+}
+
+/// One slot, owned. Dropping it resets the object and returns the slot.
+#[derive(Debug)]
+pub struct Handle<T: Reset> {
+    /// `None` only inside `drop`.
+    slot: Option<Box<Slot<T>>>,
+    shared: Rc<Shared<T>>,
+}
+
+impl<T: Reset> Deref for Handle<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.slot.as_ref().expect("a handle has its slot until it is dropped").value
+    }
+}
+
+impl<T: Reset> DerefMut for Handle<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.slot.as_mut().expect("a handle has its slot until it is dropped").value
+    }
+}
+
+impl<T: Reset> Drop for Handle<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(mut slot) = self.slot.take() else { return };
+        slot.value.reset();
+        if cfg!(debug_assertions) {
+            slot.value.poison();
+        }
+        let mut ledger = self.shared.ledger.borrow_mut();
+        let entry = &mut ledger[slot.index];
+        if !entry.out || entry.generation != slot.generation {
+            broken(self.shared.name, slot.index, entry.place, Location::caller());
+        }
+        entry.out = false;
+        drop(ledger);
+        self.shared.free.borrow_mut().push(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Buffer(Vec<u8>);
+
+    impl Reset for Buffer {
+        fn reset(&mut self) {
+            self.0.clear();
+        }
+
+        fn poison(&mut self) {
+            self.0.push(0xDE);
+        }
+    }
+
+    fn pool(capacity: usize) -> Pool<Buffer> {
+        Pool::new("test", capacity, || Buffer(Vec::with_capacity(16)))
+    }
+
+    #[test]
+    fn what_is_taken_again_has_nothing_of_the_former_use() {
+        let pool = pool(1);
+        let mut handle = pool.take().expect("free");
+        handle.0.extend_from_slice(b"secret");
+        drop(handle);
+        assert_eq!(*pool.take().expect("free again"), Buffer(Vec::new()));
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn a_returned_slot_is_poisoned_while_it_lies_in_the_pool() {
+        let pool = pool(1);
+        drop(pool.take());
+        assert_eq!(pool.shared.free.borrow()[0].value, Buffer(vec![0xDE]));
+    }
+
+    #[test]
+    fn an_empty_pool_makes_its_taker_wait_exactly_100_ms() {
+        let pool = pool(1);
+        let held = pool.take().expect("free");
+        let mut since = None;
+        let start = ReceiveTime::from_ns(5_000);
+        let deadline = start.plus_ns(100_000_000);
+        for now in [start, start.plus_ns(1), start.plus_ns(99_999_999)] {
+            assert!(
+                matches!(pool.take_patiently(&mut since, now), Taken::Wait { deadline: at } if at == deadline)
+            );
+        }
+        assert!(matches!(pool.take_patiently(&mut since, deadline), Taken::TimedOut));
+        assert_eq!(since, None);
+        assert_eq!(pool.usage().empty_total, 4);
+        drop(held);
+        assert!(matches!(pool.take_patiently(&mut since, deadline), Taken::Handle(_)));
+    }
+
+    #[test]
+    fn what_is_out_is_named_with_the_place_that_took_it() {
+        let pool = pool(3);
+        let first = pool.take();
+        let line = line!() - 1;
+        drop(pool.take());
+        let outstanding = pool.outstanding();
+        assert_eq!(outstanding.len(), 1);
+        assert_eq!((outstanding[0].taken_at.file(), outstanding[0].taken_at.line()), (file!(), line));
+        assert_eq!(pool.usage(), Usage { capacity: 3, out: 1, out_max: 2, taken_total: 2, empty_total: 0 });
+        drop(first);
+        assert!(pool.outstanding().is_empty());
+    }
+}

@@ -1,0 +1,31 @@
+//! Where the engine reports how long its stages took. The shard records it in histograms; a replay ignores it.
+
+use crate::time::{Clock, FixedClock};
+
+/// A stage of an event's way inside the engine; all are measured from the receive time of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PathStage {
+    /// The frame became the venue's messages.
+    Decoded,
+    /// The event has its place in its stream.
+    Ordered,
+    /// The event was handed to the rings.
+    Enqueued,
+    /// The event is about to be shown to the first consumer of its shard.
+    Delivered,
+}
+
+/// A clock that also takes measurements.
+pub trait Probe: Clock {
+    /// A stage ended `ns` nanoseconds after the bytes were received.
+    fn stage(&mut self, stage: PathStage, ns: u64);
+
+    /// The handler of the consumer in `seat` of this shard took `ns` nanoseconds for an event.
+    fn handler(&mut self, seat: usize, ns: u64);
+}
+
+impl Probe for FixedClock {
+    fn stage(&mut self, _: PathStage, _: u64) {}
+
+    fn handler(&mut self, _: usize, _: u64) {}
+}

@@ -1,0 +1,142 @@
+//! Which stream goes to which consumer shard, by which rule, under which version.
+//!
+//! One table per provider; it changes only between turns. Inside a consumer shard the
+//! [`consumer`](crate::consumer) module knows which of its consumers want what.
+
+use crate::channel::Channel;
+use crate::ids::StreamId;
+
+/// The rule for a ring that is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Delivery {
+    /// The newest event of the stream waits, older ones give way.
+    Latest,
+    /// Updates collapse into one snapshot of the proved book.
+    Book,
+    /// Events wait in a bounded spill; beyond it they are dropped with a Gap and a dead letter.
+    Lossless,
+}
+
+impl Delivery {
+    /// The spelling in `topology.yaml` and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Latest => "latest",
+            Self::Book => "book",
+            Self::Lossless => "lossless",
+        }
+    }
+
+    /// The rule of a channel's events unless a subscription asks for another.
+    pub const fn default_of(channel: Channel) -> Self {
+        match channel {
+            Channel::Trade | Channel::AggTrade | Channel::PartialBook { .. } => Self::Lossless,
+            Channel::Book { .. } => Self::Book,
+            Channel::Ticker | Channel::Ticker24h | Channel::Kline(_) => Self::Latest,
+        }
+    }
+
+    /// Whether a subscription may ask for this rule on a channel: trades are never coalesced, and only a book collapses.
+    pub const fn is_allowed_for(self, channel: Channel) -> bool {
+        match channel {
+            Channel::Trade | Channel::AggTrade => matches!(self, Self::Lossless),
+            Channel::Book { .. } => matches!(self, Self::Book | Self::Lossless),
+            Channel::PartialBook { .. } | Channel::Ticker | Channel::Ticker24h | Channel::Kline(_) => {
+                matches!(self, Self::Latest | Self::Lossless)
+            }
+        }
+    }
+}
+
+/// One consumer shard's interest in one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which of the dispatcher's outputs.
+    pub output: usize,
+    /// The rule for a full ring.
+    pub delivery: Delivery,
+    /// Levels a side of a book that collapsed; `usize::MAX` for all.
+    pub book_depth: usize,
+}
+
+/// The routes of all streams of one provider.
+#[derive(Clone, Debug, Default)]
+pub struct RoutingTable {
+    version: u32,
+    routes: Vec<Vec<Route>>,
+}
+
+impl RoutingTable {
+    /// A table under which nothing is delivered, version 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its number, carried by every event that it routed.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Begins a new version: changes that follow belong to it.
+    pub fn begin_version(&mut self, version: u32) {
+        self.version = version;
+    }
+
+    /// Adds a route. Where the shard has the stream already, the strictest rule and the deepest book win, because a
+    /// shard gets one clone.
+    pub fn add(&mut self, stream: StreamId, route: Route) {
+        if self.routes.len() <= stream.index() {
+            self.routes.resize(stream.index() + 1, Vec::new());
+        }
+        let routes = &mut self.routes[stream.index()];
+        match routes.iter_mut().find(|known| known.output == route.output) {
+            Some(known) => {
+                known.delivery = known.delivery.max(route.delivery);
+                known.book_depth = known.book_depth.max(route.book_depth);
+            }
+            None => routes.push(route),
+        }
+    }
+
+    /// Ends a shard's interest in a stream. Returns whether it had any.
+    pub fn remove(&mut self, stream: StreamId, output: usize) -> bool {
+        let Some(routes) = self.routes.get_mut(stream.index()) else { return false };
+        let before = routes.len();
+        routes.retain(|route| route.output != output);
+        routes.len() != before
+    }
+
+    /// The routes of a stream.
+    #[inline]
+    pub fn of(&self, stream: StreamId) -> &[Route] {
+        self.routes.get(stream.index()).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strictest_rule_of_a_shard_wins() {
+        let mut table = RoutingTable::new();
+        let route = |delivery, book_depth| Route { output: 1, delivery, book_depth };
+        table.add(StreamId(4), route(Delivery::Book, 50));
+        table.add(StreamId(4), route(Delivery::Lossless, 10));
+        table.add(StreamId(4), route(Delivery::Book, 100));
+        assert_eq!(table.of(StreamId(4)), [route(Delivery::Lossless, 100)]);
+        assert!(table.of(StreamId(3)).is_empty() && table.of(StreamId(99)).is_empty());
+        assert!(table.remove(StreamId(4), 1));
+        assert!(!table.remove(StreamId(4), 1));
+    }
+
+    #[test]
+    fn the_rule_of_every_channel_is_one_that_it_allows() {
+        for text in ["trade", "agg_trade", "book", "partial_book 5", "ticker", "ticker_24h", "kline 1m"] {
+            let channel: Channel = text.parse().expect("a channel");
+            assert!(Delivery::default_of(channel).is_allowed_for(channel), "{text}");
+        }
+        assert!(!Delivery::Latest.is_allowed_for(Channel::Trade));
+        assert!(!Delivery::Latest.is_allowed_for(Channel::Book { speed_ms: 100 }));
+    }
+}
