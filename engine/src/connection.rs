@@ -312,7 +312,9 @@ impl Connection {
                 self.changes = self.streams.iter().map(|&stream| (true, stream)).collect();
                 Ok(())
             }
-            Answer::Refused { status, retry_after_s, body } => Err(Lost::Refused { status, body, retry_after_s }),
+            Answer::Refused { status, retry_after_s, body } => {
+                Err(Lost::Refused { status, body, retry_after_s })
+            }
             Answer::Invalid(reason) => Err(Lost::Handshake(reason.to_string())),
         }
     }
@@ -336,8 +338,7 @@ impl Connection {
                     self.sent.push_back(now);
                 }
                 Some(Frame::Close { code, reason }) => {
-                    let lost =
-                        Lost::Closed { code: code.map_or(1005, u16::from), reason: reason.to_owned() };
+                    let lost = Lost::Closed { code: code.map_or(1005, u16::from), reason: reason.to_owned() };
                     let _ = self.writer.close(code.unwrap_or(CloseCode::Normal), "", mask);
                     return Err(lost);
                 }
@@ -350,7 +351,9 @@ impl Connection {
 
     /// The connection's business in a frame: acknowledgements, refusals, the venue's pings.
     pub fn notice(&mut self, notice: &Notice) {
-        let (Notice::Accepted { request, .. } | Notice::Ended { request, .. } | Notice::Refused { request, .. }) = notice
+        let (Notice::Accepted { request, .. }
+        | Notice::Ended { request, .. }
+        | Notice::Refused { request, .. }) = notice
         else {
             return;
         };
@@ -565,7 +568,8 @@ impl Connection {
                 }
                 if !self.changes.is_empty() {
                     // At the earliest when the oldest of the last second's messages is out of it.
-                    at = at.min(self.sent.front().map_or(self.last_receive, |sent| sent.plus_ns(1_000_000_000)));
+                    at = at
+                        .min(self.sent.front().map_or(self.last_receive, |sent| sent.plus_ns(1_000_000_000)));
                 }
                 Some(at)
             }

@@ -39,8 +39,12 @@ impl Arguments {
         let product = self.product.clone().unwrap_or_else(|| "spot".to_owned());
         let options = ReplayOptions { files: self.files.clone(), shards: self.shards };
         let outcome: Result<ReplayOutcome, ReplayError> = match (self.venue, product.as_str()) {
-            (VenueName::Binance, "spot") => replay(&options, || binance::Binance::new(binance::Product::Spot)),
-            (VenueName::Binance, "usdm") => replay(&options, || binance::Binance::new(binance::Product::UsdM)),
+            (VenueName::Binance, "spot") => {
+                replay(&options, || binance::Binance::new(binance::Product::Spot))
+            }
+            (VenueName::Binance, "usdm") => {
+                replay(&options, || binance::Binance::new(binance::Product::UsdM))
+            }
             (venue, product) => {
                 eprintln!("meltica: replay: {venue:?} has no product {product:?}");
                 return super::EXIT_REFUSED;
