@@ -7,6 +7,7 @@ pub mod event;
 pub mod ids;
 pub mod json;
 pub mod raw;
+pub mod rfc3339;
 pub mod scan;
 pub mod time;
 pub mod venue;

@@ -1,0 +1,2 @@
+//! Kraken Spot.
+pub mod checksum;
