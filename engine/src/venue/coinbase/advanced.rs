@@ -6,6 +6,7 @@
 
 use super::build::{BookSide, OpenBook, Scales, digits, list, optional, push, taker_side, text, time};
 use super::symbols::Products;
+use super::{Progress, Scanned};
 use crate::channel::{Channel, Interval};
 use crate::decimal::Qty;
 use crate::directory::Directory;
@@ -31,15 +32,6 @@ fn event_time(event: VenueTime, sent: VenueTime) -> VenueTime {
 }
 
 // --- scanner --------------------------------------------------------------------------------------------------------
-
-/// How far the scanner has come in a frame.
-#[derive(Debug)]
-pub(super) enum Scan {
-    /// To its end.
-    Done(Scales),
-    /// To the end of a piece of an `l2_data` frame.
-    More(Box<Level2>),
-}
 
 /// Progress through an `l2_data` frame: a snapshot of megabytes is read in pieces.
 #[derive(Debug)]
@@ -67,7 +59,7 @@ pub(super) fn scan(
     directory: &mut Directory,
     raw: &mut Raw,
     bytes_max: usize,
-) -> Option<Scan> {
+) -> Option<Scanned> {
     let mut scanner = Scanner::new(frame);
     scanner.lit(br#"{"channel":""#)?;
     let channel = scanner.string()?;
@@ -93,7 +85,7 @@ pub(super) fn scan(
         b"market_trades" => scan_trades(&mut scanner, &mut scales, products, directory, raw)?,
         _ => scan_tickers(&mut scanner, &mut scales, head, products, directory, raw)?,
     }
-    scanner.is_end().then_some(Scan::Done(scales))
+    scanner.is_end().then_some(Scanned::Done(scales))
 }
 
 /// Reads on where an earlier call stopped.
@@ -104,7 +96,7 @@ pub(super) fn scan_on(
     directory: &mut Directory,
     raw: &mut Raw,
     bytes_max: usize,
-) -> Option<Scan> {
+) -> Option<Scanned> {
     let scanner = Scanner::new(frame.get(level2.at..)?);
     scan_level2(frame, scanner, level2, products, directory, raw, bytes_max)
 }
@@ -118,24 +110,24 @@ fn scan_level2(
     directory: &mut Directory,
     raw: &mut Raw,
     bytes_max: usize,
-) -> Option<Scan> {
+) -> Option<Scanned> {
     // Bytes that may be left when this piece ends.
     let left_min = scanner.rest().len().saturating_sub(bytes_max);
     loop {
-        let (book, mut newest, resumed) = match level2.open.take() {
-            Some((book, newest)) => (book, newest, true),
-            None => {
-                scanner.lit(br#"{"type":""#)?;
-                let snapshot = match scanner.string()? {
-                    b"update" => false,
-                    b"snapshot" => true,
-                    _ => return None,
-                };
-                scanner.lit(br#","product_id":""#)?;
-                let listing = products.listing_or_alias(directory, scanner.string()?)?;
-                scanner.lit(br#","updates":["#)?;
-                (OpenBook::new(directory, listing, snapshot, raw)?, VenueTime::ABSENT, false)
-            }
+        let resumed = level2.open.is_some();
+        let (book, mut newest) = if let Some(open) = level2.open.take() {
+            open
+        } else {
+            scanner.lit(br#"{"type":""#)?;
+            let snapshot = match scanner.string()? {
+                b"update" => false,
+                b"snapshot" => true,
+                _ => return None,
+            };
+            scanner.lit(br#","product_id":""#)?;
+            let listing = products.listing_or_alias(directory, scanner.string()?)?;
+            scanner.lit(br#","updates":["#)?;
+            (OpenBook::new(directory, listing, snapshot, raw)?, VenueTime::ABSENT)
         };
         // Rows of one update have one time: its text is parsed once.
         let mut time_text = None;
@@ -166,7 +158,7 @@ fn scan_level2(
                 if scanner.rest().len() < left_min {
                     level2.open = Some((book, newest));
                     level2.at = frame.len() - scanner.rest().len();
-                    return Some(Scan::More(Box::new(level2)));
+                    return Some(Scanned::More(Progress::Advanced(level2)));
                 }
             }
         }
@@ -178,7 +170,7 @@ fn scan_level2(
         }
     }
     scanner.lit(b"]}")?;
-    scanner.is_end().then_some(Scan::Done(level2.scales))
+    scanner.is_end().then_some(Scanned::Done(level2.scales))
 }
 
 #[inline]

@@ -5,6 +5,7 @@
 
 use super::build::{BookSide, OpenBook, Scales, list, optional, push, taker_side, text, time, whole};
 use super::symbols::Products;
+use super::{Progress, Scanned};
 use crate::channel::Channel;
 use crate::directory::Directory;
 use crate::event::{Level, Ticker, TickerFields, Trade};
@@ -15,15 +16,6 @@ use crate::scan::Scanner;
 use crate::time::VenueTime;
 
 // --- scanner --------------------------------------------------------------------------------------------------------
-
-/// How far the scanner has come in a frame.
-#[derive(Debug)]
-pub(super) enum Scan {
-    /// To its end.
-    Done(Scales),
-    /// To the end of a piece of a `snapshot`.
-    More(Box<Snapshot>),
-}
 
 /// Progress through a `snapshot`, which is read in pieces.
 #[derive(Debug)]
@@ -46,7 +38,7 @@ pub(super) fn scan(
     directory: &mut Directory,
     raw: &mut Raw,
     bytes_max: usize,
-) -> Option<Scan> {
+) -> Option<Scanned> {
     let mut scanner = Scanner::new(frame);
     let mut scales = Scales::default();
     scanner.lit(br#"{"type":""#)?;
@@ -66,11 +58,11 @@ pub(super) fn scan(
         }
         _ => return None,
     }
-    scanner.is_end().then_some(Scan::Done(scales))
+    scanner.is_end().then_some(Scanned::Done(scales))
 }
 
 /// Reads on where an earlier call stopped.
-pub(super) fn scan_on(frame: &[u8], snapshot: Snapshot, raw: &mut Raw, bytes_max: usize) -> Option<Scan> {
+pub(super) fn scan_on(frame: &[u8], snapshot: Snapshot, raw: &mut Raw, bytes_max: usize) -> Option<Scanned> {
     let scanner = Scanner::new(frame.get(snapshot.at..)?);
     scan_snapshot(frame, scanner, snapshot, raw, bytes_max)
 }
@@ -90,7 +82,7 @@ fn scan_snapshot(
     mut snapshot: Snapshot,
     raw: &mut Raw,
     bytes_max: usize,
-) -> Option<Scan> {
+) -> Option<Scanned> {
     // Bytes that may be left when this piece ends.
     let left_min = scanner.rest().len().saturating_sub(bytes_max);
     let scale = snapshot.book.scale;
@@ -108,7 +100,7 @@ fn scan_snapshot(
             }
             if scanner.rest().len() < left_min {
                 snapshot.at = frame.len() - scanner.rest().len();
-                return Some(Scan::More(Box::new(snapshot)));
+                return Some(Scanned::More(Progress::Exchange(snapshot)));
             }
         }
         scanner.lit(b"]")?;
@@ -133,7 +125,7 @@ fn scan_snapshot(
     }
     scanner.lit(b"}")?;
     snapshot.book.close(raw, Numbers::NONE, venue_time).ok()?;
-    scanner.is_end().then_some(Scan::Done(snapshot.scales))
+    scanner.is_end().then_some(Scanned::Done(snapshot.scales))
 }
 
 #[inline]

@@ -41,12 +41,24 @@ pub struct Coinbase {
     progress: Progress,
 }
 
-/// See [`Coinbase::progress`].
+/// What is kept of a frame between two of its pieces.
 #[derive(Debug)]
 enum Progress {
+    /// No frame is half read.
     None,
-    Advanced(Box<advanced::Level2>),
-    Exchange(Box<exchange::Snapshot>),
+    /// An `l2_data` frame of Advanced Trade.
+    Advanced(advanced::Level2),
+    /// A `snapshot` of Exchange.
+    Exchange(exchange::Snapshot),
+}
+
+/// How far a scanner came.
+#[derive(Debug)]
+enum Scanned {
+    /// To the end of the frame.
+    Done(build::Scales),
+    /// To the end of a piece of it.
+    More(Progress),
 }
 
 impl Coinbase {
@@ -66,7 +78,7 @@ impl Coinbase {
         self.product
     }
 
-    /// The scanner: `None` if it met anything unexpected, `Some(None)` at the end of a piece.
+    /// The scanner: `None` if it met anything unexpected.
     #[inline]
     fn scan(
         &mut self,
@@ -74,24 +86,17 @@ impl Coinbase {
         directory: &mut Directory,
         raw: &mut Raw,
         bytes_max: usize,
-    ) -> Option<Option<Result<Decoded, DecodeError>>> {
+    ) -> Option<Scanned> {
         let products = &self.products;
-        let scales = match std::mem::replace(&mut self.progress, Progress::None) {
-            Progress::Advanced(level2) => {
-                advanced::scan_on(frame, *level2, products, directory, raw, bytes_max)?.into()
-            }
-            Progress::Exchange(snapshot) => exchange::scan_on(frame, *snapshot, raw, bytes_max)?.into(),
+        match std::mem::replace(&mut self.progress, Progress::None) {
             Progress::None => match self.product {
-                Product::Advanced => advanced::scan(frame, products, directory, raw, bytes_max)?.into(),
-                Product::Exchange => exchange::scan(frame, products, directory, raw, bytes_max)?.into(),
+                Product::Advanced => advanced::scan(frame, products, directory, raw, bytes_max),
+                Product::Exchange => exchange::scan(frame, products, directory, raw, bytes_max),
             },
-        };
-        match scales {
-            Ok(scales) => Some(Some(build::Scales::finish(scales).map(|()| Decoded::Data))),
-            Err(progress) => {
-                self.progress = progress;
-                Some(None)
+            Progress::Advanced(level2) => {
+                advanced::scan_on(frame, level2, products, directory, raw, bytes_max)
             }
+            Progress::Exchange(snapshot) => exchange::scan_on(frame, snapshot, raw, bytes_max),
         }
     }
 
@@ -111,24 +116,6 @@ impl Coinbase {
         match self.product {
             Product::Advanced => advanced::walk(parsed.root(), &self.products, directory, raw),
             Product::Exchange => exchange::walk(parsed.root(), &self.products, directory, raw),
-        }
-    }
-}
-
-impl From<advanced::Scan> for Result<build::Scales, Progress> {
-    fn from(scan: advanced::Scan) -> Self {
-        match scan {
-            advanced::Scan::Done(scales) => Ok(scales),
-            advanced::Scan::More(level2) => Err(Progress::Advanced(level2)),
-        }
-    }
-}
-
-impl From<exchange::Scan> for Result<build::Scales, Progress> {
-    fn from(scan: exchange::Scan) -> Self {
-        match scan {
-            exchange::Scan::Done(scales) => Ok(scales),
-            exchange::Scan::More(snapshot) => Err(Progress::Exchange(snapshot)),
         }
     }
 }
@@ -295,8 +282,12 @@ impl Venue for Coinbase {
             self.progress = Progress::None;
         }
         let (hot, result) = match self.scan(frame, directory, raw, bytes_max) {
-            Some(None) => return Ok(None),
-            Some(Some(result)) => {
+            Some(Scanned::More(progress)) => {
+                self.progress = progress;
+                return Ok(None);
+            }
+            Some(Scanned::Done(scales)) => {
+                let result = scales.finish().map(|()| Decoded::Data);
                 self.fallbacks.scanned_frames += u64::from(!is_wider(&result));
                 (true, result)
             }

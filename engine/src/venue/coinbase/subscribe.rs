@@ -218,8 +218,7 @@ mod tests {
 
     #[test]
     fn a_message_names_no_more_streams_than_fit() {
-        let symbols: Vec<String> =
-            (0..STREAMS_PER_MESSAGE_MAX + 1).map(|n| format!("C{n:017}-QUOTE")).collect();
+        let symbols: Vec<String> = (0..=STREAMS_PER_MESSAGE_MAX).map(|n| format!("C{n:017}-QUOTE")).collect();
         for product in [Product::Advanced, Product::Exchange] {
             let mut directory = Directory::closed(ProviderId(0));
             let ids: Vec<StreamId> = symbols
