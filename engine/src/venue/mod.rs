@@ -175,7 +175,7 @@ pub trait Venue {
     /// between. `raw` is empty exactly at the first call of a frame, which is how a frame is given up: by starting another.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode), which also bounds what a frame that the scanner cannot read may cost.
+    /// As [`decode`](Self::decode). A frame that the scanner cannot read is decoded whole, in one call.
     fn decode_piece(
         &mut self,
         frame: &mut [u8],

@@ -66,7 +66,7 @@ pub(super) fn scan(
     if !matches!(channel, b"l2_data" | b"market_trades" | b"ticker") {
         return None;
     }
-    // Present in the older documentation and its samples, absent in a recording of 2026-08-24.
+    // Present in samples up to 2025-12-31, absent in a recording of 2026-08-24 and in the newest documentation.
     if scanner.maybe(br#","client_id":""#) {
         scanner.string()?;
     }
@@ -193,7 +193,7 @@ fn scan_trades(
         if scanner.peek()? != b']' {
             loop {
                 let (product_id, id);
-                // The two orders of fields that were seen: samples of 2024, and the documentation.
+                // The two orders of fields that were seen: on the wire (2024, 2025), and in the documentation.
                 let side_last = scanner.maybe(br#"{"product_id":""#);
                 if side_last {
                     product_id = scanner.string()?;
@@ -329,7 +329,8 @@ fn push_ticker(
 
 /// Orders the messages from `from` on by instrument, and those of one by trade id or by time.
 ///
-/// Whether an event's trades stand newest or oldest first is not documented; recorded samples have them newest first.
+/// Whether an event's trades stand newest or oldest first is not documented; samples of 2024 and 2025 have them newest
+/// first.
 #[inline]
 fn sort(raw: &mut Raw, from: usize) {
     let key = |content: &Content| match content {

@@ -49,6 +49,10 @@ impl Scales {
         if number.decimals <= scale.decimals().price {
             return number.at(scale.decimals().price).ok().map(Price);
         }
+        // The frame comes again anyway, and asks for no less than this.
+        if self.wider.is_some_and(|(_, needed)| number.decimals <= needed.price) {
+            return Some(Price(0));
+        }
         self.price(scale, &spelled(number), "").ok()
     }
 
@@ -57,6 +61,9 @@ impl Scales {
     pub fn qty_of(&mut self, scale: Scale, number: Number) -> Option<Qty> {
         if number.decimals <= scale.decimals().qty {
             return number.at(scale.decimals().qty).ok().map(Qty);
+        }
+        if self.wider.is_some_and(|(_, needed)| number.decimals <= needed.qty) {
+            return Some(Qty(0));
         }
         self.qty(scale, &spelled(number), "").ok()
     }

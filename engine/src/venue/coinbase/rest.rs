@@ -144,7 +144,8 @@ fn exchange_facts(row: Value) -> Facts {
         filters: OrderFilters {
             tick: steps(row, "quote_increment"),
             lot: steps(row, "base_increment"),
-            // Both sizes left the list after 2021; zero says that there is no such rule.
+            // Both sizes left the list on 2022-06-30, and `min_market_funds` became the least notional of limit orders too.
+            // Source: docs.cdp.coinbase.com, Exchange changelog.
             qty_min: steps(row, "base_min_size"),
             qty_max: steps(row, "base_max_size"),
             notional_min: steps(row, "min_market_funds"),

@@ -81,7 +81,8 @@ impl Products {
     /// As [`listing`](Self::listing); data of `X-USD` belongs to `X-USDC` where only that is listed.
     ///
     /// Advanced Trade keeps one book for both, takes either name in a subscription and sends the data under the name
-    /// with `-USD`. Source: `nautilus_trader`, Coinbase guide, "Aliased products", 2026-07; `alias_to` in the product list.
+    /// with `-USD`; the few products without such a twin (`USDT-USDC`, `EURC-USDC`) keep their name.
+    /// Source: docs.cdp.coinbase.com, Advanced Trade WebSocket channels, 2026-06-28.
     #[inline]
     pub fn listing_or_alias(&self, directory: &mut Directory, product_id: &[u8]) -> Option<Listing> {
         self.listing(directory, product_id).or_else(|| self.alias(directory, product_id))
