@@ -16,19 +16,11 @@ pub const LEVELS: usize = 10;
 /// Digits of the largest mantissa, `i64::MAX`.
 const DIGITS_MAX: usize = 19;
 
-/// Digits of two sides of [`LEVELS`] levels of two numbers.
-const BYTES_MAX: usize = 2 * LEVELS * 2 * DIGITS_MAX;
+/// Digits of two sides of [`LEVELS`] levels of two numbers, and room behind them for a word that is only partly digits.
+const BYTES_MAX: usize = 2 * LEVELS * 2 * DIGITS_MAX + 8;
 
-/// `00` to `99`, so that two digits cost one division.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
-    let mut value = 0;
-    while value < 100 {
-        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
-        value += 1;
-    }
-    pairs
-};
+/// 10^8: eight digits are one word.
+const WORD: u64 = 100_000_000;
 
 /// The checksum of a book of which `asks` and `bids` give the levels, best first. No more than ten are taken of each.
 #[inline]
@@ -61,23 +53,52 @@ impl Digits {
 
     /// Appends the digits of `mantissa`; none for 0, as all of its zeros are leading ones.
     #[inline]
-    fn push_mantissa(&mut self, mut mantissa: u64) {
-        let Some(log) = mantissa.checked_ilog10() else { return };
-        // 2^63 has 19 digits as i64::MAX has, so the buffer holds any mantissa.
-        let end = self.used + log as usize + 1;
-        let mut at = end;
-        while mantissa >= 100 {
-            at -= 2;
-            self.bytes[at..at + 2].copy_from_slice(&PAIRS[(mantissa % 100) as usize]);
-            mantissa /= 100;
-        }
-        if mantissa >= 10 {
-            self.bytes[at - 2..at].copy_from_slice(&PAIRS[mantissa as usize]);
+    fn push_mantissa(&mut self, mantissa: u64) {
+        if mantissa < WORD {
+            self.push_first(mantissa);
+        } else if mantissa < WORD * WORD {
+            self.push_first(mantissa / WORD);
+            self.push_word(mantissa % WORD);
         } else {
-            self.bytes[at - 1] = b'0' + mantissa as u8;
+            self.push_first(mantissa / (WORD * WORD));
+            self.push_word(mantissa / WORD % WORD);
+            self.push_word(mantissa % WORD);
         }
-        self.used = end;
     }
+
+    /// Appends a number below 10^8 without leading zeros.
+    #[inline]
+    fn push_first(&mut self, value: u64) {
+        let digits = eight_digits(value);
+        let zeros = digits.trailing_zeros() / 8;
+        let text = (digits | ASCII).checked_shr(8 * zeros).unwrap_or(0);
+        self.bytes[self.used..self.used + 8].copy_from_slice(&text.to_le_bytes());
+        self.used += 8 - zeros as usize;
+    }
+
+    /// Appends a number below 10^8 with leading zeros.
+    #[inline]
+    fn push_word(&mut self, value: u64) {
+        let text = eight_digits(value) | ASCII;
+        self.bytes[self.used..self.used + 8].copy_from_slice(&text.to_le_bytes());
+        self.used += 8;
+    }
+}
+
+/// Makes digits of values.
+const ASCII: u64 = u64::from_le_bytes([b'0'; 8]);
+
+/// The values of the eight digits of a number below 10^8, the first one in the lowest byte.
+///
+/// Halves of four digits, then pairs, then digits, each step for all parts at once; the divisions by 100 and by 10 are
+/// multiplications that are exact in their range.
+#[inline]
+const fn eight_digits(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007F_0000_007F;
+    let pairs = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000F_000F_000F_000F;
+    tens | ((pairs - 10 * tens) << 8)
 }
 
 #[cfg(test)]
@@ -144,8 +165,21 @@ mod tests {
     }
 
     #[test]
+    fn eight_digits_are_exact_in_every_half_and_pair() {
+        for value in 0..10_000 {
+            for value in [value, value * 10_000, value * 10_001, 99_990_000 + value] {
+                let digits = (eight_digits(value) | ASCII).to_le_bytes();
+                assert_eq!(digits, format!("{value:08}").as_bytes());
+            }
+        }
+    }
+
+    #[test]
     fn mantissas_are_printed_in_full_and_without_leading_zeros() {
-        for mantissa in [0, 1, 9, 10, 99, 100, 101, 999, 1_000, 123_456_789, i64::MAX - 1, i64::MAX] {
+        let powers = (0..19).map(|exponent| 10_i64.pow(exponent)).flat_map(|it| [it - 1, it, it + 1, it * 9]);
+        let mut random = fastrand::Rng::with_seed(3);
+        let others = (0..10_000).map(|_| random.i64(0..) >> random.u32(0..63));
+        for mantissa in powers.chain(others).chain([123_456_789, i64::MAX - 1, i64::MAX]) {
             let level = Level { price: Price(mantissa), qty: Qty(7) };
             let text = if mantissa == 0 { "7".to_owned() } else { format!("{mantissa}7") };
             assert_eq!(checksum(&[level], &[]), crc32fast::hash(text.as_bytes()), "{mantissa}");
