@@ -106,7 +106,8 @@ pub struct Message {
 pub enum Content {
     /// A match.
     Trade(Trade),
-    /// A match that happened before we asked: sets the last known trade id and is not published.
+    /// A match that has its place in the sequence and is not published: it happened before we asked, or not on the
+    /// market (Binance USD-M: insurance fund, deleveraging).
     TradeBefore(Trade),
     /// Best prices or a day's statistics.
     Ticker(Ticker),
