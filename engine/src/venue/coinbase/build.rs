@@ -53,7 +53,10 @@ impl Scales {
         if self.wider.is_some_and(|(_, needed)| number.decimals <= needed.price) {
             return Some(Price(0));
         }
-        self.price(scale, &spelled(number), "").ok()
+        match scale.price_of(number, "") {
+            Err(error) => self.note(error).ok().map(Price),
+            price => price.ok(),
+        }
     }
 
     /// As [`qty`](Self::qty), of a number that the scanner has read.
@@ -65,7 +68,10 @@ impl Scales {
         if self.wider.is_some_and(|(_, needed)| number.decimals <= needed.qty) {
             return Some(Qty(0));
         }
-        self.qty(scale, &spelled(number), "").ok()
+        match scale.qty_of(number, "") {
+            Err(error) => self.note(error).ok().map(Qty),
+            qty => qty.ok(),
+        }
     }
 
     /// As [`volume`](Self::volume), of a number that the scanner has read.
@@ -253,16 +259,6 @@ pub(super) fn digits(text: &[u8]) -> Option<u64> {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 { None } else { Some(value * 10 + u64::from(digit)) }
     })
-}
-
-/// The text of a number that is wider than its instrument's scale: rare, so the scale may judge the text again.
-#[cold]
-fn spelled(number: Number) -> heapless::Vec<u8, 40> {
-    use std::fmt::Write;
-    let mut text = heapless::String::<40>::new();
-    // A sign, 19 digits, a point and at most 18 zeros fit.
-    let _ = write!(text, "{number}");
-    text.into_bytes()
 }
 
 /// A field that is a string.
