@@ -442,5 +442,8 @@ fn groups<V: Venue>(pipeline: &Pipeline<V>, streams_max: usize) -> Vec<Vec<Strea
             last.extend(streams);
         }
     }
+    for group in &mut groups {
+        group.sort_by_key(|&stream| (pipeline.directory.carries(stream).channel, stream));
+    }
     groups
 }
