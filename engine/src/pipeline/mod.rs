@@ -620,6 +620,11 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
+    /// Whether it wants something fetched.
+    pub fn has_wants(&self) -> bool {
+        !self.wants.is_empty()
+    }
+
     /// What it wants fetched, one at a time.
     pub fn poll_want(&mut self) -> Option<Want> {
         self.wants.pop_front()
@@ -664,7 +669,7 @@ impl<V: Venue> Pipeline<V> {
     pub fn release_slots(&mut self) {
         self.raw = None;
         for book in self.books.iter_mut().flatten() {
-            book.give_up(crate::event::BookStatus::Stale);
+            book.close();
         }
         self.finish();
     }
