@@ -5,6 +5,7 @@
 
 mod feed;
 mod replica;
+pub mod verify;
 
 pub use feed::{BookCounts, BookFeed, Checksum, FeedOptions, Outcome};
 pub use replica::Replica;
