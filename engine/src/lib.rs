@@ -1,28 +1,32 @@
 //! What Meltica computes: bytes and time in, events and bytes out. (Code map follows as the modules land.)
 
 // What everything stands on.
-pub mod channel;
-pub mod counters;
-pub mod decimal;
-pub mod directory;
-pub mod event;
 pub mod ids;
-pub mod probe;
 pub mod time;
+pub mod decimal;
+pub mod channel;
+pub mod event;
+pub mod directory;
+pub mod counters;
+pub mod probe;
 // The path, top to bottom.
+pub mod connection;
+pub mod frame;
+pub mod venue;
+pub mod raw;
+pub mod pipeline;
+pub mod sequence;
 pub mod book;
+pub mod routing;
+pub mod dispatch;
 pub mod consumer;
 pub mod dead_letter;
-pub mod dispatch;
-pub mod frame;
-pub mod pipeline;
-pub mod raw;
-pub mod routing;
-pub mod sequence;
-pub mod venue;
-// What the path runs on.
+// What the path stands on.
+pub mod scan;
+pub mod json;
 pub mod pool;
 pub mod pools;
 pub mod ring;
+pub mod wake;
 // What leaves the process.
 pub mod codec;

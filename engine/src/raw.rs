@@ -106,7 +106,8 @@ pub struct Message {
 pub enum Content {
     /// A match.
     Trade(Trade),
-    /// A match that happened before we asked: sets the last known trade id and is not published.
+    /// A match that has its place in the sequence and is not published: it happened before we asked, or not on the
+    /// market (Binance USD-M: insurance fund, deleveraging).
     TradeBefore(Trade),
     /// Best prices or a day's statistics.
     Ticker(Ticker),
@@ -302,6 +303,30 @@ impl Scale {
             Ok(number) if number.decimals == self.decimals.qty => Ok(Qty(number.mantissa)),
             number => self.rare(number, self.decimals.qty, field, false).map(Qty),
         }
+    }
+
+    /// As [`price`](Self::price), of a number that a scanner took already.
+    ///
+    /// # Errors
+    /// [`DecodeError::Wider`], [`DecodeError::Decimal`]
+    #[inline]
+    pub fn price_of(self, number: Number, field: &'static str) -> Result<Price, DecodeError> {
+        if number.decimals == self.decimals.price {
+            return Ok(Price(number.mantissa));
+        }
+        self.rare(Ok(number), self.decimals.price, field, true).map(Price)
+    }
+
+    /// As [`qty`](Self::qty), of a number that a scanner took already.
+    ///
+    /// # Errors
+    /// [`DecodeError::Wider`], [`DecodeError::Decimal`]
+    #[inline]
+    pub fn qty_of(self, number: Number, field: &'static str) -> Result<Qty, DecodeError> {
+        if number.decimals == self.decimals.qty {
+            return Ok(Qty(number.mantissa));
+        }
+        self.rare(Ok(number), self.decimals.qty, field, false).map(Qty)
     }
 
     #[inline(never)]

@@ -1,6 +1,9 @@
 //! Where Meltica runs. (Code map follows as the modules land.)
 
 pub mod collect;
+pub mod host;
 pub mod replay;
 pub mod report;
 pub mod stages;
+pub mod topology;
+pub mod machine;

@@ -3,6 +3,8 @@
 //! A venue is one folder: its wire format to our types and back. It knows no socket, no ring and no consumer; it
 //! states its rules (how a book joins its snapshot, which numbers must follow which) and the engine applies them.
 
+pub mod binance;
+
 use crate::directory::Directory;
 use crate::ids::{Listing, StreamId};
 use crate::raw::{DecodeError, Decoded, Raw};

@@ -1,0 +1,575 @@
+//! One WebSocket connection to a venue as a state machine: connect, shake hands, subscribe, live, and again.
+//!
+//! Bytes and time in, bytes and requests to the shell out. It opens no socket: the shell does what
+//! [`Connection::poll_ask`] says and reports what happened. Frames of data are handed to the caller unread.
+
+use std::collections::VecDeque;
+
+use fastrand::Rng;
+
+use crate::directory::Directory;
+use crate::frame::handshake::{self, Answer, AnswerReader};
+use crate::frame::{CloseCode, Frame, FrameError, FrameReader, FrameWriter};
+use crate::ids::{LineId, StreamId};
+use crate::raw::Notice;
+use crate::time::ReceiveTime;
+use crate::venue::{ConnectionLimits, Venue};
+
+/// Time for TCP, TLS and the handshake together, in nanoseconds.
+const OPEN_NS_MAX: u64 = 10_000_000_000;
+/// Time for the venue to answer a subscription, in nanoseconds. Without an answer the connection is made anew.
+const ACK_NS_MAX: u64 = 10_000_000_000;
+/// First pause before a connection is tried again, in nanoseconds; it doubles with each failure.
+const BACKOFF_NS_MIN: u64 = 100_000_000;
+/// Longest pause, in nanoseconds: venues limit connections in windows of minutes.
+const BACKOFF_NS_MAX: u64 = 30_000_000_000;
+/// A connection that lived this long was a good one: the pause starts small again. In nanoseconds.
+const GOOD_NS_MIN: u64 = 10_000_000_000;
+/// Bytes that may wait to be written: subscriptions of 1,024 streams in batches, and pongs.
+const OUTBOX_BYTES: usize = 256 << 10;
+/// Bytes of the read buffer: a burst of 64 KiB frames in few reads.
+const READ_BYTES: usize = 256 << 10;
+/// Bytes read at a time during the handshake.
+const HANDSHAKE_BYTES: usize = 4 << 10;
+/// Before the venue's age limit, in nanoseconds, the connection is made anew.
+const ROLL_BEFORE_NS: u64 = 300_000_000_000;
+
+/// What the shell has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Open a socket to the provider's endpoint, with TLS if it is `wss`.
+    Open,
+    /// Close the socket.
+    Close,
+}
+
+/// Why a connection is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// The socket could not be opened; the shell's words.
+    #[error("connect failed: {0}")]
+    Connect(String),
+    /// TCP, TLS and handshake took too long.
+    #[error("connect failed: no answer within 10 s")]
+    OpenTimeout,
+    /// The venue answered the handshake with another status.
+    #[error("handshake refused: HTTP {status}: {body}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The first bytes of the body.
+        body: String,
+        /// Seconds that the venue asks to wait.
+        retry_after_s: Option<u64>,
+    },
+    /// The answer to the handshake breaks RFC 6455.
+    #[error("handshake failed: {0}")]
+    Handshake(String),
+    /// A frame breaks RFC 6455.
+    #[error("protocol error: {0}")]
+    Frame(#[from] FrameError),
+    /// The venue closed.
+    #[error("closed by the venue: {reason} (code {code})")]
+    Closed {
+        /// Close code, 1005 if none was given.
+        code: u16,
+        /// The venue's words.
+        reason: String,
+    },
+    /// The socket ended without a close frame, or with an error; the shell's words.
+    #[error("connection lost: {0}")]
+    Socket(String),
+    /// Nothing came for longer than the venue's heartbeat allows.
+    #[error("connection silent for {0} ms")]
+    Silent(u64),
+    /// A subscription was not answered.
+    #[error("subscription not answered within 10 s")]
+    NoAck,
+    /// More bytes wait to be written than may: the venue does not read.
+    #[error("the venue does not read what is sent")]
+    OutboxFull,
+    /// We end it: planned roll, or shutdown.
+    #[error("closed by us: {0}")]
+    Ours(&'static str),
+}
+
+impl Lost {
+    /// The name under which it is counted.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect_failed",
+            Self::OpenTimeout => "connect_timeout",
+            Self::Refused { .. } => "handshake_refused",
+            Self::Handshake(_) => "handshake_invalid",
+            Self::Frame(_) => "protocol_error",
+            Self::Closed { .. } => "closed_by_venue",
+            Self::Socket(_) => "socket",
+            Self::Silent(_) => "silent",
+            Self::NoAck => "no_ack",
+            Self::OutboxFull => "outbox_full",
+            Self::Ours(reason) => reason,
+        }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+enum State {
+    /// Waits to be opened.
+    Waiting { until: ReceiveTime },
+    /// The shell opens the socket.
+    Opening { deadline: ReceiveTime },
+    /// The handshake is under way.
+    Shaking { deadline: ReceiveTime, answer: AnswerReader },
+    /// Frames flow.
+    Live { since: ReceiveTime },
+    /// It stays down: shutdown.
+    Down,
+}
+
+/// A subscription that the venue has not answered.
+#[derive(Debug)]
+struct InFlight {
+    request: u64,
+    deadline: ReceiveTime,
+    streams: Vec<StreamId>,
+}
+
+crate::counters! {
+    /// What one connection did.
+    pub struct ConnectionCounts {
+        /// Times it was opened and shook hands.
+        opened_total,
+        /// Times it was lost, or could not be opened.
+        lost_total,
+        /// Bytes read.
+        received_bytes_total,
+        /// Control frames answered.
+        pongs_total,
+        /// Subscription messages sent.
+        subscription_messages_total,
+        /// Requests that the venue refused.
+        refused_total,
+    }
+}
+
+/// One connection. The caller feeds it bytes and drains its frames.
+#[derive(Debug)]
+pub struct Connection {
+    line: LineId,
+    limits: ConnectionLimits,
+    host: String,
+    path: String,
+    streams: Vec<StreamId>,
+    state: State,
+    ask: Option<Ask>,
+    reader: FrameReader,
+    writer: FrameWriter,
+    handshake: Vec<u8>,
+    /// The request of the handshake, and how much of it is written.
+    request: Vec<u8>,
+    request_written: usize,
+    failures: u32,
+    last_receive: ReceiveTime,
+    last_ping: ReceiveTime,
+    next_request: u64,
+    /// Streams to subscribe (`true`) or to end, in order.
+    changes: VecDeque<(bool, StreamId)>,
+    in_flight: Vec<InFlight>,
+    /// When the last messages left: the venue limits them by the second.
+    sent: VecDeque<ReceiveTime>,
+    text: Vec<u8>,
+    /// What was counted.
+    pub counts: ConnectionCounts,
+}
+
+impl Connection {
+    /// A connection that carries `streams`, opened at `start`. `host` is what the handshake names, with its port.
+    pub fn new<V: Venue>(
+        venue: &V,
+        line: LineId,
+        host: &str,
+        streams: Vec<StreamId>,
+        message_bytes_max: usize,
+        start: ReceiveTime,
+    ) -> Self {
+        let limits = venue.limits();
+        Self {
+            line,
+            limits,
+            host: host.to_owned(),
+            path: venue.websocket_path(),
+            streams,
+            state: State::Waiting { until: start },
+            ask: None,
+            reader: FrameReader::new(READ_BYTES, message_bytes_max),
+            writer: FrameWriter::new(OUTBOX_BYTES),
+            handshake: Vec::new(),
+            request: Vec::new(),
+            request_written: 0,
+            failures: 0,
+            last_receive: start,
+            last_ping: start,
+            next_request: 1,
+            changes: VecDeque::new(),
+            in_flight: Vec::new(),
+            sent: VecDeque::with_capacity(limits.messages_per_s_max as usize),
+            text: Vec::with_capacity(limits.message_bytes_max.min(64 << 10)),
+            counts: ConnectionCounts::default(),
+        }
+    }
+
+    /// Its number within the provider.
+    pub const fn line(&self) -> LineId {
+        self.line
+    }
+
+    /// The streams that it carries.
+    pub fn streams(&self) -> &[StreamId] {
+        &self.streams
+    }
+
+    /// Whether frames flow.
+    pub const fn is_live(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+
+    /// Whether the venue has taken all subscriptions.
+    pub fn is_subscribed(&self) -> bool {
+        self.is_live() && self.changes.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// The word for its state in status lines.
+    pub const fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Waiting { .. } => "waiting",
+            State::Opening { .. } => "opening",
+            State::Shaking { .. } => "handshake",
+            State::Live { .. } => "live",
+            State::Down => "down",
+        }
+    }
+
+    /// What the shell has to do, once.
+    pub fn poll_ask(&mut self) -> Option<Ask> {
+        self.ask.take()
+    }
+
+    /// The socket is open: the handshake begins.
+    pub fn opened(&mut self, now: ReceiveTime, random: &mut Rng) -> Result<(), Lost> {
+        let mut key = [0; 16];
+        random.fill(&mut key);
+        self.reader.reset();
+        self.writer.reset();
+        self.sent.clear();
+        self.handshake.resize(HANDSHAKE_BYTES, 0);
+        self.request = match handshake::request(&self.host, &self.path, &[], key) {
+            Ok(request) => request,
+            Err(error) => return Err(Lost::Handshake(error.to_string())),
+        };
+        self.request_written = 0;
+        self.last_receive = now;
+        self.state = State::Shaking { deadline: now.plus_ns(OPEN_NS_MAX), answer: AnswerReader::new(key) };
+        Ok(())
+    }
+
+    /// Where the shell puts the bytes that it reads. Empty when frames must be drained first.
+    #[inline]
+    pub fn space(&mut self) -> &mut [u8] {
+        if let State::Shaking { .. } = self.state {
+            return &mut self.handshake;
+        }
+        self.reader.space()
+    }
+
+    /// The shell has read `count` bytes into [`space`](Self::space).
+    ///
+    /// # Errors
+    /// [`Lost`]: call [`lost`](Self::lost) with it.
+    #[inline]
+    pub fn filled(&mut self, count: usize, now: ReceiveTime) -> Result<(), Lost> {
+        self.last_receive = now;
+        self.counts.received_bytes_total += count as u64;
+        if let State::Shaking { .. } = self.state {
+            return self.shake(count, now);
+        }
+        self.reader.filled(count);
+        Ok(())
+    }
+
+    #[cold]
+    fn shake(&mut self, count: usize, now: ReceiveTime) -> Result<(), Lost> {
+        let State::Shaking { answer, .. } = &mut self.state else { return Ok(()) };
+        match answer.feed(&self.handshake[..count]) {
+            Answer::NeedMore => Ok(()),
+            Answer::Accepted { leftover } => {
+                let fed = self.reader.feed(leftover);
+                debug_assert_eq!(fed, leftover.len(), "the read buffer is larger than the handshake's");
+                self.state = State::Live { since: now };
+                self.counts.opened_total += 1;
+                self.last_ping = now;
+                self.in_flight.clear();
+                self.changes = self.streams.iter().map(|&stream| (true, stream)).collect();
+                Ok(())
+            }
+            Answer::Refused { status, retry_after_s, body } => Err(Lost::Refused { status, body, retry_after_s }),
+            Answer::Invalid(reason) => Err(Lost::Handshake(reason.to_string())),
+        }
+    }
+
+    /// The next text frame. Control frames are answered here.
+    ///
+    /// # Errors
+    /// [`Lost`]: call [`lost`](Self::lost) with it.
+    #[inline]
+    pub fn next_text(&mut self, random: &mut Rng, now: ReceiveTime) -> Result<Option<&mut [u8]>, Lost> {
+        loop {
+            let mask = random.u32(..).to_le_bytes();
+            match self.reader.next()? {
+                None => return Ok(None),
+                Some(Frame::Text(_)) => break,
+                // No venue of ours sends binary frames on these endpoints, and none answers a ping of ours.
+                Some(Frame::Binary(_) | Frame::Pong(_)) => {}
+                Some(Frame::Ping(payload)) => {
+                    self.counts.pongs_total += 1;
+                    self.writer.pong(payload, mask).map_err(|_| Lost::OutboxFull)?;
+                    self.sent.push_back(now);
+                }
+                Some(Frame::Close { code, reason }) => {
+                    let lost =
+                        Lost::Closed { code: code.map_or(1005, u16::from), reason: reason.to_owned() };
+                    let _ = self.writer.close(code.unwrap_or(CloseCode::Normal), "", mask);
+                    return Err(lost);
+                }
+            }
+        }
+        // The same text once more: the borrow checker cannot see that the loop ended with it.
+        let text = self.reader.text_padded();
+        Ok(text.map(|(text, bytes)| &mut text[..bytes]))
+    }
+
+    /// The connection's business in a frame: acknowledgements, refusals, the venue's pings.
+    pub fn notice(&mut self, notice: &Notice) {
+        let (Notice::Accepted { request, .. } | Notice::Ended { request, .. } | Notice::Refused { request, .. }) = notice
+        else {
+            return;
+        };
+        let refused = matches!(notice, Notice::Refused { .. });
+        self.counts.refused_total += u64::from(refused);
+        match request {
+            // Venues that answer each stream by itself repeat the request; the first answer ends the wait.
+            Some(request) => self.in_flight.retain(|waiting| waiting.request != *request),
+            None => self.in_flight.clear(),
+        }
+    }
+
+    /// The streams of a request that was refused, before [`notice`](Self::notice) forgets them.
+    pub fn streams_of_request(&self, request: u64) -> &[StreamId] {
+        let waiting = self.in_flight.iter().find(|waiting| waiting.request == request);
+        waiting.map_or(&[], |waiting| &waiting.streams)
+    }
+
+    /// Subscribes a stream (`true`), or ends it, on the live connection and on those after it.
+    pub fn change(&mut self, subscribe: bool, stream: StreamId) {
+        let known = self.streams.iter().position(|&carried| carried == stream);
+        match (subscribe, known) {
+            (true, None) => self.streams.push(stream),
+            (false, Some(at)) => {
+                self.streams.remove(at);
+            }
+            _ => {}
+        }
+        if self.is_live() {
+            self.changes.push_back((subscribe, stream));
+        }
+    }
+
+    /// Ends and begins a stream's subscription: its snapshot comes in the stream.
+    pub fn resubscribe(&mut self, stream: StreamId) {
+        if self.is_live() {
+            self.changes.push_back((false, stream));
+            self.changes.push_back((true, stream));
+        }
+    }
+
+    /// Does what is due: opens, times out, pings, sends subscriptions as the venue's limits allow.
+    ///
+    /// # Errors
+    /// [`Lost`]: call [`lost`](Self::lost) with it.
+    pub fn timeout<V: Venue>(
+        &mut self,
+        venue: &V,
+        directory: &Directory,
+        now: ReceiveTime,
+        random: &mut Rng,
+    ) -> Result<(), Lost> {
+        match &self.state {
+            State::Waiting { until } if now >= *until => {
+                self.state = State::Opening { deadline: now.plus_ns(OPEN_NS_MAX) };
+                self.ask = Some(Ask::Open);
+            }
+            State::Opening { deadline } | State::Shaking { deadline, .. } if now >= *deadline => {
+                return Err(Lost::OpenTimeout);
+            }
+            State::Live { since } => {
+                let silent_ms = now.since_ns(self.last_receive) / 1_000_000;
+                if silent_ms >= self.limits.silence_ms_max {
+                    return Err(Lost::Silent(silent_ms));
+                }
+                let age_ns_max = self.limits.age_s_max.saturating_mul(1_000_000_000);
+                if age_ns_max > 0 && now.since_ns(*since) >= age_ns_max.saturating_sub(ROLL_BEFORE_NS) {
+                    return Err(Lost::Ours("age_limit"));
+                }
+                if self.in_flight.iter().any(|waiting| now >= waiting.deadline) {
+                    return Err(Lost::NoAck);
+                }
+                self.send_due(venue, directory, now, random)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn send_due<V: Venue>(
+        &mut self,
+        venue: &V,
+        directory: &Directory,
+        now: ReceiveTime,
+        random: &mut Rng,
+    ) -> Result<(), Lost> {
+        let every_ns = self.limits.ping_every_ms * 1_000_000;
+        if every_ns > 0 && now.since_ns(self.last_ping) >= every_ns && self.may_send(now) {
+            self.last_ping = now;
+            self.text.clear();
+            let request = self.take_request();
+            venue.ping(request, &mut self.text);
+            self.send_text(now, random)?;
+        }
+        while let Some(&(subscribe, _)) = self.changes.front() {
+            if !self.may_send(now) {
+                break;
+            }
+            let streams: Vec<StreamId> = self
+                .changes
+                .iter()
+                .take_while(|(kind, _)| *kind == subscribe)
+                .take(self.limits.streams_per_message_max)
+                .map(|&(_, stream)| stream)
+                .collect();
+            self.text.clear();
+            let request = self.take_request();
+            let named = if subscribe {
+                venue.subscribe(directory, &streams, request, &mut self.text)
+            } else {
+                venue.unsubscribe(directory, &streams, request, &mut self.text)
+            };
+            let named = named.clamp(1, streams.len());
+            self.changes.drain(..named);
+            self.counts.subscription_messages_total += 1;
+            self.in_flight.push(InFlight {
+                request,
+                deadline: now.plus_ns(ACK_NS_MAX),
+                streams: streams[..named].to_vec(),
+            });
+            self.send_text(now, random)?;
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self) -> u64 {
+        let request = self.next_request;
+        self.next_request += 1;
+        request
+    }
+
+    /// Whether the venue's limit of messages in a second leaves room for one, a pong kept in reserve.
+    fn may_send(&mut self, now: ReceiveTime) -> bool {
+        while self.sent.front().is_some_and(|at| now.since_ns(*at) >= 1_000_000_000) {
+            self.sent.pop_front();
+        }
+        self.sent.len() + 1 < (self.limits.messages_per_s_max as usize).max(2)
+    }
+
+    fn send_text(&mut self, now: ReceiveTime, random: &mut Rng) -> Result<(), Lost> {
+        let mask = random.u32(..).to_le_bytes();
+        self.sent.push_back(now);
+        self.writer.text(&self.text, mask).map_err(|_| Lost::OutboxFull)
+    }
+
+    /// Bytes to write.
+    pub fn pending(&self) -> &[u8] {
+        let request = &self.request[self.request_written..];
+        if request.is_empty() { self.writer.pending() } else { request }
+    }
+
+    /// The shell has written `count` of them.
+    pub fn written(&mut self, count: usize) {
+        if self.request_written < self.request.len() {
+            self.request_written += count;
+        } else {
+            self.writer.written(count);
+        }
+    }
+
+    /// It is over; it will be tried again after a pause, unless it is [`shut_down`](Self::shut_down).
+    pub fn lost(&mut self, lost: &Lost, now: ReceiveTime, random: &mut Rng) {
+        self.counts.lost_total += 1;
+        if let State::Live { since } = self.state
+            && now.since_ns(since) >= GOOD_NS_MIN
+        {
+            self.failures = 0;
+        }
+        let doubled = BACKOFF_NS_MIN.saturating_mul(1 << self.failures.min(20)).min(BACKOFF_NS_MAX);
+        self.failures = self.failures.saturating_add(1);
+        let mut pause_ns = doubled / 2 + random.u64(0..=doubled / 2);
+        if let Lost::Refused { retry_after_s: Some(seconds), .. } = lost {
+            pause_ns = pause_ns.max(seconds.saturating_mul(1_000_000_000));
+        }
+        if matches!(lost, Lost::Ours(_)) {
+            pause_ns = 0;
+        }
+        if !matches!(self.state, State::Down) {
+            self.state = State::Waiting { until: now.plus_ns(pause_ns) };
+        }
+        self.changes.clear();
+        self.in_flight.clear();
+        self.request.clear();
+        self.request_written = 0;
+        self.ask = Some(Ask::Close);
+    }
+
+    /// Ends it for good, with a close frame that the shell may still write.
+    pub fn shut_down(&mut self, random: &mut Rng) {
+        if self.is_live() {
+            let _ = self.writer.close(CloseCode::Away, "", random.u32(..).to_le_bytes());
+        }
+        self.state = State::Down;
+    }
+
+    /// When [`timeout`](Self::timeout) has something to do.
+    pub fn deadline(&self) -> Option<ReceiveTime> {
+        match &self.state {
+            State::Waiting { until } => Some(*until),
+            State::Opening { deadline } | State::Shaking { deadline, .. } => Some(*deadline),
+            State::Live { since } => {
+                let mut at = self.last_receive.plus_ns(self.limits.silence_ms_max * 1_000_000);
+                if self.limits.ping_every_ms > 0 {
+                    at = at.min(self.last_ping.plus_ns(self.limits.ping_every_ms * 1_000_000));
+                }
+                if self.limits.age_s_max > 0 {
+                    let age_ns = self.limits.age_s_max * 1_000_000_000;
+                    at = at.min(since.plus_ns(age_ns.saturating_sub(ROLL_BEFORE_NS)));
+                }
+                if let Some(waiting) = self.in_flight.first() {
+                    at = at.min(waiting.deadline);
+                }
+                if !self.changes.is_empty() {
+                    // At the earliest when the oldest of the last second's messages is out of it.
+                    at = at.min(self.sent.front().map_or(self.last_receive, |sent| sent.plus_ns(1_000_000_000)));
+                }
+                Some(at)
+            }
+            State::Down => None,
+        }
+    }
+}

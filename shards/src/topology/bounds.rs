@@ -1,0 +1,92 @@
+//! Bounds of every number in the file, each with its unit and reason. A message shows both.
+
+/// Least and greatest value of an integer key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Least value that fits.
+    pub min: u64,
+    /// Greatest value that fits.
+    pub max: u64,
+    /// What is counted, and why these bounds; shown behind the numbers.
+    pub why: &'static str,
+}
+
+const fn bound(min: u64, max: u64, why: &'static str) -> Bound {
+    assert!(min <= max, "a bound leaves at least one value");
+    Bound { min, max, why }
+}
+
+/// Shards of one process: each provider or merge shard has a ring to each consumer shard, so rings grow as the square.
+pub const SHARDS_MAX: usize = 64;
+/// Providers of one process. The scale is three; a provider index is a byte and a metrics label.
+pub const PROVIDERS_MAX: usize = 32;
+/// Consumers of one process; a consumer index is a byte and a metrics label.
+pub const CONSUMERS_MAX: usize = 128;
+/// Merge rules of one process; each holds its open windows in the pools of its shard.
+pub const MERGES_MAX: usize = 64;
+/// Subscriptions of one consumer: one a provider and merge rule, with room for different depths.
+pub const SUBSCRIPTIONS_MAX: usize = 128;
+/// Instruments of one provider. The scale is 50; 500 at two streams each is what one venue connection carries.
+pub const INSTRUMENTS_MAX: usize = 500;
+/// Channels of one provider: every kind and a few kline intervals.
+pub const CHANNELS_MAX: usize = 16;
+/// Streams of one process (the scale is 150): routing, sequence and histograms are tables with a row a stream.
+pub const STREAMS_MAX: usize = 8192;
+/// Letters of a name: names are labels of metrics, threads and files.
+pub const NAME_CHARS_MAX: usize = 32;
+
+/// The only version of the file's form.
+pub const VERSION: Bound = bound(1, 1, "the form of this file");
+/// A kernel's core number.
+pub const CORE: Bound = bound(0, 1023, "a core number, as in /proc/cpuinfo; an affinity mask holds 1024");
+/// Pool of frames, raws or events: one stream may hold 200, and a slot index is 16 bits.
+pub const POOL: Bound =
+    bound(16, 65_536, "slots; below 16 one read batch empties the pool, an index has 16 bits");
+/// Pools of the rare types.
+pub const POOL_RARE: Bound = bound(1, 65_536, "slots; an index has 16 bits");
+/// Ring of market events.
+pub const RING_EVENTS: Bound = bound(64, 1 << 20, "slots of 192 bytes; four publish batches to 200 MB");
+/// Ring of critical events.
+pub const CRITICAL_RING_EVENTS: Bound =
+    bound(16, 65_536, "slots of 384 bytes; one burst of reports to 25 MB");
+/// Spill of lossless events.
+pub const SPILL_EVENTS: Bound = bound(64, 1 << 20, "slots of 192 bytes; four publish batches to 200 MB");
+/// Ring of order requests.
+pub const ORDER_RING_REQUESTS: Bound = bound(8, 4096, "slots of 256 bytes; a venue takes far fewer a second");
+/// Seed of the simulated venues.
+pub const SEED: Bound = bound(0, i64::MAX as u64, "any number; the same seed gives the same market");
+/// Rate of the simulated venues.
+pub const SIMULATED_RATE: Bound = bound(1, 10_000, "messages per second and instrument");
+/// Depth of the simulated books.
+pub const SIMULATED_LEVELS: Bound = bound(10, 5000, "levels a side; a venue's REST snapshot ends at 5000");
+/// Redundant connections.
+pub const LINES: Bound =
+    bound(1, 4, "connections for the same streams; venues count new connections per address");
+/// Depth of a book.
+pub const DEPTH_MAX: Bound =
+    bound(10, 65_536, "levels a side, 16 bytes each; a full Coinbase book has tens of thousands");
+/// REST snapshot.
+pub const SNAPSHOT_LIMIT: Bound = bound(5, 5000, "levels a side; the venue's greatest is 5000");
+/// Period of book verification.
+pub const VERIFY_S: Bound =
+    bound(10, 300, "seconds; every 2 to 5 minutes is asked, more often costs REST weight");
+/// Lateness of reordering.
+pub const LATENESS_MS: Bound =
+    bound(1, 5000, "milliseconds; about 150, and recovery from a gap must end within 5 s");
+/// Flush of reordering.
+pub const FLUSH_MS: Bound = bound(1, 1000, "milliseconds; about 50");
+/// Events one stream may hold.
+pub const HELD_EVENTS_MAX: Bound = bound(1, 4096, "events a stream; 200 is asked");
+/// Length of a merge window.
+pub const WINDOW_S: Bound = bound(1, 3600, "seconds; 10 is asked");
+/// Events of a merge window.
+pub const MERGE_COUNT: Bound = bound(2, 100_000, "events; 1000 is asked, and joining needs two");
+/// Levels of a subscription.
+pub const BOOK_DEPTH: Bound = bound(1, 65_536, "levels a side");
+/// Period of the interval log.
+pub const INTERVAL_MS: Bound = bound(100, 3_600_000, "milliseconds; one line a stage and interval");
+
+/// Share of a venue's REST weight, in thousandths; together at most this much for one address.
+///
+/// The rest is the reserve for orders and for queries after a lost session.
+pub const REST_WEIGHT_SHARES_PERMILLE_MAX: u32 = 900;
