@@ -166,10 +166,16 @@ impl Directory {
         stream
     }
 
+    /// The listing of a venue symbol, compared byte by byte. Adds nothing, open or not.
+    #[inline]
+    pub fn find(&self, venue_symbol: &[u8]) -> Option<Listing> {
+        key(venue_symbol).and_then(|key| self.find_key(&key))
+    }
+
     /// The listing of a venue symbol, compared byte by byte. An open directory adds it.
     #[inline]
     pub fn listing(&mut self, venue_symbol: &[u8]) -> Option<Listing> {
-        let found = key(venue_symbol).and_then(|key| self.find_key(&key));
+        let found = self.find(venue_symbol);
         if found.is_some() || !self.open {
             return found;
         }

@@ -24,6 +24,7 @@ pub mod dead_letter;
 // What the path stands on.
 pub mod scan;
 pub mod json;
+pub mod rfc3339;
 pub mod pool;
 pub mod pools;
 pub mod ring;

@@ -7,3 +7,4 @@ pub mod report;
 pub mod stages;
 pub mod topology;
 pub mod machine;
+pub mod command;

@@ -305,9 +305,7 @@ impl<V: Venue> Pipeline<V> {
                 Content::Trade(trade) => {
                     self.ordered(raw, message, Body::Trade(*trade), Flags::WHOLE, decoded_after_ns, probe);
                 }
-                Content::TradeBefore(trade) => {
-                    self.streams[message.stream.index()].sequence.begin_after(trade.id);
-                }
+                Content::TradeBefore(trade) => self.unpublished(raw, message, trade.id),
                 Content::Ticker(ticker) => {
                     self.ordered(raw, message, Body::Ticker(*ticker), Flags::WHOLE, decoded_after_ns, probe);
                 }
@@ -363,6 +361,16 @@ impl<V: Venue> Pipeline<V> {
             }
             Verdict::Hole { from, to } => self.hole(Event { header, body }, from, to),
         }
+    }
+
+    /// A trade that is not published but has its place among the ids: what is missing before it is declared.
+    #[cold]
+    fn unpublished(&mut self, raw: &Raw, message: &Message, id: u64) {
+        if let Verdict::Hole { from, to } = self.streams[message.stream.index()].sequence.verdict(id, id) {
+            let header = self.header(raw, message, Numbers::single(id), Flags::WHOLE);
+            self.declare(&header, from, to);
+        }
+        self.streams[message.stream.index()].sequence.begin_after(id);
     }
 
     /// Numbers are missing before `event`: waits for them if they can still come, else declares the hole.

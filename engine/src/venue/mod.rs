@@ -4,6 +4,7 @@
 //! states its rules (how a book joins its snapshot, which numbers must follow which) and the engine applies them.
 
 pub mod binance;
+pub mod kraken;
 
 use crate::directory::Directory;
 use crate::ids::{Listing, StreamId};

@@ -145,7 +145,11 @@ fn run_shard<V: Venue>(mut pipeline: Pipeline<V>, files: &[PathBuf]) -> Result<F
         }
     }
     pipeline.finish();
-    wait_for_room(&mut pipeline, &mut clock);
+    pipeline.flush(&mut clock, |_| {});
+    while pipeline.dispatcher.is_congested() {
+        thread::yield_now();
+        pipeline.flush(&mut clock, |_| {});
+    }
     Ok(FinishedShard { lines, ws, rest, summary: output::ShardSummary::of(&pipeline) })
 }
 

@@ -1,8 +1,8 @@
 //! Binance: Spot, and USD-M futures.
 //!
-//! `README.md` beside this file has the venue's quirks with their sources. The hot shapes are read by [`scan`]; what
-//! surprises it is read by [`decode`], which knows every shape and names every error. Both fill a [`Raw`] through
-//! [`sink`], so they cannot disagree on what a field means.
+//! `README.md` beside this file has the venue's quirks with their sources. The hot shapes are read by `scan`; what
+//! surprises it is read by `decode`, which knows every shape and names every error. Both fill a [`Raw`] through
+//! `sink`, so they cannot disagree on what a field means.
 
 mod decode;
 #[cfg(test)]

@@ -1,0 +1,59 @@
+//! `meltica replay`.
+
+use std::path::PathBuf;
+
+use engine::venue::binance;
+
+use super::{EXIT_FAILED, EXIT_OK};
+use crate::replay::{ReplayError, ReplayOptions, ReplayOutcome, replay};
+
+/// Replays recorded sessions through the engine that runs live.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Whose frames they are.
+    #[arg(long)]
+    venue: VenueName,
+    /// Which of the venue's products [binance: spot, usdm; coinbase: advanced, exchange].
+    #[arg(long)]
+    product: Option<String>,
+    /// Shards to run it on; the result does not depend on it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: u16,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Capture files, plain or .gz, in the order of the session.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// A venue whose captures can be replayed.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum VenueName {
+    Binance,
+}
+
+impl Arguments {
+    /// Runs it.
+    pub fn run(self) -> u8 {
+        let product = self.product.clone().unwrap_or_else(|| "spot".to_owned());
+        let options = ReplayOptions { files: self.files.clone(), shards: self.shards };
+        let outcome: Result<ReplayOutcome, ReplayError> = match (self.venue, product.as_str()) {
+            (VenueName::Binance, "spot") => replay(&options, || binance::Binance::new(binance::Product::Spot)),
+            (VenueName::Binance, "usdm") => replay(&options, || binance::Binance::new(binance::Product::UsdM)),
+            (venue, product) => {
+                eprintln!("meltica: replay: {venue:?} has no product {product:?}");
+                return super::EXIT_REFUSED;
+            }
+        };
+        match outcome {
+            Ok(outcome) if self.json => println!("{}", outcome.to_json(&product)),
+            Ok(outcome) => print!("{}", outcome.to_text(&product)),
+            Err(error) => {
+                eprintln!("meltica: replay failed: {error}");
+                return EXIT_FAILED;
+            }
+        }
+        EXIT_OK
+    }
+}

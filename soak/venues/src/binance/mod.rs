@@ -1,0 +1,633 @@
+//! Simulated Binance: spot, and USD-M futures where they differ.
+//!
+//! The order of reading: [`BinanceConfig`], [`Binance`] (what is published when), `streams` (names and subscribers),
+//! `encode` (the JSON), `session` (control frames and the limits of a connection), `rest`.
+//!
+//! Not simulated: order entry and user data (the WebSocket API), SBE, `!...@arr` streams, calendar intervals
+//! (`1w`, `1M`), UTC+8 klines. Streams that are unknown are acknowledged and stay silent, as at the venue.
+
+mod encode;
+mod rest;
+mod session;
+mod streams;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use self::encode::{Day, Listing, UpdateHead};
+use self::rest::Usage;
+use self::session::{Attempts, Session};
+use self::streams::{Kind, PARTIAL_LEVELS, Topic, Topics};
+use crate::faults::VenueFault;
+use crate::http::{HttpAnswer, HttpRequest};
+use crate::instruments::{InstrumentSpec, default_instruments};
+use crate::market::{INTERVALS, Market, MarketConfig, Side, TRADE_AND_TOP_FRAMES_PER_EVENT};
+use crate::output::{ConnectionId, Output};
+use crate::venue::{BookTruth, InstrumentTruth, Stats, Venue};
+
+const MS_NS: u64 = 1_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+/// A market further behind than this is skipped ahead: the thread cannot keep up, and catching up would make a burst.
+const LAG_NS_MAX: u64 = 2 * SECOND_NS;
+/// Market events and timers handled in one poll, so that sockets get their turn.
+const STEPS_PER_POLL_MAX: usize = 20_000;
+/// Bars and tickers are published this long after their boundary, when the last trades before it are known.
+const BOUNDARY_DELAY_NS: u64 = 2 * MS_NS;
+
+/// Which product of the venue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// Spot, `/api/v3`.
+    Spot,
+    /// Perpetual futures margined in USD, `/fapi/v1`.
+    UsdM,
+}
+
+impl Product {
+    /// Periods of the book streams, milliseconds.
+    fn speeds(self) -> &'static [u64] {
+        match self {
+            Self::Spot => &[100, 1000],
+            Self::UsdM => &[0, 100, 250, 500],
+        }
+    }
+
+    /// The period of a book stream whose name does not say one.
+    fn speed_default_ms(self) -> u64 {
+        match self {
+            Self::Spot => 1000,
+            Self::UsdM => 250,
+        }
+    }
+
+    /// The period of `1s` bars; the longer ones are published every second time.
+    fn bars_period_ns(self) -> u64 {
+        match self {
+            Self::Spot => SECOND_NS,
+            Self::UsdM => SECOND_NS / 4,
+        }
+    }
+}
+
+/// The limits of the venue. Defaults are the venue's own.
+///
+/// Source: binance-spot-api-docs, web-socket-streams.md and rest-api.md, commit a5e0bc3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BinanceLimits {
+    /// Frames that a client may send in one second, pings and pongs included.
+    pub incoming_per_s_max: u32,
+    /// Streams of one connection.
+    pub streams_max: usize,
+    /// WebSocket connections that may be opened in five minutes. (All clients count as one address.)
+    pub connections_per_5_minutes_max: u32,
+    /// Nanoseconds between pings.
+    pub ping_every_ns: u64,
+    /// A ping unanswered for this long ends the connection, nanoseconds.
+    pub pong_within_ns: u64,
+    /// The greatest age of a connection, nanoseconds.
+    pub age_ns_max: u64,
+    /// The notice before that, nanoseconds. (The venue promises no time.)
+    pub shutdown_notice_ns: u64,
+    /// REST request weight in one minute.
+    pub weight_per_minute_max: u32,
+    /// Requests refused with 429 in one minute before the address is banned.
+    pub refusals_before_ban: u32,
+    /// How long a ban (418) lasts, seconds.
+    pub ban_s: u64,
+    /// Bytes that a client may leave unread before it is disconnected.
+    pub output_bytes_max: usize,
+}
+
+impl BinanceLimits {
+    /// The limits of a product.
+    pub fn of(product: Product) -> Self {
+        Self {
+            incoming_per_s_max: if product == Product::Spot { 5 } else { 10 },
+            streams_max: 1024,
+            connections_per_5_minutes_max: 300,
+            ping_every_ns: 20 * SECOND_NS,
+            pong_within_ns: 60 * SECOND_NS,
+            age_ns_max: 24 * 3600 * SECOND_NS,
+            shutdown_notice_ns: 60 * SECOND_NS,
+            weight_per_minute_max: if product == Product::Spot { 6000 } else { 2400 },
+            refusals_before_ban: 20,
+            ban_s: 120,
+            output_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// How a simulated Binance is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BinanceConfig {
+    /// Spot or USD-M.
+    pub product: Product,
+    /// What is listed.
+    pub instruments: Vec<InstrumentSpec>,
+    /// Messages per second of each instrument, for a client with `trade`, `bookTicker` and `depth@100ms` of it.
+    pub messages_per_instrument_per_s: f64,
+    /// The only source of chance.
+    pub seed: u64,
+    /// How many seconds of market time pass in a second. All times in messages are market time; limits of connections
+    /// are the caller's time.
+    pub speed: f64,
+    /// Levels a side in the true book.
+    pub book_levels: usize,
+    /// Limits.
+    pub limits: BinanceLimits,
+}
+
+impl Default for BinanceConfig {
+    fn default() -> Self {
+        Self {
+            product: Product::Spot,
+            instruments: default_instruments("USDT"),
+            messages_per_instrument_per_s: 20.0,
+            seed: 1,
+            speed: 1.0,
+            book_levels: 500,
+            limits: BinanceLimits::of(Product::Spot),
+        }
+    }
+}
+
+impl BinanceConfig {
+    /// The defaults of one product.
+    pub fn of(product: Product) -> Self {
+        Self { product, limits: BinanceLimits::of(product), ..Self::default() }
+    }
+
+    /// The venue, with its clock at `start_ns` (nanoseconds since 1970).
+    pub fn build(self, start_ns: u64) -> Binance {
+        Binance::new(self, start_ns)
+    }
+}
+
+/// Market events that make this many messages per second: one `depth@100ms` in each tenth of a second with an event,
+/// and trades and best prices in proportion to the events.
+fn events_for_messages(messages_per_s: f64) -> f64 {
+    if messages_per_s <= 0.0 {
+        return 0.0;
+    }
+    let messages =
+        |events: f64| TRADE_AND_TOP_FRAMES_PER_EVENT * events + 10.0 * (1.0 - (-events / 10.0).exp());
+    let (mut low, mut high) = (0.0, 2.0 * messages_per_s);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if messages(middle) < messages_per_s {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// Market time as a function of the caller's.
+#[derive(Clone, Copy, Debug)]
+struct MarketClock {
+    start_ns: u64,
+    speed: f64,
+}
+
+impl MarketClock {
+    fn market_ns(&self, now_ns: u64) -> u64 {
+        let elapsed_ns = now_ns.saturating_sub(self.start_ns);
+        if self.speed == 1.0 { now_ns } else { self.start_ns + (elapsed_ns as f64 * self.speed) as u64 }
+    }
+
+    fn caller_ns(&self, market_ns: u64) -> u64 {
+        if self.speed == 1.0 || market_ns == u64::MAX {
+            return market_ns;
+        }
+        self.start_ns + (market_ns.saturating_sub(self.start_ns) as f64 / self.speed) as u64 + 1
+    }
+}
+
+/// What is published at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Book streams of one speed of one instrument; set when something has changed.
+    Depth { speed: usize, instrument: usize },
+    /// Bars and tickers of all instruments.
+    Bars,
+}
+
+/// What changed in one book since it was last published at one speed.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    changed: Vec<(Side, i64)>,
+    first_id: u64,
+    last_id: u64,
+    engine_ns: u64,
+    published_id: u64,
+    drop: u32,
+    shift: (i64, u32),
+}
+
+/// Faults that wait in one instrument.
+#[derive(Clone, Debug, Default)]
+struct InstrumentFaults {
+    drop_trades: u32,
+    /// Snapshot body material and how many requests still get it.
+    stale: Option<(crate::market::Book, u64, u32)>,
+}
+
+/// The venue.
+pub struct Binance {
+    product: Product,
+    limits: BinanceLimits,
+    clock: MarketClock,
+    market: Market,
+    listings: Vec<Listing>,
+    /// Index by lower case symbol, which is how streams name it.
+    index: HashMap<String, usize>,
+    topics: Topics,
+    sessions: Vec<Option<Session>>,
+    sessions_wake_ns: u64,
+    attempts: Attempts,
+    usage: Usage,
+    timers: BinaryHeap<Reverse<(u64, Timer)>>,
+    /// By instrument, then by speed.
+    pending: Vec<Vec<Pending>>,
+    /// By instrument, then by interval: the bar that was published last, as (start, trades).
+    published_bars: Vec<[(u64, u64); INTERVALS.len()]>,
+    faults: Vec<InstrumentFaults>,
+    truth: Vec<InstrumentTruth>,
+    bars_ticks: u64,
+    client_errors: u64,
+    skipped_ns: u64,
+}
+
+impl Binance {
+    fn new(config: BinanceConfig, start_ns: u64) -> Self {
+        let market = Market::new(
+            &MarketConfig {
+                instruments: config.instruments.clone(),
+                book_levels: config.book_levels,
+                seed: config.seed,
+                events_per_instrument_per_s: events_for_messages(config.messages_per_instrument_per_s),
+                update_id_gaps: config.product == Product::UsdM,
+            },
+            start_ns,
+        );
+        let listings: Vec<Listing> =
+            config.instruments.iter().map(|spec| Listing::new(spec, config.product)).collect();
+        let index = listings.iter().enumerate().map(|(index, it)| (it.lower.clone(), index)).collect();
+        let truth = listings.iter().map(|listing| InstrumentTruth {
+            symbol: listing.spec.symbol(),
+            venue_symbol: listing.upper.clone(),
+            ..InstrumentTruth::default()
+        });
+        let pending = market.instruments().iter().map(|instrument| {
+            let published_id = instrument.last_update_id;
+            vec![Pending { published_id, ..Pending::default() }; config.product.speeds().len()]
+        });
+        let mut venue = Self {
+            product: config.product,
+            clock: MarketClock { start_ns, speed: config.speed.max(0.001) },
+            topics: Topics::new(listings.len()),
+            sessions: Vec::new(),
+            sessions_wake_ns: u64::MAX,
+            attempts: Attempts::default(),
+            usage: Usage::default(),
+            timers: BinaryHeap::new(),
+            pending: pending.collect(),
+            published_bars: vec![[(0, 0); INTERVALS.len()]; listings.len()],
+            faults: vec![InstrumentFaults::default(); listings.len()],
+            truth: truth.collect(),
+            bars_ticks: 0,
+            client_errors: 0,
+            skipped_ns: 0,
+            limits: config.limits,
+            index,
+            listings,
+            market,
+        };
+        venue.schedule_bars(start_ns);
+        venue
+    }
+
+    fn schedule_bars(&mut self, market_ns: u64) {
+        let period_ns = self.product.bars_period_ns();
+        self.bars_ticks = market_ns.saturating_sub(BOUNDARY_DELAY_NS) / period_ns + 1;
+        self.timers.push(Reverse((self.bars_ticks * period_ns + BOUNDARY_DELAY_NS, Timer::Bars)));
+    }
+
+    fn instrument_of(&self, symbol: &str) -> Option<usize> {
+        self.listings.iter().position(|listing| listing.spec.symbol() == symbol)
+    }
+
+    /// Makes and publishes the next market event, which is due.
+    fn market_event(&mut self, until_ns: u64, output: &mut Output) {
+        let Some(event) = self.market.step(until_ns) else { return };
+        let index = event.instrument;
+        let listing = &self.listings[index];
+        let truth = &mut self.truth[index];
+        for trade in &event.trades {
+            let dropped = &mut self.faults[index].drop_trades;
+            if *dropped > 0 {
+                *dropped -= 1;
+                continue;
+            }
+            let heard = self.topics.publish(Topic::new(index, Kind::Trade), output, |buffer, unit| {
+                encode::trade(buffer, listing, trade, event.time_ns, unit);
+            });
+            if heard {
+                truth.trade_id_first.get_or_insert(trade.id);
+                truth.trade_id_last = Some(trade.id);
+                truth.trades_published_total += 1;
+            }
+        }
+        for fills in event.trades.chunk_by(|a, b| a.group == b.group) {
+            self.topics.publish(Topic::new(index, Kind::AggTrade), output, |buffer, unit| {
+                encode::agg_trade(buffer, listing, fills, event.time_ns, unit);
+            });
+        }
+        if event.top_changed {
+            self.topics.publish(Topic::new(index, Kind::BookTicker), output, |buffer, unit| {
+                encode::book_ticker(buffer, listing, event.last_update_id, &event.top, event.time_ns, unit);
+            });
+        }
+        let mut at_once = false;
+        for (speed, period_ms) in self.product.speeds().iter().enumerate() {
+            let pending = &mut self.pending[index][speed];
+            if pending.changed.is_empty() {
+                pending.first_id = event.first_update_id;
+                if *period_ms > 0 {
+                    // Instruments are spread over the period.
+                    let period_ns = period_ms * MS_NS;
+                    let phase_ns = period_ns * index as u64 / self.listings.len() as u64;
+                    let due_ns = (event.time_ns - phase_ns) / period_ns * period_ns + period_ns + phase_ns;
+                    self.timers.push(Reverse((due_ns, Timer::Depth { speed, instrument: index })));
+                }
+            }
+            pending.changed.extend(event.levels.iter().map(|level| (level.side, level.price)));
+            pending.last_id = event.last_update_id;
+            pending.engine_ns = event.time_ns;
+            at_once |= *period_ms == 0;
+        }
+        if at_once {
+            let now_ns = event.time_ns;
+            self.publish_depth(index, 0, now_ns, output);
+        }
+    }
+
+    fn publish_depth(&mut self, index: usize, speed: usize, event_ns: u64, output: &mut Output) {
+        let pending = &mut self.pending[index][speed];
+        if pending.changed.is_empty() {
+            return;
+        }
+        pending.changed.sort_unstable();
+        pending.changed.dedup();
+        let mut head = UpdateHead {
+            event_ns,
+            engine_ns: pending.engine_ns,
+            first_id: pending.first_id,
+            last_id: pending.last_id,
+            previous_id: pending.published_id,
+        };
+        let listing = &self.listings[index];
+        let book = &self.market.instruments()[index].book;
+        for (levels, depth) in PARTIAL_LEVELS.iter().enumerate() {
+            let topic = Topic::new(index, Kind::Partial(levels, speed));
+            self.topics.publish(topic, output, |buffer, unit| {
+                encode::partial_depth(buffer, listing, &head, book, *depth, unit);
+            });
+        }
+        pending.published_id = pending.last_id;
+        let topic = Topic::new(index, Kind::Depth(speed));
+        if self.topics.has(topic) {
+            if pending.drop > 0 {
+                pending.drop -= 1;
+            } else {
+                if pending.shift.1 > 0 {
+                    pending.shift.1 -= 1;
+                    head.first_id = head.first_id.saturating_add_signed(pending.shift.0);
+                    head.last_id = head.last_id.saturating_add_signed(pending.shift.0);
+                }
+                self.topics.publish(topic, output, |buffer, unit| {
+                    encode::depth_update(buffer, listing, &head, &pending.changed, book, unit);
+                });
+                let truth = &mut self.truth[index];
+                truth.update_id_published = truth.update_id_published.max(Some(pending.last_id));
+                truth.updates_published_total += 1;
+            }
+        }
+        pending.changed.clear();
+    }
+
+    /// Publishes bars and tickers of all instruments.
+    fn publish_bars(&mut self, event_ns: u64, output: &mut Output) {
+        let even = self.bars_ticks.is_multiple_of(2);
+        for index in 0..self.listings.len() {
+            self.market.roll_bars(index, event_ns);
+            let listing = &self.listings[index];
+            let instrument = &self.market.instruments()[index];
+            let bars = &instrument.bars;
+            for interval in 0..INTERVALS.len() {
+                let topic = Topic::new(index, Kind::Kline(interval));
+                if (interval > 0 && !even) || !self.topics.has(topic) {
+                    continue;
+                }
+                let mut send = |bar, closed| {
+                    self.topics.publish(topic, output, |buffer, unit| {
+                        encode::kline(buffer, listing, bar, interval, closed, event_ns, unit);
+                    });
+                };
+                let published = &mut self.published_bars[index][interval];
+                // A bar that a client saw open is also shown closed.
+                if let Some(bar) = bars.closed(interval).filter(|bar| bar.open_s == published.0) {
+                    send(bar, true);
+                }
+                let current = bars.current(interval);
+                if *published != (current.open_s, current.count) {
+                    *published = (current.open_s, current.count);
+                    send(current, false);
+                }
+            }
+            if !self.bars_ticks.is_multiple_of(SECOND_NS / self.product.bars_period_ns()) {
+                continue;
+            }
+            let day = Day { total: bars.total(), last: bars.last_trade(), top: instrument.book.top() };
+            self.topics.publish(Topic::new(index, Kind::Ticker), output, |buffer, unit| {
+                encode::ticker(buffer, listing, &day, event_ns, unit);
+            });
+            self.topics.publish(Topic::new(index, Kind::MiniTicker), output, |buffer, unit| {
+                encode::mini_ticker(buffer, listing, day.total, event_ns, unit);
+            });
+        }
+    }
+
+    fn timer_ns(&self) -> u64 {
+        self.timers.peek().map_or(u64::MAX, |Reverse((due_ns, _))| *due_ns)
+    }
+
+    fn run_market(&mut self, market_ns: u64, output: &mut Output) {
+        let lag_ns = market_ns.saturating_sub(self.market.next_ns());
+        if lag_ns > LAG_NS_MAX {
+            self.skipped_ns += lag_ns;
+            self.market.skip_to(market_ns);
+        }
+        for _ in 0..STEPS_PER_POLL_MAX {
+            let (event_ns, timer_ns) = (self.market.next_ns(), self.timer_ns());
+            if event_ns.min(timer_ns) > market_ns {
+                return;
+            }
+            if event_ns <= timer_ns {
+                self.market_event(event_ns, output);
+                continue;
+            }
+            let Some(Reverse((due_ns, timer))) = self.timers.pop() else { return };
+            match timer {
+                Timer::Depth { speed, instrument } => self.publish_depth(instrument, speed, due_ns, output),
+                Timer::Bars => {
+                    self.publish_bars(due_ns, output);
+                    // After a long stall, one late publication stands for all that were missed.
+                    self.schedule_bars(due_ns.max(market_ns.saturating_sub(LAG_NS_MAX)));
+                }
+            }
+        }
+    }
+}
+
+impl Venue for Binance {
+    fn name(&self) -> &'static str {
+        match self.product {
+            Product::Spot => "binance",
+            Product::UsdM => "binance-usdm",
+        }
+    }
+
+    fn admit(&mut self, target: &str, now_ns: u64) -> Result<(), HttpAnswer> {
+        self.admit_session(target, now_ns)
+    }
+
+    fn connected(&mut self, id: ConnectionId, target: &str, now_ns: u64, output: &mut Output) {
+        self.open_session(id, target, now_ns, output);
+    }
+
+    fn text(&mut self, id: ConnectionId, text: &[u8], now_ns: u64, output: &mut Output) {
+        if self.count_incoming(id, now_ns, output) {
+            self.control_frame(id, text, output);
+        }
+    }
+
+    fn ping(&mut self, id: ConnectionId, now_ns: u64, output: &mut Output) {
+        self.count_incoming(id, now_ns, output);
+    }
+
+    fn pong(&mut self, id: ConnectionId, payload: &[u8], now_ns: u64, output: &mut Output) {
+        if self.count_incoming(id, now_ns, output) {
+            self.accept_pong(id, payload);
+        }
+    }
+
+    fn closed(&mut self, id: ConnectionId) {
+        self.close_session(id);
+    }
+
+    fn http(&mut self, request: &HttpRequest<'_>, now_ns: u64) -> HttpAnswer {
+        self.answer(request, now_ns)
+    }
+
+    fn poll(&mut self, now_ns: u64, output: &mut Output) {
+        self.run_market(self.clock.market_ns(now_ns), output);
+        if now_ns >= self.sessions_wake_ns {
+            self.poll_sessions(now_ns, output);
+        }
+    }
+
+    fn next_wake_ns(&self) -> u64 {
+        self.clock.caller_ns(self.market.next_ns().min(self.timer_ns())).min(self.sessions_wake_ns)
+    }
+
+    fn set_rate(&mut self, messages_per_instrument_per_s: f64, now_ns: u64) {
+        self.market
+            .set_rate(events_for_messages(messages_per_instrument_per_s), self.clock.market_ns(now_ns));
+    }
+
+    fn fault(&mut self, fault: &VenueFault, _now_ns: u64) {
+        match fault {
+            VenueFault::DropUpdates { symbol, count } => {
+                if let Some(index) = self.instrument_of(symbol) {
+                    self.pending[index].iter_mut().for_each(|pending| pending.drop = *count);
+                }
+            }
+            VenueFault::ShiftUpdateIds { symbol, by, count } => {
+                if let Some(index) = self.instrument_of(symbol) {
+                    self.pending[index].iter_mut().for_each(|pending| pending.shift = (*by, *count));
+                }
+            }
+            VenueFault::DropTrades { symbol, count } => {
+                if let Some(index) = self.instrument_of(symbol) {
+                    self.faults[index].drop_trades = *count;
+                }
+            }
+            VenueFault::StaleSnapshots { symbol, count } => {
+                if let Some(index) = self.instrument_of(symbol) {
+                    let instrument = &self.market.instruments()[index];
+                    self.faults[index].stale =
+                        Some((instrument.book.clone(), instrument.last_update_id, *count));
+                }
+            }
+            VenueFault::Clear => {
+                self.faults.fill(InstrumentFaults::default());
+                for pending in self.pending.iter_mut().flatten() {
+                    pending.drop = 0;
+                    pending.shift = (0, 0);
+                }
+            }
+        }
+    }
+
+    fn announce_shutdown(&mut self, id: ConnectionId, now_ns: u64, output: &mut Output) {
+        self.send_shutdown_notice(id, now_ns, output);
+    }
+
+    fn unknown_event(&self, now_ns: u64) -> Vec<u8> {
+        let time_ms = self.clock.market_ns(now_ns) / MS_NS;
+        let symbol = &self.listings[0];
+        format!(
+            "{{\"stream\":\"{}@novelty\",\"data\":{{\"e\":\"noveltyUpdate\",\"E\":{time_ms},\"s\":\"{}\",\
+             \"z\":[{{\"deep\":[1,2,{{}}]}}]}}}}",
+            symbol.lower, symbol.upper
+        )
+        .into_bytes()
+    }
+
+    fn refusal(&self, status: u16, retry_after_s: u64) -> HttpAnswer {
+        rest::refusal(status, retry_after_s, &self.limits)
+    }
+
+    fn add_stats(&self, stats: &mut Stats) {
+        stats.sent_by_stream_total.extend(self.topics.sent(self.product));
+        stats.subscriptions = self.topics.count();
+        stats.client_errors_total = self.client_errors;
+        stats.skipped_ns_total = self.skipped_ns;
+    }
+
+    fn truth(&self) -> Vec<InstrumentTruth> {
+        let now = |(truth, instrument): (&InstrumentTruth, &crate::market::Instrument)| InstrumentTruth {
+            update_id_last: instrument.last_update_id,
+            trade_id_market: instrument.trades().back().map_or(0, |trade| trade.id),
+            ..truth.clone()
+        };
+        self.truth.iter().zip(self.market.instruments()).map(now).collect()
+    }
+
+    fn book(&self, symbol: &str) -> Option<BookTruth> {
+        let index = self.instrument_of(symbol)?;
+        let (listing, instrument) = (&self.listings[index], &self.market.instruments()[index]);
+        Some(BookTruth {
+            update_id: instrument.last_update_id,
+            price_decimals: listing.price_decimals,
+            qty_decimals: listing.qty_decimals,
+            bids: instrument.book.bids.iter().map(|level| listing.mantissas(level)).collect(),
+            asks: instrument.book.asks.iter().map(|level| listing.mantissas(level)).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
