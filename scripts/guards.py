@@ -27,6 +27,7 @@ ENGINE_FORBIDDEN = {
     r"\bstd\s*::\s*\{[^;]*\b(?:net|fs|env|thread|process|os)\b[^;]*;": "engine does no I/O, starts no thread and reads no environment",
     r"\b(?:stdin|stdout|stderr)\s*\(": "engine has no terminal",
     r"\be?print(?:ln)?!": "engine counts (engine::counters) and does not print",
+    r"\bRng\s*::\s*(?:new|default)\b|\bfastrand\s*::\s*[a-z]\w*": "random values come from the caller's seed",
     r"\bthread_local!": "state is owned by a shard, not by a thread",
 }
 
@@ -170,6 +171,9 @@ SELF_TEST = [
     ("engine/src/a.rs", 'fn f() { let _ = std::env::var("A"); }', "no I/O"),
     ("engine/src/a.rs", "fn f() { std::thread::yield_now(); }", "no I/O"),
     ("engine/src/a.rs", 'fn f() { println!("x"); }', "does not print"),
+    ("engine/src/a.rs", "fn f() -> u64 { fastrand::u64(..) }", "seed"),
+    ("engine/src/a.rs", "fn f() -> fastrand::Rng { fastrand::Rng::new() }", "seed"),
+    ("engine/src/a.rs", "fn f(random: &mut fastrand::Rng) -> u64 { random.u64(..) }", None),
     ("engine/src/a.rs", "#[cfg(not(test))]\nuse std::fs;", "no I/O"),
     ("engine/src/a.rs", "#[cfg(test)]\nmod tests { fn f() { {} } }\nuse std::fs;", "no I/O"),
     ("engine/src/a.rs", "#[cfg(test)]\nmod tests { use std::fs; const A: char = '}'; use std::env; }", None),
