@@ -173,6 +173,8 @@ pub struct Connection {
     last_receive: ReceiveTime,
     last_ping: ReceiveTime,
     next_request: u64,
+    /// Messages sent that the venue wants before the first subscription; `usize::MAX` when it wants no more.
+    greetings_sent: usize,
     /// Streams to subscribe (`true`) or to end, in order.
     changes: VecDeque<(bool, StreamId)>,
     in_flight: Vec<InFlight>,
@@ -184,7 +186,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that carries `streams`, opened at `start`. `host` is what the handshake names, with its port.
+    /// A connection that carries `streams`, opened at `start`. Streams of one channel should stand together: some venues
+    /// take one channel a message. `host` is what the handshake names, with its port.
     pub fn new<V: Venue>(
         venue: &V,
         line: LineId,
@@ -211,6 +214,7 @@ impl Connection {
             last_receive: start,
             last_ping: start,
             next_request: 1,
+            greetings_sent: 0,
             changes: VecDeque::new(),
             in_flight: Vec::new(),
             sent: VecDeque::with_capacity(limits.messages_per_s_max as usize),
@@ -309,10 +313,13 @@ impl Connection {
                 self.counts.opened_total += 1;
                 self.last_ping = now;
                 self.in_flight.clear();
+                self.greetings_sent = 0;
                 self.changes = self.streams.iter().map(|&stream| (true, stream)).collect();
                 Ok(())
             }
-            Answer::Refused { status, retry_after_s, body } => Err(Lost::Refused { status, body, retry_after_s }),
+            Answer::Refused { status, retry_after_s, body } => {
+                Err(Lost::Refused { status, body, retry_after_s })
+            }
             Answer::Invalid(reason) => Err(Lost::Handshake(reason.to_string())),
         }
     }
@@ -336,8 +343,7 @@ impl Connection {
                     self.sent.push_back(now);
                 }
                 Some(Frame::Close { code, reason }) => {
-                    let lost =
-                        Lost::Closed { code: code.map_or(1005, u16::from), reason: reason.to_owned() };
+                    let lost = Lost::Closed { code: code.map_or(1005, u16::from), reason: reason.to_owned() };
                     let _ = self.writer.close(code.unwrap_or(CloseCode::Normal), "", mask);
                     return Err(lost);
                 }
@@ -350,7 +356,9 @@ impl Connection {
 
     /// The connection's business in a frame: acknowledgements, refusals, the venue's pings.
     pub fn notice(&mut self, notice: &Notice) {
-        let (Notice::Accepted { request, .. } | Notice::Ended { request, .. } | Notice::Refused { request, .. }) = notice
+        let (Notice::Accepted { request, .. }
+        | Notice::Ended { request, .. }
+        | Notice::Refused { request, .. }) = notice
         else {
             return;
         };
@@ -445,8 +453,17 @@ impl Connection {
             venue.ping(request, &mut self.text);
             self.send_text(now, random)?;
         }
+        while self.greetings_sent != usize::MAX && self.may_send(now) {
+            self.text.clear();
+            if venue.greeting(self.greetings_sent, &mut self.text) {
+                self.greetings_sent += 1;
+                self.send_text(now, random)?;
+            } else {
+                self.greetings_sent = usize::MAX;
+            }
+        }
         while let Some(&(subscribe, _)) = self.changes.front() {
-            if !self.may_send(now) {
+            if self.greetings_sent != usize::MAX || !self.may_send(now) {
                 break;
             }
             let streams: Vec<StreamId> = self
@@ -563,9 +580,10 @@ impl Connection {
                 if let Some(waiting) = self.in_flight.first() {
                     at = at.min(waiting.deadline);
                 }
-                if !self.changes.is_empty() {
+                if !self.changes.is_empty() || self.greetings_sent != usize::MAX {
                     // At the earliest when the oldest of the last second's messages is out of it.
-                    at = at.min(self.sent.front().map_or(self.last_receive, |sent| sent.plus_ns(1_000_000_000)));
+                    at = at
+                        .min(self.sent.front().map_or(self.last_receive, |sent| sent.plus_ns(1_000_000_000)));
                 }
                 Some(at)
             }

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod counters;
 pub mod probe;
 // The path, top to bottom.
+pub mod provider;
 pub mod connection;
 pub mod frame;
 pub mod venue;

@@ -1,6 +1,6 @@
 //! The book half of the pipeline: offers book messages to their feeds and publishes what becomes of them.
 
-use super::{Pipeline, StreamState, Want, saturated};
+use super::{LineState, Pipeline, StreamState, Want, saturated};
 use crate::book::{BookFeed, Outcome};
 use crate::directory::Directory;
 use crate::dispatch::BookSource;
@@ -8,7 +8,7 @@ use crate::event::{
     Body, BookPart, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Level, Parts,
     SCHEMA_VERSION,
 };
-use crate::ids::{Listing, StreamId};
+use crate::ids::{LineId, Listing, StreamId};
 use crate::pool::Handle;
 use crate::probe::{PathStage, Probe};
 use crate::raw::{BookMessage, Message, Numbers, Raw};
@@ -153,15 +153,28 @@ impl<V: Venue> Pipeline<V> {
         self.want_snapshot(listing, header.stream);
     }
 
-    /// Gives up every book of this provider: the connection lost frames, or is lost itself.
+    /// Gives up every book of this provider: the connection lost frames.
     #[cold]
-    pub fn break_books(&mut self, reason: BookReason, at: ReceiveTime, _: &mut impl Probe) {
+    pub fn break_books(&mut self, reason: BookReason, at: ReceiveTime, probe: &mut impl Probe) {
+        let all: Vec<StreamId> = (0..self.streams.len()).map(|index| StreamId(index as u32)).collect();
+        self.break_books_of(&all, reason, at, probe);
+    }
+
+    /// Gives up the books among `streams`: their connection lost frames, or is lost itself.
+    #[cold]
+    pub fn break_books_of(
+        &mut self,
+        streams: &[StreamId],
+        reason: BookReason,
+        at: ReceiveTime,
+        _: &mut impl Probe,
+    ) {
         let status = match reason {
             BookReason::ConnectionLost | BookReason::Silent => BookStatus::Stale,
             _ => BookStatus::Suspect,
         };
-        for index in 0..self.streams.len() {
-            let StreamState { channel, listing, .. } = self.streams[index];
+        for &stream in streams {
+            let StreamState { channel, listing, .. } = self.streams[stream.index()];
             let (share, count) = self.options.share;
             if !channel.is_book() || listing.0 % count != share {
                 continue;
@@ -170,18 +183,27 @@ impl<V: Venue> Pipeline<V> {
             if !feed.is_loaded() && feed.status() == status {
                 continue;
             }
+            let last = feed.last();
             feed.give_up(status);
             self.counts.resyncs_total += 1;
-            let stream = StreamId(index as u32);
             let mut header = self.bare_header(stream, listing, at);
-            header.sequence_last = self.books[listing.index()].as_ref().map_or(0, BookFeed::last);
-            header.sequence_first = header.sequence_last;
+            (header.sequence_first, header.sequence_last) = (last, last);
             self.publish_state(&header, listing, reason);
             self.snapshot_wanted[listing.index()] = false;
             if status == BookStatus::Suspect {
                 self.want_snapshot(listing, stream);
             }
         }
+    }
+
+    /// A connection shook hands: its frames are numbered anew.
+    pub fn line_opened(&mut self, line: LineId) {
+        self.lines[line.index()].connection_sequence = None;
+    }
+
+    /// Makes room for so many connections.
+    pub fn set_line_count(&mut self, count: usize) {
+        self.lines.resize(count.max(1), LineState::default());
     }
 
     fn bare_header(&self, stream: StreamId, listing: Listing, at: ReceiveTime) -> Header {

@@ -245,23 +245,25 @@ impl<V: Venue> Pipeline<V> {
         if self.streams.len() < self.directory.streams().len() {
             self.adopt_streams();
         }
+        let next_on_line = match raw.connection_sequence {
+            Some(number) => self.connection_number(trace.line(), number, at, probe),
+            None => true,
+        };
         let outcome = match decoded {
             Err(error) => self.reject(error, payload, trace, at),
-            Ok(decoded) => {
-                if let Some(number) = raw.connection_sequence {
-                    self.connection_number(trace.line(), number, at, probe);
+            Ok(Decoded::Notice(notice)) => self.notice(notice),
+            // An older number on its connection: the frame was seen before.
+            Ok(Decoded::Data) if !next_on_line => {
+                self.counts.stale_total += 1;
+                FrameOutcome::Done
+            }
+            Ok(Decoded::Data) => {
+                self.batch_since.get_or_insert(at);
+                let held = self.apply_all(raw, saturated(decoded_after_ns), probe);
+                if held {
+                    self.hold(&mut slot, &reserve);
                 }
-                match decoded {
-                    Decoded::Notice(notice) => self.notice(notice),
-                    Decoded::Data => {
-                        self.batch_since.get_or_insert(at);
-                        let held = self.apply_all(raw, saturated(decoded_after_ns), probe);
-                        if held {
-                            self.hold(&mut slot, &reserve);
-                        }
-                        FrameOutcome::Done
-                    }
-                }
+                FrameOutcome::Done
             }
         };
         if let Some(mut handle) = slot {
@@ -486,17 +488,26 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
-    /// Checks the number of a frame on its connection, where the venue numbers frames.
-    fn connection_number(&mut self, line: LineId, number: u64, at: ReceiveTime, probe: &mut impl Probe) {
-        let Some(state) = self.lines.get_mut(line.index()) else { return };
-        let expected = state.connection_sequence.map(|last| last + 1);
-        state.connection_sequence = Some(number);
-        if let Some(expected) = expected
-            && number > expected
-        {
-            self.counts.connection_gaps_total += 1;
-            self.break_books(crate::event::BookReason::ConnectionGap, at, probe);
+    /// Checks the number of a frame on its connection, where the venue numbers frames. Returns whether it is new; a jump
+    /// breaks every book of the connection.
+    fn connection_number(
+        &mut self,
+        line: LineId,
+        number: u64,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> bool {
+        let Some(state) = self.lines.get_mut(line.index()) else { return true };
+        match state.connection_sequence {
+            Some(last) if number <= last => return false,
+            Some(last) if number > last + 1 => {
+                state.connection_sequence = Some(number);
+                self.counts.connection_gaps_total += 1;
+                self.break_books(crate::event::BookReason::ConnectionGap, at, probe);
+            }
+            _ => state.connection_sequence = Some(number),
         }
+        true
     }
 
     /// Counts a frame that could not be decoded and keeps its first bytes.

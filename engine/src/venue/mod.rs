@@ -4,6 +4,7 @@
 //! states its rules (how a book joins its snapshot, which numbers must follow which) and the engine applies them.
 
 pub mod binance;
+pub mod coinbase;
 pub mod kraken;
 
 use crate::directory::Directory;
@@ -118,6 +119,12 @@ pub trait Venue {
         None
     }
 
+    /// Writes the text of the message number `index`, from 0, that a new connection sends before its subscriptions;
+    /// `false` if there is none of that number.
+    fn greeting(&self, _index: usize, _text: &mut Vec<u8>) -> bool {
+        false
+    }
+
     /// Writes the text of one message that subscribes some of `streams` (from the front) and returns how many it
     /// named: as many as one message may.
     fn subscribe(
@@ -166,6 +173,24 @@ pub trait Venue {
         directory: &mut Directory,
         raw: &mut Raw,
     ) -> Result<Decoded, DecodeError>;
+
+    /// As [`decode`](Self::decode), for frames too long for one turn (a snapshot of megabytes): reads at most about
+    /// `bytes_max` bytes more and answers `None` while the frame has not ended.
+    ///
+    /// Until then each call is given the same frame and the same `raw`, both untouched, and nothing else is decoded in
+    /// between. `raw` is empty exactly at the first call of a frame, which is how a frame is given up: by starting another.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode). A frame that the scanner cannot read is decoded whole, in one call.
+    fn decode_piece(
+        &mut self,
+        frame: &mut [u8],
+        directory: &mut Directory,
+        raw: &mut Raw,
+        _bytes_max: usize,
+    ) -> Result<Option<Decoded>, DecodeError> {
+        self.decode(frame, directory, raw).map(Some)
+    }
 
     /// Decodes the body of the answer to a GET of `path` into `raw` (book snapshot, trades) or into the directory
     /// (instrument list: canonical symbol, decimals, filters, trading or not, for those listed; an open directory

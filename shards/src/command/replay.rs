@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use engine::venue::binance;
+use engine::venue::{binance, coinbase, kraken};
 
 use super::{EXIT_FAILED, EXIT_OK};
 use crate::replay::{ReplayError, ReplayOptions, ReplayOutcome, replay};
@@ -31,16 +31,28 @@ pub struct Arguments {
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum VenueName {
     Binance,
+    Coinbase,
+    Kraken,
 }
 
 impl Arguments {
     /// Runs it.
     pub fn run(self) -> u8 {
-        let product = self.product.clone().unwrap_or_else(|| "spot".to_owned());
+        let product = self.product.clone().unwrap_or_else(|| match self.venue {
+            VenueName::Binance | VenueName::Kraken => "spot".to_owned(),
+            VenueName::Coinbase => "advanced".to_owned(),
+        });
         let options = ReplayOptions { files: self.files.clone(), shards: self.shards };
         let outcome: Result<ReplayOutcome, ReplayError> = match (self.venue, product.as_str()) {
             (VenueName::Binance, "spot") => replay(&options, || binance::Binance::new(binance::Product::Spot)),
             (VenueName::Binance, "usdm") => replay(&options, || binance::Binance::new(binance::Product::UsdM)),
+            (VenueName::Kraken, "spot") => replay(&options, kraken::Kraken::default),
+            (VenueName::Coinbase, "advanced") => {
+                replay(&options, || coinbase::Coinbase::new(coinbase::Product::Advanced))
+            }
+            (VenueName::Coinbase, "exchange") => {
+                replay(&options, || coinbase::Coinbase::new(coinbase::Product::Exchange))
+            }
             (venue, product) => {
                 eprintln!("meltica: replay: {venue:?} has no product {product:?}");
                 return super::EXIT_REFUSED;

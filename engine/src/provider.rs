@@ -1,0 +1,449 @@
+//! One provider: its connections, its REST requests within the venue's limits, and the pipeline they feed.
+//!
+//! The shell opens sockets and sends requests as it is asked to, hands over bytes and answers with the time, and calls
+//! [`Provider::flush`] when a read batch is over. All decisions are here, so replay, simulation and live make the same.
+
+mod rest;
+
+pub use rest::{RestCounts, RestId};
+
+use std::collections::VecDeque;
+
+use fastrand::Rng;
+
+use crate::connection::{Connection, Lost};
+use crate::event::BookReason;
+use crate::ids::{LineId, Listing, StreamId};
+use crate::pipeline::{FrameOutcome, Pipeline, Readiness, Want};
+use crate::probe::Probe;
+use crate::raw::Notice;
+use crate::time::ReceiveTime;
+use crate::venue::{RestRequest, Venue};
+
+use rest::{Purpose, RestQueue};
+
+/// Frames taken from one connection before the others have their turn.
+pub const FRAMES_PER_TURN_MAX: usize = 256;
+
+/// What a provider is made of, beside its pipeline.
+#[derive(Clone, Debug)]
+pub struct ProviderOptions {
+    /// What the WebSocket handshake names as host, with the port where it is not the scheme's.
+    pub websocket_host: String,
+    /// Bytes of the longest message that is taken.
+    pub message_bytes_max: usize,
+    /// Levels a side of a REST snapshot.
+    pub snapshot_levels: usize,
+    /// Share of the venue's REST limit that this provider may use, in thousandths.
+    pub rest_share_permille: u32,
+    /// Seed of mask keys, handshake keys and jitter.
+    pub seed: u64,
+}
+
+/// Something that an operator wants to know. Rare; never one per event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A connection shook hands.
+    Connected(LineId),
+    /// A connection is over.
+    Lost(LineId, Lost),
+    /// The venue refused a subscription.
+    SubscriptionRefused {
+        /// On which connection.
+        line: LineId,
+        /// The venue's code, 0 if it has none.
+        code: i64,
+        /// The venue's words.
+        reason: String,
+        /// The streams that the request named, as `symbol channel`.
+        streams: Vec<String>,
+    },
+    /// The venue's instrument list does not have a symbol, or does not trade it.
+    Unlisted {
+        /// Canonical symbol.
+        symbol: String,
+        /// The venue's spelling that was looked for.
+        venue_symbol: String,
+    },
+    /// A REST request failed and will be tried again.
+    RestFailed {
+        /// Path without the query.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The venue told us to slow down.
+    RestPaused {
+        /// HTTP status, 429 or 418.
+        status: u16,
+        /// For how long, in seconds.
+        seconds: u64,
+    },
+    /// The venue announced that it closes connections.
+    ShutdownSoon(LineId),
+}
+
+impl std::fmt::Display for Happening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connected(line) => write!(f, "line {line} connected"),
+            Self::Lost(line, lost) => write!(f, "line {line}: {lost}"),
+            Self::SubscriptionRefused { line, code, reason, streams } => {
+                write!(
+                    f,
+                    "subscribe failed on line {line}: {reason} ({code}), streams {}",
+                    streams.join(", ")
+                )
+            }
+            Self::Unlisted { symbol, venue_symbol } => {
+                write!(f, "instrument failed: {symbol} is not listed, or not trading, as {venue_symbol}")
+            }
+            Self::RestFailed { path, reason } => write!(f, "GET {path} failed: {reason}"),
+            Self::RestPaused { status, seconds } => write!(f, "REST paused for {seconds} s: HTTP {status}"),
+            Self::ShutdownSoon(line) => write!(f, "line {line}: the venue announced a shutdown"),
+        }
+    }
+}
+
+/// A provider without sockets.
+#[derive(Debug)]
+pub struct Provider<V> {
+    /// Frames to events.
+    pub pipeline: Pipeline<V>,
+    options: ProviderOptions,
+    connections: Vec<Connection>,
+    rest: RestQueue,
+    rng: Rng,
+    happenings: VecDeque<Happening>,
+    /// Connections wait until the instrument list was answered, or has failed once.
+    listed: bool,
+    stopping: bool,
+}
+
+/// Happenings kept for the shell; a flood drops the oldest.
+const HAPPENINGS_MAX: usize = 256;
+
+impl<V: Venue> Provider<V> {
+    /// A provider that begins at `now`: it asks for the instrument list, then connects.
+    pub fn new(pipeline: Pipeline<V>, options: ProviderOptions, now: ReceiveTime) -> Self {
+        let limits = pipeline.venue.limits();
+        let lines = usize::from(pipeline.options().lines).max(1);
+        let mut connections = Vec::new();
+        for group in groups(&pipeline, limits.streams_max) {
+            for _ in 0..lines {
+                let line = LineId(connections.len() as u8);
+                let host = &options.websocket_host;
+                let bytes_max = options.message_bytes_max;
+                connections.push(Connection::new(&pipeline.venue, line, host, group.clone(), bytes_max, now));
+            }
+        }
+        let weight_max = u64::from(limits.rest_weight_max) * u64::from(options.rest_share_permille) / 1_000;
+        let mut rest = RestQueue::new(weight_max as u32, limits.rest_window_s);
+        rest.ask(Purpose::Instruments, pipeline.venue.instruments_request(), now);
+        let rng = Rng::with_seed(options.seed);
+        let mut provider = Self {
+            pipeline,
+            options,
+            connections,
+            rest,
+            rng,
+            happenings: VecDeque::new(),
+            listed: false,
+            stopping: false,
+        };
+        provider.pipeline.set_line_count(provider.connections.len());
+        provider
+    }
+
+    /// Its connections, by line number.
+    pub fn connections(&self) -> &[Connection] {
+        &self.connections
+    }
+
+    /// One of its connections, for the shell to write and to ask.
+    pub fn connection_mut(&mut self, line: LineId) -> &mut Connection {
+        &mut self.connections[line.index()]
+    }
+
+    /// The socket of `line` is open.
+    pub fn opened(&mut self, line: LineId, now: ReceiveTime, probe: &mut impl Probe) {
+        if let Err(lost) = self.connections[line.index()].opened(now, &mut self.rng) {
+            self.lost(line, lost, now, probe);
+        }
+    }
+
+    /// The shell has read `count` bytes into the connection's space. Takes the frames that are whole now, and returns
+    /// how many; call again, without reading, when that was [`FRAMES_PER_TURN_MAX`].
+    #[inline]
+    pub fn received(
+        &mut self,
+        line: LineId,
+        count: usize,
+        now: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> usize {
+        let connection = &mut self.connections[line.index()];
+        if count > 0 {
+            let was_live = connection.is_live();
+            if let Err(lost) = connection.filled(count, now) {
+                self.lost(line, lost, now, probe);
+                return 0;
+            }
+            if !was_live && connection.is_live() {
+                self.pipeline.line_opened(line);
+                self.happened(Happening::Connected(line));
+            }
+        }
+        self.take_frames(line, now, probe)
+    }
+
+    /// Takes whole frames of a connection, at most [`FRAMES_PER_TURN_MAX`].
+    #[inline]
+    pub fn take_frames(&mut self, line: LineId, now: ReceiveTime, probe: &mut impl Probe) -> usize {
+        for handled in 0..FRAMES_PER_TURN_MAX {
+            if !matches!(self.pipeline.readiness(now), Readiness::Ready) {
+                return handled;
+            }
+            let connection = &mut self.connections[line.index()];
+            if !connection.is_live() {
+                return handled;
+            }
+            let outcome = match connection.next_text(&mut self.rng, now) {
+                Ok(Some(text)) => self.pipeline.frame(line, text, now, probe),
+                Ok(None) => return handled,
+                Err(lost) => {
+                    self.lost(line, lost, now, probe);
+                    return handled;
+                }
+            };
+            if let FrameOutcome::Notice(notice) = outcome {
+                self.notice(line, &notice);
+            }
+        }
+        FRAMES_PER_TURN_MAX
+    }
+
+    #[cold]
+    fn notice(&mut self, line: LineId, notice: &Notice) {
+        match notice {
+            Notice::Refused { request, code, reason } => {
+                let connection = &self.connections[line.index()];
+                let streams =
+                    request.map(|request| connection.streams_of_request(request)).unwrap_or_default();
+                let streams = streams.iter().map(|&stream| self.stream_name(stream)).collect();
+                let (code, reason) = (*code, reason.to_string());
+                self.happened(Happening::SubscriptionRefused { line, code, reason, streams });
+            }
+            Notice::ShutdownSoon => self.happened(Happening::ShutdownSoon(line)),
+            _ => {}
+        }
+        self.connections[line.index()].notice(notice);
+    }
+
+    fn stream_name(&self, stream: StreamId) -> String {
+        let carried = self.pipeline.directory.carries(stream);
+        format!("{} {}", self.pipeline.directory.instrument(carried.listing).symbol, carried.channel)
+    }
+
+    /// A connection is over, whoever ended it. Its books are stale unless another line carries them.
+    #[cold]
+    pub fn lost(&mut self, line: LineId, lost: Lost, now: ReceiveTime, probe: &mut impl Probe) {
+        let connection = &mut self.connections[line.index()];
+        let was_live = connection.is_live();
+        connection.lost(&lost, now, &mut self.rng);
+        if was_live {
+            let streams = self.connections[line.index()].streams().to_vec();
+            let others = |stream: &StreamId| {
+                self.connections.iter().any(|other| other.is_live() && other.streams().contains(stream))
+            };
+            let alone: Vec<StreamId> = streams.into_iter().filter(|stream| !others(stream)).collect();
+            let reason =
+                if matches!(lost, Lost::Silent(_)) { BookReason::Silent } else { BookReason::ConnectionLost };
+            self.pipeline.break_books_of(&alone, reason, now, probe);
+        }
+        self.happened(Happening::Lost(line, lost));
+    }
+
+    fn happened(&mut self, happening: Happening) {
+        if self.happenings.len() == HAPPENINGS_MAX {
+            self.happenings.pop_front();
+        }
+        self.happenings.push_back(happening);
+    }
+
+    /// What an operator wants to know, oldest first.
+    pub fn poll_happening(&mut self) -> Option<Happening> {
+        self.happenings.pop_front()
+    }
+
+    /// Does what is due. Call it when [`deadline`](Self::deadline) has come, and once a turn that did something.
+    pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
+        self.pipeline.timeout(now);
+        while let Some(want) = self.pipeline.poll_want() {
+            self.want(want, now);
+        }
+        if !self.listed || self.stopping {
+            return;
+        }
+        for index in 0..self.connections.len() {
+            let connection = &mut self.connections[index];
+            let due = connection.timeout(&self.pipeline.venue, &self.pipeline.directory, now, &mut self.rng);
+            if let Err(lost) = due {
+                self.lost(LineId(index as u8), lost, now, probe);
+            }
+        }
+    }
+
+    fn want(&mut self, want: Want, now: ReceiveTime) {
+        match want {
+            Want::Snapshot(listing) => {
+                let levels = self.options.snapshot_levels;
+                let request = self.pipeline.venue.snapshot_request(&self.pipeline.directory, listing, levels);
+                if let Some(request) = request {
+                    self.rest.ask(Purpose::Snapshot(listing), request, now);
+                }
+            }
+            Want::Resubscribe(stream) => {
+                for connection in &mut self.connections {
+                    if connection.streams().contains(&stream) {
+                        connection.resubscribe(stream);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next REST request that may be sent now.
+    pub fn poll_rest(&mut self, now: ReceiveTime) -> Option<(RestId, RestRequest)> {
+        self.rest.next(now)
+    }
+
+    /// The venue answered a request. The body may be changed.
+    pub fn rest_answered(
+        &mut self,
+        id: RestId,
+        status: u16,
+        retry_after_s: Option<u64>,
+        body: &mut [u8],
+        now: ReceiveTime,
+        probe: &mut impl Probe,
+    ) {
+        let Some((purpose, request)) = self.rest.take(id) else { return };
+        if let Some(seconds) = self.rest.pause_for(status, retry_after_s, now) {
+            self.happened(Happening::RestPaused { status, seconds });
+        }
+        if status != 200 {
+            let text = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
+            self.rest_failed_for(purpose, request, format!("HTTP {status}: {text}"), now);
+            return;
+        }
+        match self.pipeline.rest(&request.path, body, now, probe) {
+            FrameOutcome::Done => self.rest.succeeded(purpose),
+            FrameOutcome::Notice(Notice::Refused { code, reason, .. }) => {
+                self.rest_failed_for(purpose, request, format!("{reason} ({code})"), now);
+                return;
+            }
+            FrameOutcome::Notice(_) => {}
+            FrameOutcome::Undecodable(error) => {
+                self.rest_failed_for(purpose, request, error.to_string(), now);
+                return;
+            }
+        }
+        if purpose == Purpose::Instruments {
+            self.listed = true;
+            self.name_unlisted();
+        }
+    }
+
+    /// There is no answer to a request.
+    pub fn rest_failed(&mut self, id: RestId, reason: String, now: ReceiveTime) {
+        if let Some((purpose, request)) = self.rest.take(id) {
+            self.rest_failed_for(purpose, request, reason, now);
+        }
+    }
+
+    #[cold]
+    fn rest_failed_for(&mut self, purpose: Purpose, request: RestRequest, reason: String, now: ReceiveTime) {
+        let path = request.path.split('?').next().unwrap_or_default().to_owned();
+        // Without a list the widest text sets each scale: the gateway works, so it does not wait for a second try.
+        self.listed |= purpose == Purpose::Instruments;
+        self.rest.again(purpose, request, now, &mut self.rng);
+        self.happened(Happening::RestFailed { path, reason });
+    }
+
+    fn name_unlisted(&mut self) {
+        let instruments = self.pipeline.directory.instruments().iter();
+        let unlisted: Vec<Happening> = instruments
+            .filter(|instrument| !instrument.trading)
+            .map(|instrument| Happening::Unlisted {
+                symbol: instrument.symbol.clone(),
+                venue_symbol: instrument.venue_symbol.clone(),
+            })
+            .collect();
+        for happening in unlisted {
+            self.happened(happening);
+        }
+    }
+
+    /// Ends a read batch: events become visible to the consumer shards. `published` gets each output with something new.
+    #[inline]
+    pub fn flush(&mut self, probe: &mut impl Probe, published: impl FnMut(usize)) {
+        self.pipeline.flush(probe, published);
+    }
+
+    /// When [`timeout`](Self::timeout) or [`poll_rest`](Self::poll_rest) has something to do.
+    pub fn deadline(&self, now: ReceiveTime) -> Option<ReceiveTime> {
+        let connections = self.connections.iter().filter(|_| self.listed).filter_map(Connection::deadline);
+        let soonest = connections.chain(self.pipeline.deadline()).chain(self.rest.deadline(now)).min();
+        if self.pipeline.dispatcher.is_congested() {
+            // A consumer shard wakes nobody when it has drained its ring: look again soon.
+            let soon = now.plus_ns(CONGESTED_LOOK_NS);
+            return Some(soonest.map_or(soon, |at| at.min(soon)));
+        }
+        soonest
+    }
+
+    /// Ends all connections for good; what is in the rings stays there.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        for connection in &mut self.connections {
+            connection.shut_down(&mut self.rng);
+        }
+    }
+
+    /// Whether every book of its streams is proved.
+    pub fn books_proved(&self) -> (usize, usize) {
+        let instruments = self.pipeline.directory.instruments().len();
+        let books = (0..instruments).filter_map(|index| self.pipeline.book_of(Listing(index as u16)));
+        books.fold((0, 0), |(proved, all), book| {
+            (proved + usize::from(book.status() == crate::event::BookStatus::Proved), all + 1)
+        })
+    }
+
+    /// What was counted of its REST requests.
+    pub const fn rest_counts(&self) -> &RestCounts {
+        self.rest.counts()
+    }
+}
+
+/// How soon a congested ring is looked at again, in nanoseconds.
+const CONGESTED_LOOK_NS: u64 = 200_000;
+
+/// The streams of a provider in groups that one connection may carry; all streams of an instrument in one group.
+fn groups<V: Venue>(pipeline: &Pipeline<V>, streams_max: usize) -> Vec<Vec<StreamId>> {
+    let mut groups: Vec<Vec<StreamId>> = vec![Vec::new()];
+    for index in 0..pipeline.directory.instruments().len() {
+        let streams = pipeline.directory.streams_of(Listing(index as u16)).map(|(_, stream)| stream);
+        let streams: Vec<StreamId> = streams.collect();
+        let last = groups.last_mut().expect("there is always a group");
+        if last.len() + streams.len() > streams_max && !last.is_empty() {
+            groups.push(streams);
+        } else {
+            last.extend(streams);
+        }
+    }
+    for group in &mut groups {
+        group.sort_by_key(|&stream| (pipeline.directory.carries(stream).channel, stream));
+    }
+    groups
+}
