@@ -9,8 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}" CARGO_NET_RETRY="${CARGO_NET_RETRY:-5}"
-# Incremental files cost time and gigabytes in a build that happens once.
-[[ ${CI:-} != true ]] || export CARGO_INCREMENTAL=0
+# Incremental files and full debug information cost time and gigabytes in a build that happens once.
+[[ ${CI:-} != true ]] || export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 PATH="$(scripts/install-tools.sh --where):$PATH"
 
 skipped=()
@@ -31,6 +31,8 @@ stage_format() {
 stage_guards() {
   python3 scripts/guards.py --self-test
   python3 scripts/guards.py
+  # It must run anywhere, and change nothing.
+  scripts/host-tune.sh >/dev/null
 }
 
 stage_policy() {

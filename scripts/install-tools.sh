@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the gates need, from crates.io, into a folder of their own.
 #
-#   scripts/install-tools.sh [deny] [runner] [coverage]     without arguments: deny
+#   scripts/install-tools.sh [deny] [runner]     without arguments: deny
 #   scripts/install-tools.sh --where                        prints the folder of the programs
 #
 # deny      cargo-deny, the dependency policy. Built without optimisation: 211 packages in 41 s of wall and 55 s of processor
 #           time on 2 busy cores (measured); its own release profile (fat LTO, one codegen unit) had not finished half of them
 #           after two minutes, and a check of our tree takes about a second either way.
 # runner    iai-callgrind-runner, of the same version as the library; needs valgrind
-# coverage  cargo-tarpaulin, for scripts/coverage.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,9 +39,8 @@ for tool in "$@"; do
       version=$(sed -n '/^name = "iai-callgrind"$/{n;s/^version = "\(.*\)"$/\1/p;}' Cargo.lock)
       install_crate iai-callgrind-runner "$version"
       ;;
-    coverage) install_crate cargo-tarpaulin 0.37.0 ;;
     *)
-      echo "unknown tool: $tool (deny, runner, coverage)" >&2
+      echo "unknown tool: $tool (deny, runner)" >&2
       exit 2
       ;;
   esac

@@ -53,8 +53,7 @@ ENGINE_ADVICE = {
     "tracing": "engine counts (engine::counters); shards log",
 }
 # Only these may speak to the executor or to the machine.
-MACHINE_CRATES = {"glommio", "core_affinity"}
-MACHINE_USERS = {"shards"}
+MACHINE_USERS = {"glommio": {"shards"}, "core_affinity": {"shards", "bench"}}
 
 KINDS = ("dependencies", "dev-dependencies", "build-dependencies")
 
@@ -126,7 +125,7 @@ def check_manifests(root: Path, policy: Policy) -> list[str]:
                     problems.append(f"`{user}` depends on `{crate}`: the arrows are engine <- shards <- bench, soak")
             if crate == "engine" and user == "simvenues":
                 problems.append("`simvenues` depends on `engine`: simulated venues share no code with what they test")
-            if crate in MACHINE_CRATES and user not in MACHINE_USERS:
+            if user not in MACHINE_USERS.get(crate, {user}):
                 problems.append(f"`{user}` depends on `{crate}`: only shards touch the executor and the machine")
             if user == "engine" and kind != "dev-dependencies" and crate not in ENGINE_USES:
                 advice = ENGINE_ADVICE.get(crate) or "engine's list is ENGINE_USES in scripts/policy/policy.py; say there why"
