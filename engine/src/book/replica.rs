@@ -36,11 +36,11 @@ impl Replica {
     #[inline]
     pub fn apply(&mut self, event: &Event) {
         match &event.body {
-            Body::BookUpdate(part) => {
-                if event.header.decimals == self.book.decimals() || self.rescale(event) {
-                    self.part(event, part);
-                    self.update_total += u64::from(event.completes());
-                }
+            Body::BookUpdate(part)
+                if (event.header.decimals == self.book.decimals() || self.rescale(event)) =>
+            {
+                self.part(event, part);
+                self.update_total += u64::from(event.completes());
             }
             Body::BookSnapshot(part) => {
                 if event.header.flags.has(Flags::FIRST) {
