@@ -355,7 +355,7 @@ impl Host {
             }
             if events > 0 {
                 seat.call(now, &self.catalog, &self.replicas, |consumer, context| {
-                    consumer.on_batch_end(context)
+                    consumer.on_batch_end(context);
                 });
             }
             if let Some(every_ns) = seat.timer_every_ns
@@ -365,7 +365,7 @@ impl Host {
                 seat.timer_at = now.plus_ns(every_ns);
                 if !first {
                     seat.call(now, &self.catalog, &self.replicas, |consumer, context| {
-                        consumer.on_timer(context)
+                        consumer.on_timer(context);
                     });
                 }
             }

@@ -442,6 +442,8 @@ pub struct OutputState {
     pub waiting_streams: usize,
     /// Events that met a full ring.
     pub full_total: u64,
+    /// Parts put into the ring so far: what the receiving shard must count too.
+    pub pushed_total: u64,
 }
 
 impl Dispatcher {
@@ -599,6 +601,7 @@ impl Dispatcher {
             spill_depth_max: output.spill_depth_max,
             waiting_streams: output.waiting.len(),
             full_total: output.full_total,
+            pushed_total: output.market.pushed_total(),
         }
     }
 

@@ -28,34 +28,34 @@ pub struct FeedOptions {
 /// Computes a venue's checksum of a book.
 pub type Checksum = fn(&Book) -> u32;
 
-/// What was counted of one book; each message is in exactly one of snapshots, applied, stale, waiting, unusable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BookCounts {
-    /// Snapshots taken over.
-    pub snapshot_total: u64,
-    /// Updates applied.
-    pub applied_total: u64,
-    /// Updates that the book already contained.
-    pub stale_total: u64,
-    /// Updates that no snapshot was there for, that came while the book was broken or did not fit it, and snapshots that
-    /// were too old.
-    pub unusable_total: u64,
-    /// Holes in the update numbers.
-    pub gap_total: u64,
-    /// Times the sides crossed.
-    pub crossed_total: u64,
-    /// Checksums compared, those of snapshots included.
-    pub checksum_total: u64,
-    /// Checksums that fitted.
-    pub checksum_ok_total: u64,
-    /// Times the book was given up and a new snapshot wanted.
-    pub resync_total: u64,
-    /// Removals of levels that were not there.
-    pub absent_total: u64,
-    /// Levels refused or evicted at the largest depth.
-    pub depth_limited_total: u64,
-    /// Snapshots that were older than the updates held.
-    pub snapshot_too_old_total: u64,
+crate::counters! {
+    /// What was counted of one book; each message is in exactly one of snapshots, applied, stale, waiting, unusable.
+    pub struct BookCounts {
+        /// Snapshots taken over.
+        snapshot_total,
+        /// Updates applied.
+        applied_total,
+        /// Updates that the book already contained.
+        stale_total,
+        /// Updates without a snapshot, in a broken book, or that did not fit it; and snapshots that were too old.
+        unusable_total,
+        /// Holes in the update numbers.
+        gap_total,
+        /// Times the sides crossed.
+        crossed_total,
+        /// Checksums compared, those of snapshots included.
+        checksum_total,
+        /// Checksums that fitted.
+        checksum_ok_total,
+        /// Times the book was given up and a new snapshot wanted.
+        resync_total,
+        /// Removals of levels that were not there.
+        absent_total,
+        /// Levels refused or evicted at the largest depth.
+        depth_limited_total,
+        /// Snapshots that were older than the updates held.
+        snapshot_too_old_total,
+    }
 }
 
 /// What a message did to the book, and so what is to be published.
@@ -100,6 +100,7 @@ pub struct BookFeed {
     waiting: VecDeque<Handle<Raw>>,
     /// What left the book with the last update without the venue's saying so.
     cut: Cut,
+    closed_as: Option<BookStatus>,
     /// What was counted.
     pub counts: BookCounts,
 }
@@ -117,6 +118,7 @@ impl BookFeed {
             last: 0,
             waiting: VecDeque::with_capacity(options.waiting_max.min(1_024)),
             cut: Cut::default(),
+            closed_as: None,
             counts: BookCounts::default(),
         }
     }
@@ -129,6 +131,23 @@ impl BookFeed {
     /// How far it can be trusted.
     pub const fn status(&self) -> BookStatus {
         self.status
+    }
+
+    /// Its state before [`close`](Self::close), for the report.
+    pub const fn final_status(&self) -> BookStatus {
+        match self.closed_as {
+            Some(status) => status,
+            None => self.status,
+        }
+    }
+
+    /// The end: lets go of what waits and remembers the state it had. Returns how many updates waited in vain.
+    pub fn close(&mut self) -> u64 {
+        self.closed_as.get_or_insert(self.status);
+        let waited = self.waiting.len() as u64;
+        self.counts.unusable_total += waited;
+        self.waiting.clear();
+        waited
     }
 
     /// What `proved` rests on.

@@ -5,6 +5,7 @@
 
 mod feed;
 mod replica;
+pub mod verify;
 mod view;
 
 pub(crate) use feed::rescale;

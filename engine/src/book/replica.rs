@@ -43,10 +43,11 @@ impl Replica {
     pub fn apply(&mut self, event: &Event) {
         match &event.body {
             Body::BookUpdate(part) => {
-                if self.follows && (event.header.decimals == self.book.decimals() || self.rescale(event)) {
-                    self.part(event, part);
-                    self.update_total += u64::from(event.completes());
+                if !self.follows || event.header.decimals != self.book.decimals() && !self.rescale(event) {
+                    return;
                 }
+                self.part(event, part);
+                self.update_total += u64::from(event.completes());
             }
             Body::BookSnapshot(part) => {
                 if event.header.flags.has(Flags::FIRST) {

@@ -678,6 +678,11 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
+    /// Whether it wants something fetched.
+    pub fn has_wants(&self) -> bool {
+        !self.wants.is_empty()
+    }
+
     /// What it wants fetched, one at a time.
     pub fn poll_want(&mut self) -> Option<Want> {
         self.wants.pop_front()
@@ -737,9 +742,7 @@ impl<V: Venue> Pipeline<V> {
     pub fn release_slots(&mut self) {
         self.raw = None;
         for book in self.books.iter_mut().flatten() {
-            let unusable_before = book.counts.unusable_total;
-            book.give_up(crate::event::BookStatus::Stale);
-            self.counts.unusable_total += book.counts.unusable_total - unusable_before;
+            self.counts.unusable_total += book.close();
         }
         self.finish();
     }
