@@ -4,6 +4,8 @@
 //! levels; `lost` loses the connection. The expectation is what a consumer shard is delivered. After every word each copy,
 //! of all levels and of the best two, equals the book of the feed as far down as it goes.
 
+use std::fmt::Write;
+
 use engine::book::{Book, Replica};
 use engine::channel::Channel;
 use engine::dispatch::Dispatcher;
@@ -315,8 +317,8 @@ fn what_does_not_fit_the_book_is_said_to_be_gone() {
         let mut word = format!("D{number}-{number}");
         for _ in 0..random.usize(0..5) {
             let (price, qty) = (random.u32(1..19), random.u32(0..3));
-            word +=
-                &if random.bool() { format!(",b{price}={qty}") } else { format!(",a{}={qty}", price + 20) };
+            let (side, price) = if random.bool() { ('b', price) } else { ('a', price + 20) };
+            write!(word, ",{side}{price}={qty}").expect("a string takes all");
         }
         // After every update, `offer` compares both copies with the feed's book.
         assert_eq!(rig.offer(&word).join(" "), format!("D{number}"));

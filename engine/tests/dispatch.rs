@@ -1,6 +1,7 @@
 //! Delivery under pressure, by seed: small rings, random drains, all classes at once. A failure prints its seed.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 
 use engine::book::{Book, Replica};
 use engine::channel::{Channel, Interval};
@@ -157,7 +158,7 @@ fn simulate(seed: u64) {
                         let (price, qty) = (random.u32(1..11), random.u32(0..4));
                         let side =
                             if random.bool() { format!("b{price}") } else { format!("a{}", price + 20) };
-                        text += &format!(" {side}={qty}");
+                        write!(text, " {side}={qty}").expect("a string takes all");
                     }
                     update += 2;
                     text
@@ -261,12 +262,13 @@ fn drained(receiver: &mut Receiver<Event>) -> Vec<Event> {
 #[test]
 fn an_event_larger_than_its_ring_is_declared_and_holds_up_nobody() {
     let (mut pipeline, mut receiver) = one(2, usize::MAX);
-    let levels: String = (1..=30).map(|price| format!(" b{price}=1")).collect();
-    feed(&mut pipeline, &format!("P AAA 1{levels}"));
+    let levels: Vec<String> = (1..=30).map(|price| format!("b{price}=1")).collect();
+    let levels = levels.join(" ");
+    feed(&mut pipeline, &format!("P AAA 1 {levels}"));
     feed(&mut pipeline, "T AAA 1");
     let kinds: Vec<_> = drained(&mut receiver).iter().map(Event::kind).collect();
     assert_eq!(kinds, [engine::event::Kind::Gap, engine::event::Kind::Trade]);
-    feed(&mut pipeline, &format!("S AAA -{levels}"));
+    feed(&mut pipeline, &format!("S AAA - {levels}"));
     feed(&mut pipeline, "T AAA 2");
     feed(&mut pipeline, "D AAA - b1=2");
     let events = drained(&mut receiver);
@@ -283,7 +285,9 @@ fn a_new_or_deeper_route_begins_with_a_snapshot_and_a_removed_one_begins_anew() 
     let mut follow =
         |pipeline: &mut engine::pipeline::Pipeline<testing::TextVenue>, text: &str, depth: usize| {
             feed(pipeline, text);
-            drained(&mut receiver).iter().for_each(|event| replica.apply(event));
+            for event in &drained(&mut receiver) {
+                replica.apply(event);
+            }
             let book = pipeline.book_of(Listing(0)).expect("a book").book();
             assert_eq!(best(replica.book(), 100), best(book, depth), "{text}");
         };
