@@ -32,3 +32,6 @@ pub mod ring;
 pub mod wake;
 // What leaves the process.
 pub mod codec;
+// For tests of this crate and of those above it.
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -458,8 +458,10 @@ fn follows(numbers: &Numbers, last: u64, joined: bool) -> bool {
     match numbers.previous {
         Some(previous) if previous == last => true,
         // Another line's update that covers more: its range must touch what the book contains.
-        Some(previous) => previous < last && numbers.first <= last + 1 || !joined && numbers.first <= last,
-        None => numbers.first <= last + 1,
+        Some(previous) => {
+            previous < last && numbers.first <= last.saturating_add(1) || !joined && numbers.first <= last
+        }
+        None => numbers.first <= last.saturating_add(1),
     }
 }
 

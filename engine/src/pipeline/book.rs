@@ -40,6 +40,8 @@ impl<V: Venue> Pipeline<V> {
             self.take_shadow(message, book, raw, probe);
             return false;
         }
+        // Before the book changes: what a new route was sent to begin with is the book as it was.
+        self.views[message.listing.index()].follow_routes(&self.dispatcher.routing, message.stream, feed);
         let unusable_before = feed.counts.unusable_total;
         let outcome = feed.offer(message, book, raw);
         self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
@@ -312,7 +314,6 @@ impl<V: Venue> Pipeline<V> {
             (all_bids, all_asks) = (bids, asks);
         }
         let header = Header { decimals, routing_version: dispatcher.routing.version(), ..*header };
-        views.follow_routes(&dispatcher.routing, header.stream, feed);
         if views.full || views.depths.is_empty() {
             parts.clear();
             let levels = Parts::new(all_bids, all_asks, status, proof);
@@ -341,7 +342,6 @@ impl<V: Venue> Pipeline<V> {
         };
         let version = dispatcher.routing.version();
         let header = Header { decimals: feed.book().decimals(), routing_version: version, ..*header };
-        views.follow_routes(&dispatcher.routing, header.stream, feed);
         let full = (views.full || views.depths.is_empty()).then_some(usize::MAX);
         for depth in full.into_iter().chain(views.depths.iter().map(View::depth)) {
             feed.book().copy_best(depth, bids, asks);
