@@ -16,6 +16,7 @@ use fastrand::Rng;
 pub use self::bars::{Bar, Bars, INTERVALS};
 pub use self::book::{Book, Level, Levels, Side, Top};
 use crate::instruments::InstrumentSpec;
+use crate::venue::InstrumentTruth;
 
 /// Trades kept for history requests, for each instrument.
 const TRADES_KEPT: usize = 10_000;
@@ -35,7 +36,29 @@ const TOP_PERCENT: u32 = 40;
 pub const TRADE_AND_TOP_FRAMES_PER_EVENT: f64 =
     (TAKER_PERCENT as f64 * (1.0 + FILLS_PER_TAKER) + TOP_PERCENT as f64) / 100.0;
 /// Fills of one taker order on average; a test measures it.
-const FILLS_PER_TAKER: f64 = 1.65;
+pub(crate) const FILLS_PER_TAKER: f64 = 1.65;
+/// Events that change a best price or its quantity, among all.
+pub(crate) const TOPS_PER_EVENT: f64 = (TAKER_PERCENT + TOP_PERCENT) as f64 / 100.0;
+/// Events with trades among all.
+pub(crate) const TAKERS_PER_EVENT: f64 = TAKER_PERCENT as f64 / 100.0;
+
+/// The events per second that make `messages_per_s`, where `messages` says how many some events make (increasing, and
+/// at least half a message for each event).
+pub(crate) fn events_for(messages_per_s: f64, messages: impl Fn(f64) -> f64) -> f64 {
+    if messages_per_s <= 0.0 {
+        return 0.0;
+    }
+    let (mut low, mut high) = (0.0, 2.0 * messages_per_s);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if messages(middle) < messages_per_s {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
 
 /// One fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,6 +278,16 @@ impl Market {
     /// All instruments, in the order of the configuration.
     pub fn instruments(&self) -> &[Instrument] {
         &self.instruments
+    }
+
+    /// What a venue has published, completed with the market's own numbers.
+    pub(crate) fn truth(&self, published: &[InstrumentTruth]) -> Vec<InstrumentTruth> {
+        let now = |(truth, instrument): (&InstrumentTruth, &Instrument)| InstrumentTruth {
+            update_id_last: instrument.last_update_id,
+            trade_id_market: instrument.trades.back().map_or(0, |trade| trade.id),
+            ..truth.clone()
+        };
+        published.iter().zip(&self.instruments).map(now).collect()
     }
 
     /// Closes the bars of one instrument that ended at or before `now_ns`.
