@@ -13,6 +13,7 @@
 
 pub mod binance;
 mod clock;
+pub mod coinbase;
 pub mod faults;
 mod frames;
 pub mod http;
@@ -30,6 +31,7 @@ pub mod venue;
 mod world;
 
 pub use binance::{BinanceConfig, BinanceLimits, Product};
+pub use coinbase::{CoinbaseConfig, CoinbaseLimits, CoinbaseProduct};
 pub use faults::{Fault, How, RestFault, Target, VenueFault};
 pub use instruments::{InstrumentSpec, default_instruments};
 pub use kraken::{KrakenConfig, KrakenLimits};
@@ -43,6 +45,8 @@ pub enum VenueConfig {
     Binance(BinanceConfig),
     /// Kraken spot, WebSocket v2.
     Kraken(KrakenConfig),
+    /// Coinbase, Advanced Trade or Exchange.
+    Coinbase(CoinbaseConfig),
 }
 
 impl VenueConfig {
@@ -51,6 +55,7 @@ impl VenueConfig {
         match self {
             Self::Binance(config) => Box::new(config.build(start_ns)),
             Self::Kraken(config) => Box::new(config.build(start_ns)),
+            Self::Coinbase(config) => Box::new(config.build(start_ns)),
         }
     }
 
@@ -59,6 +64,7 @@ impl VenueConfig {
         match self {
             Self::Binance(config) => config.limits.output_bytes_max,
             Self::Kraken(config) => config.limits.output_bytes_max,
+            Self::Coinbase(config) => config.limits.output_bytes_max,
         }
     }
 }

@@ -43,12 +43,12 @@ pub(crate) const TOPS_PER_EVENT: f64 = (TAKER_PERCENT + TOP_PERCENT) as f64 / 10
 pub(crate) const TAKERS_PER_EVENT: f64 = TAKER_PERCENT as f64 / 100.0;
 
 /// The events per second that make `messages_per_s`, where `messages` says how many some events make (increasing, and
-/// at least half a message for each event).
+/// at least one message for 20 events).
 pub(crate) fn events_for(messages_per_s: f64, messages: impl Fn(f64) -> f64) -> f64 {
     if messages_per_s <= 0.0 {
         return 0.0;
     }
-    let (mut low, mut high) = (0.0, 2.0 * messages_per_s);
+    let (mut low, mut high) = (0.0, 20.0 * messages_per_s);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
         if messages(middle) < messages_per_s {

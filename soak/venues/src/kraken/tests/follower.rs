@@ -99,9 +99,10 @@ impl Follower {
         }
         let asks = self.asks.iter().take(10);
         let best = asks.chain(self.bids.iter().rev().take(10));
-        let digits: String = best.map(|(price, qty)| format!("{price}{qty}")).collect();
+        let digits: Vec<String> =
+            best.flat_map(|(price, qty)| [price.to_string(), qty.to_string()]).collect();
         let expected: u32 = between(text, "\"checksum\":", ',').parse().unwrap();
-        self.mismatches += u64::from(crc32(digits.as_bytes()) != expected);
+        self.mismatches += u64::from(crc32(digits.concat().as_bytes()) != expected);
     }
 
     pub(super) fn assert_equals(&self, truth: &BookTruth) {
