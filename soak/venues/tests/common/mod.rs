@@ -27,7 +27,7 @@ pub fn recording(name: &str) -> Option<Vec<(String, String)>> {
         eprintln!("SKIPPED: no recording {} (set MELTICA_CAPTURES)", path.display());
         return None;
     }
-    let text = if name.ends_with(".gz") {
+    let text = if path.extension().is_some_and(|extension| extension == "gz") {
         let output = Command::new("gzip").arg("-dc").arg(&path).output().expect("gzip is installed");
         String::from_utf8(output.stdout).expect("UTF-8")
     } else {
@@ -80,7 +80,7 @@ fn decimal(text: &str) -> Option<String> {
 fn value(scanner: &mut Scanner<'_>, out: &mut String) {
     match scanner.peek() {
         b'"' => match decimal(scanner.string()) {
-            Some(digits) => *out += &format!("\"{digits}\""),
+            Some(digits) => out.extend(["\"", &digits, "\""]),
             None => *out += "text",
         },
         b'[' => {
