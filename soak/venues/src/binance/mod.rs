@@ -225,6 +225,10 @@ impl Binance {
     fn new(config: BinanceConfig, start_ns: u64) -> Self {
         let market = Market::new(
             &MarketConfig {
+                venue: match config.product {
+                    Product::Spot => "binance",
+                    Product::UsdM => "binance-usdm",
+                },
                 instruments: config.instruments.clone(),
                 book_levels: config.book_levels,
                 seed: config.seed,

@@ -247,6 +247,7 @@ impl Coinbase {
         let rate = config.messages_per_instrument_per_s;
         let market = Market::new(
             &MarketConfig {
+                venue: "coinbase",
                 instruments: config.instruments.clone(),
                 book_levels: config.book_levels,
                 seed: config.seed,

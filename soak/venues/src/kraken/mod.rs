@@ -151,6 +151,7 @@ impl Kraken {
     fn new(config: KrakenConfig, start_ns: u64) -> Self {
         let market = Market::new(
             &MarketConfig {
+                venue: "kraken",
                 instruments: config.instruments.clone(),
                 book_levels: config.book_levels,
                 seed: config.seed,

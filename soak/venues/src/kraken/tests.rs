@@ -164,6 +164,8 @@ fn all_channels_deliver_their_own_form() {
     let mut world = world(100.0);
     let id = connect(&mut world);
     let symbol = ["BTC/USD"];
+    // Until there are more trades than a snapshot shows.
+    world.pass(3000);
     let first = subscribe(&mut world, id, json!({"channel":"instrument"}));
     assert_eq!(first[1]["data"]["pairs"].as_array().unwrap().len(), 3);
     assert_eq!(first[1]["data"]["pairs"][0]["price_increment"], 0.01);
