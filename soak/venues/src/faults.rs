@@ -115,7 +115,8 @@ pub enum RestFault {
 /// ids, checksums) ignores the fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VenueFault {
-    /// The next `count` book updates of each speed are not sent: a gap in the sequence.
+    /// The next `count` book updates of each speed (of each depth) are not sent: a gap in the sequence, or later a
+    /// wrong checksum; nothing but a wrong book where there is neither (Coinbase).
     DropUpdates {
         /// Instrument.
         symbol: String,

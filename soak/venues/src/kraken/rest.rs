@@ -242,7 +242,7 @@ fn ticker(b: &mut Vec<u8>, listing: &Listing, instrument: &Instrument) {
     put(b, b"\"}");
 }
 
-/// One pair of `AssetPairs`; fees and leverage are left out of the tables' middle, their shape is the venue's.
+/// One pair of `AssetPairs`. The tables of fees have fewer rows than the venue's.
 fn asset_pair(b: &mut Vec<u8>, listing: &Listing) {
     let spec = &listing.spec;
     let mut text = |text: &str| put(b, text.as_bytes());

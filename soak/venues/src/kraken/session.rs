@@ -46,8 +46,9 @@ pub(super) struct Session {
 /// What a subscription is for, besides the symbol.
 struct Wanted {
     kind: Kind,
-    /// The fields of the acknowledgement before `snapshot`, after them, and after `symbol`.
+    /// The fields of the acknowledgement between `channel` and `snapshot`.
     fields: String,
+    /// Those after `symbol`.
     warnings: &'static str,
     snapshot: bool,
 }

@@ -40,7 +40,7 @@ fn unit(hash: u64) -> f64 {
     (hash >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-/// Another number, as if by chance. (The finisher of SplitMix64.)
+/// Another number, as if by chance. (The finisher of `SplitMix64`.)
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let value = (value ^ value >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
