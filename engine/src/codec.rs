@@ -5,9 +5,9 @@
 use crate::channel::Interval;
 use crate::decimal::{Decimals, Price, Qty};
 use crate::event::{
-    Amount, BestLeg, Body, BookPart, BookReason, BookStatus, Event, Flags, FragmentValue, Gap, GapReason, Header,
-    Kind, Kline, LEVELS_PER_PART, Leg, Level, MERGED_PROVIDERS_MAX, MergedBbo, MergedHead, Proof, Side, Ticker,
-    TickerFields, Trade, WindowEnd,
+    Amount, BestLeg, Body, BookPart, BookReason, BookStatus, Event, Flags, FragmentValue, Gap, GapReason,
+    Header, Kind, Kline, LEVELS_PER_PART, Leg, Level, MERGED_PROVIDERS_MAX, MergedBbo, MergedHead, Proof,
+    Side, Ticker, TickerFields, Trade, WindowEnd,
 };
 use crate::ids::{InstrumentId, LineId, ProviderId, StreamId, TraceId};
 use crate::time::{ReceiveTime, VenueTime};
@@ -464,7 +464,12 @@ mod tests {
             fragment(FragmentValue::Ticker(ticker)),
             fragment(FragmentValue::Kline(kline)),
             Body::MergedBbo(MergedBbo { bid: Some(best), ask: None, leg_count: 2, legs }),
-            Body::MergedBbo(MergedBbo { bid: None, ask: Some(best), leg_count: 0, legs: [Leg::default(); 8] }),
+            Body::MergedBbo(MergedBbo {
+                bid: None,
+                ask: Some(best),
+                leg_count: 0,
+                legs: [Leg::default(); 8],
+            }),
             Body::Marker,
             Body::BookSnapshot(part),
             Body::BookUpdate(part),

@@ -343,6 +343,17 @@ impl Dispatcher {
         }
     }
 
+    /// Offers a marker to one output. Returns whether it went: not while anything waits for that ring, which the marker
+    /// would overtake, and not into a full ring, which is not idle. No lane counts it.
+    pub fn offer_marker(&mut self, output: usize, marker: Event) -> bool {
+        let output = &mut self.outputs[output];
+        let room = output.spill.is_empty() && output.waiting.is_empty() && output.market.has_room(1);
+        if room {
+            output.market.push(marker);
+        }
+        room
+    }
+
     /// Ends a read batch: serves what waits and publishes what is staged. `published` is called with the number of each
     /// output that has something new, so that a sleeping shard is woken once.
     #[inline]
