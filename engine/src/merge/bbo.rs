@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn prices_of_different_scales_compare_exactly() {
         for (left, left_decimals, right, right_decimals, expected) in [
-            (64_210_10, 2, 64_210_100_0, 4, Ordering::Equal),
-            (64_210_10, 2, 64_210_100_1, 4, Ordering::Less),
+            (6_421_010, 2, 642_101_000, 4, Ordering::Equal),
+            (6_421_010, 2, 642_101_001, 4, Ordering::Less),
             (1, 18, 0, 0, Ordering::Greater),
             (i64::MAX, 0, i64::MAX, 18, Ordering::Greater),
             (i64::MIN, 0, i64::MAX, 18, Ordering::Less),

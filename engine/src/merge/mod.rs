@@ -156,7 +156,7 @@ struct Merge {
 #[derive(Debug)]
 enum Work {
     Window(Window),
-    Bbo(Bbo),
+    Bbo(Box<Bbo>),
     /// Its rule was removed.
     Gone,
 }
@@ -214,7 +214,7 @@ impl Merger {
             catalog,
             pools,
             dispatcher,
-            order: Order::new(),
+            order: Order::default(),
             inputs: Vec::new(),
             rules: Vec::new(),
             merges: Vec::new(),
@@ -268,13 +268,15 @@ impl Merger {
         let mut streams = Vec::with_capacity(joined.len());
         for inputs in joined {
             let stream = StreamId(self.merges.len() as u32);
-            for (leg, input) in inputs.iter().enumerate() {
+            for (leg, &input) in inputs.iter().enumerate() {
                 let wanted = self.wanted_mut(input);
                 let list = if rule.kind.is_windowed() { &mut wanted.windows } else { &mut wanted.bests };
                 list.push((stream, leg as u8));
             }
             let work = match rule.kind {
-                MergeKind::Bbo(source) => Work::Bbo(Bbo::new(&inputs, source, self.options.leg_age_ns_max)),
+                MergeKind::Bbo(source) => {
+                    Work::Bbo(Box::new(Bbo::new(&inputs, source, self.options.leg_age_ns_max)))
+                }
                 _ => Work::Window(Window::new(rule.window_ns, rule.count)),
             };
             self.merges.push(Merge { inputs, counts: MergeCounts::default(), work });
@@ -300,7 +302,7 @@ impl Merger {
                 merge.counts.discarded_events_total += window.open_count();
             }
             let inputs = merge.inputs.clone();
-            for input in &inputs {
+            for &input in &inputs {
                 let wanted = self.wanted_mut(input);
                 wanted.windows.retain(|&(known, _)| known != stream);
                 wanted.bests.retain(|&(known, _)| known != stream);
@@ -334,7 +336,7 @@ impl Merger {
         self.merges.get(stream.index()).map(|merge| &merge.inputs)
     }
 
-    fn wanted_mut(&mut self, input: &RuleInput) -> &mut Wanted {
+    fn wanted_mut(&mut self, input: RuleInput) -> &mut Wanted {
         let (provider, stream) = (input.provider.index(), input.stream.index());
         if self.wanted.len() <= provider {
             self.wanted.resize_with(provider + 1, Vec::new);
@@ -599,7 +601,7 @@ impl Merger {
     pub fn timeout(&mut self, now: ReceiveTime) {
         if self.order_deadline().is_some_and(|at| now >= at) {
             self.counts.forced_by_patience_total += 1;
-            self.order.force(ReceiveTime::from_ns(now.ns().saturating_sub(self.options.patience_ns)));
+            self.order.give_up(ReceiveTime::from_ns(now.ns().saturating_sub(self.options.patience_ns)));
             self.release(now);
         }
         if now >= self.next_expiry {
@@ -667,6 +669,11 @@ impl Merger {
             _ => 0,
         };
         (merge.counts, open)
+    }
+
+    /// Whether an input is not waited for because it did not pass in time: its provider's shard stands still or is gone.
+    pub fn is_lagging(&self, input: usize) -> bool {
+        self.order.is_lagging(input)
     }
 
     /// Events that wait for their turn.

@@ -3,7 +3,8 @@
 //! Each input is a queue in its own order; events leave by (receive time, input), and only when no input can still bring
 //! an earlier one: it has *passed* that time, by an event or by a marker. Within an input an event that is older than
 //! one before it (reordering, a second line) takes the time of that one, so an input's order is always kept. Whoever
-//! does not pass in time is not waited for: [`Order::force`].
+//! does not pass in time is given up ([`Order::give_up`]) and not waited for again before it has caught up: a provider
+//! that stands still costs the others one wait, not one for each event.
 
 use std::collections::VecDeque;
 
@@ -24,18 +25,31 @@ struct Input<T> {
     held: VecDeque<(ReceiveTime, T)>,
     /// Whether the others wait for it.
     awaited: bool,
+    /// It was given up and has not caught up since.
+    lagging: bool,
+}
+
+impl<T> Input<T> {
+    /// Something of this time came.
+    #[inline]
+    fn heard(&mut self, at: ReceiveTime, forced: ReceiveTime) {
+        self.lagging &= at < forced;
+        self.passed = self.passed.max(at);
+    }
+}
+
+/// An order without inputs.
+impl<T> Default for Order<T> {
+    fn default() -> Self {
+        Self { inputs: Vec::new(), forced: ReceiveTime::default() }
+    }
 }
 
 impl<T> Order<T> {
-    /// An order without inputs.
-    pub const fn new() -> Self {
-        Self { inputs: Vec::new(), forced: ReceiveTime::from_ns(0) }
-    }
-
     /// Adds an input that will hold at most `held_max` events, and returns its number. Nobody waits for it yet.
     pub fn add_input(&mut self, held_max: usize) -> usize {
         let held = VecDeque::with_capacity(held_max);
-        self.inputs.push(Input { passed: ReceiveTime::default(), held, awaited: false });
+        self.inputs.push(Input { passed: ReceiveTime::default(), held, awaited: false, lagging: false });
         self.inputs.len() - 1
     }
 
@@ -57,8 +71,7 @@ impl<T> Order<T> {
     /// An input has passed `at`: nothing older follows, or it is treated as of then.
     #[inline]
     pub fn pass(&mut self, input: usize, at: ReceiveTime) {
-        let passed = &mut self.inputs[input].passed;
-        *passed = (*passed).max(at);
+        self.inputs[input].heard(at, self.forced);
     }
 
     /// Holds an event that an input received at `at`, until its turn comes.
@@ -66,7 +79,8 @@ impl<T> Order<T> {
     pub fn hold(&mut self, input: usize, at: ReceiveTime, event: T) {
         let forced = self.forced;
         let input = &mut self.inputs[input];
-        input.passed = input.passed.max(at).max(forced);
+        input.heard(at, forced);
+        input.passed = input.passed.max(forced);
         input.held.push_back((input.passed, event));
     }
 
@@ -75,11 +89,18 @@ impl<T> Order<T> {
     pub fn pop(&mut self) -> Option<(ReceiveTime, T)> {
         let (at, first) = self.first()?;
         if at >= self.forced {
+            let mut lagging = false;
             for (number, input) in self.inputs.iter().enumerate() {
                 let next = (input.passed.max(self.forced), number);
                 if input.awaited && input.held.is_empty() && next < (at, first) {
-                    return None;
+                    if !input.lagging {
+                        return None;
+                    }
+                    lagging = true;
                 }
+            }
+            if lagging {
+                self.forced = at;
             }
         }
         self.inputs[first].held.pop_front()
@@ -114,19 +135,40 @@ impl<T> Order<T> {
         self.forced = self.forced.max(at);
     }
 
+    /// Ends the wait for all that was received before `at`, and gives up the inputs that have not passed it.
+    pub fn give_up(&mut self, at: ReceiveTime) {
+        self.force(at);
+        for input in &mut self.inputs {
+            input.lagging |= input.awaited && input.held.is_empty() && input.passed < self.forced;
+        }
+    }
+
+    /// Whether an input was given up and has not caught up since.
+    pub fn is_lagging(&self, input: usize) -> bool {
+        self.inputs[input].lagging
+    }
+
     /// Everything before this time has left, once [`pop`](Self::pop) gives nothing more.
     #[inline]
-    pub fn frontier(&self) -> ReceiveTime {
-        let mut least = None;
+    pub fn frontier(&mut self) -> ReceiveTime {
+        let (mut least, mut lagging) = (None, false);
         for input in &self.inputs {
             let next = match input.held.front() {
                 Some(&(at, _)) => at,
+                None if input.lagging => {
+                    lagging = true;
+                    continue;
+                }
                 None if input.awaited => input.passed.max(self.forced),
                 None => continue,
             };
             least = Some(least.map_or(next, |least: ReceiveTime| least.min(next)));
         }
-        least.unwrap_or(self.forced)
+        let frontier = least.unwrap_or(self.forced);
+        if lagging {
+            self.force(frontier);
+        }
+        frontier
     }
 }
 
@@ -139,7 +181,7 @@ mod tests {
     }
 
     fn order(inputs: usize) -> Order<u64> {
-        let mut order = Order::new();
+        let mut order = Order::default();
         for _ in 0..inputs {
             let input = order.add_input(16);
             order.set_awaited(input, true);
@@ -186,6 +228,27 @@ mod tests {
         assert_eq!(pop_all(&mut order), [(10, 1)]);
         order.hold(0, at(5), 2);
         assert_eq!(order.oldest(), Some(at(11)), "too late for its own time");
+    }
+
+    #[test]
+    fn who_was_given_up_is_waited_for_again_when_it_has_caught_up() {
+        let mut order = order(2);
+        order.hold(0, at(10), 1);
+        order.give_up(at(11));
+        assert_eq!(pop_all(&mut order), [(10, 1)]);
+        assert!(order.is_lagging(1));
+        order.hold(0, at(20), 2);
+        assert_eq!(pop_all(&mut order), [(20, 2)], "no second wait");
+        order.hold(1, at(15), 3);
+        assert!(order.is_lagging(1), "still behind");
+        order.hold(0, at(25), 4);
+        assert_eq!(pop_all(&mut order), [(20, 3), (25, 4)]);
+        order.pass(1, at(30));
+        order.hold(0, at(31), 5);
+        assert!(!order.is_lagging(1));
+        assert_eq!(pop_all(&mut order), []);
+        order.pass(1, at(32));
+        assert_eq!(pop_all(&mut order), [(31, 5)]);
     }
 
     #[test]

@@ -107,13 +107,8 @@ impl World {
             let provider: u8 = provider.parse().expect("a provider");
             let (time, explicit) = rest.split_once('=').map_or((rest, None), |(time, id)| (time, Some(id)));
             let next = &mut self.sequences[usize::from(provider)];
-            let sequence = match explicit {
-                Some(id) => id.parse().expect("an id"),
-                None => {
-                    *next += 1;
-                    *next
-                }
-            };
+            let sequence = explicit.map_or(*next + 1, |id| id.parse().expect("an id"));
+            *next += u64::from(explicit.is_none());
             let event = trade(provider, 0, time_of(time), sequence);
             return self.event(&event);
         }
@@ -230,6 +225,30 @@ fn a_provider_that_never_comes_suppresses_every_window() {
         &["[1s..11s) 1 missing 1", "[12s..22s) 2 missing 1"],
         0,
     );
+}
+
+#[test]
+fn a_provider_that_stands_still_delays_the_others_once() {
+    let mut world = World::new(3, PoolSizes { events: 9, ..PoolSizes::SPEC });
+    world.merger.options.patience_ns = 100;
+    world.add(&rule("two", MergeKind::Trade, 2, 1_000, 2));
+    world.add(&MergeRule { count: 3, ..rule("three", MergeKind::Trade, 3, 1_000, 3) });
+    world.run("0@10 1@20 t120");
+    assert_eq!(world.seen, [""; 0]);
+    world.run("t121");
+    assert_eq!(world.seen, ["[10..20] 2 0#1 1#1"]);
+    assert!(world.merger.is_lagging(2));
+    world.run("0@130 1@140 0@150 1@160 m0@170");
+    assert_eq!(
+        world.seen[1..],
+        ["[10..130) 3 missing 2", "[130..140] 2 0#2 1#2", "[150..160] 2 0#3 1#3", "[140..160) 3 missing 2"],
+        "nobody waits again"
+    );
+    world.run("2@165 m0@2000 m1@2000");
+    assert_eq!(world.seen.len(), 5, "it has caught up and is waited for");
+    world.run("t2001");
+    assert_eq!(world.seen[5..], ["[165..1165) 1 missing 0,1"]);
+    world.check_sums();
 }
 
 #[test]
@@ -509,7 +528,9 @@ fn under_any_delay_sums_hold_ids_grow_and_no_partial_merge_is_emitted() {
         let mut world = World::new(inputs, PoolSizes { events: random.usize(4..64), ..PoolSizes::SPEC });
         world.merger.options.patience_ns = random.u64(0..100);
         let rules = two_rules(&mut random, inputs);
-        rules.iter().for_each(|rule| drop(world.add(rule)));
+        for rule in &rules {
+            world.add(rule);
+        }
         let mut next = vec![0; usize::from(inputs)];
         while (0..next.len()).any(|input| next[input] < feed[input].len()) {
             let input = random.usize(0..next.len());
@@ -539,7 +560,9 @@ fn under_any_delay_sums_hold_ids_grow_and_no_partial_merge_is_emitted() {
             late_total += counts.late_total;
             partial_total += counts.windows_partial_total;
         }
-        rules.iter().for_each(|rule| assert!(world.merger.remove_rule(&rule.name)));
+        for rule in &rules {
+            assert!(world.merger.remove_rule(&rule.name));
+        }
         world.check_sums();
         assert_eq!(world.merger.pools().merged.usage().out, 0, "seed {seed}");
     }
