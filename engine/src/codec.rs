@@ -32,7 +32,8 @@ pub enum CodecError {
 }
 
 /// Appends what identifies the event's content: kind, flags, scale, sequence, both times, body. Not the shard, the
-/// ring, the routing or numeric ids, so that the same session gives the same bytes on any number of shards.
+/// ring, the routing or numeric ids, so that the same session gives the same bytes on any number of shards. (Merged events
+/// name their providers by number: that is their content, and the topology's order, not a shard's.)
 pub fn encode_content(event: &Event, out: &mut Vec<u8>) {
     let Header { sequence_first, sequence_last, venue_time, receive_time, flags, decimals, .. } =
         event.header;

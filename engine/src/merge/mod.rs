@@ -12,6 +12,12 @@
 //! So the same events give the same merged events in whatever order the inputs are read, as long as no input is more than
 //! the patience behind. A merger that is made anew knows nothing of the windows before: they are discarded.
 //!
+//! A shard's turn: read at most [`room`](Merger::room) events of each ring into [`on_event`](Merger::on_event), call
+//! [`timeout`](Merger::timeout) when [`deadline`](Merger::deadline) has come, and [`flush`](Merger::flush). Providers route
+//! what is [`wanted`](Merger::wanted) here, trades and klines as `lossless`, books as `book` with all levels, and send
+//! markers as [`marker`] says. Cost, 3 providers of 50 instruments (two-core VM, release): 45 ns an event held and put in
+//! its window, 82 ns a ticker of which two in three change the best; both with the consumer's end of the ring.
+//!
 //! Merged streams are numbered under a provider number of the shard's own, and leave through a [`Dispatcher`] like any
 //! provider's. The merge id is the event's sequence: the receive time that opened the window, or one more than the last.
 

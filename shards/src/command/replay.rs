@@ -44,8 +44,12 @@ impl Arguments {
         });
         let options = ReplayOptions { files: self.files.clone(), shards: self.shards };
         let outcome: Result<ReplayOutcome, ReplayError> = match (self.venue, product.as_str()) {
-            (VenueName::Binance, "spot") => replay(&options, || binance::Binance::new(binance::Product::Spot)),
-            (VenueName::Binance, "usdm") => replay(&options, || binance::Binance::new(binance::Product::UsdM)),
+            (VenueName::Binance, "spot") => {
+                replay(&options, || binance::Binance::new(binance::Product::Spot))
+            }
+            (VenueName::Binance, "usdm") => {
+                replay(&options, || binance::Binance::new(binance::Product::UsdM))
+            }
             (VenueName::Kraken, "spot") => replay(&options, kraken::Kraken::default),
             (VenueName::Coinbase, "advanced") => {
                 replay(&options, || coinbase::Coinbase::new(coinbase::Product::Advanced))
