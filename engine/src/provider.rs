@@ -271,6 +271,12 @@ impl<V: Venue> Provider<V> {
         self.happenings.push_back(happening);
     }
 
+    /// Whether [`timeout`](Self::timeout) has something to do now, whatever [`deadline`](Self::deadline) said before.
+    #[inline]
+    pub fn needs_attention(&self) -> bool {
+        self.pipeline.has_wants() || !self.happenings.is_empty()
+    }
+
     /// What an operator wants to know, oldest first.
     pub fn poll_happening(&mut self) -> Option<Happening> {
         self.happenings.pop_front()

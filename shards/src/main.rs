@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use shards::command::replay;
+#[cfg(feature = "simulate")]
+use shards::command::simulate;
+use shards::command::{replay, run, topology};
 
 /// Market-data and execution gateway for crypto venues: one process, thread-per-core, nothing shared.
 #[derive(Debug, Parser)]
@@ -15,12 +17,20 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Run(run::Arguments),
+    Topology(topology::Arguments),
     Replay(replay::Arguments),
+    #[cfg(feature = "simulate")]
+    Simulate(simulate::Arguments),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     ExitCode::from(match cli.command {
+        Command::Run(arguments) => arguments.run(),
+        Command::Topology(arguments) => arguments.run(),
         Command::Replay(arguments) => arguments.run(),
+        #[cfg(feature = "simulate")]
+        Command::Simulate(arguments) => arguments.run(),
     })
 }

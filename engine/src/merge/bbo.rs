@@ -172,25 +172,18 @@ impl LegState {
                 self.status = BookStatus::Suspect;
                 return true;
             }
-            // A book that lost an update is in no state of the venue's until its next snapshot.
-            (Body::Gap(_), Some(_)) => {
-                self.status = BookStatus::Suspect;
-                return true;
-            }
-            (Body::BookSnapshot(_) | Body::BookUpdate(_), Some(replica)) => {
-                let broken = self.status == BookStatus::Suspect && matches!(event.body, Body::BookUpdate(_));
+            // The copy knows what a Gap does to it: it follows again from the next snapshot on.
+            (body, Some(replica)) => {
                 replica.apply(event);
-                if !replica.is_whole() || broken {
+                if !replica.is_whole() {
                     return false;
                 }
                 let book = replica.book();
                 (self.bid, self.ask, self.decimals) = (book.bids.best(), book.asks.best(), book.decimals());
                 (self.status, self.proof) = (replica.status(), replica.proof());
-            }
-            (Body::BookState { status, proof, .. }, Some(replica)) => {
-                replica.apply(event);
-                (self.status, self.proof) = (*status, *proof);
-                return true;
+                if !matches!(body, Body::BookSnapshot(_) | Body::BookUpdate(_)) {
+                    return true;
+                }
             }
             _ => return false,
         }

@@ -55,9 +55,9 @@ impl MergeKind {
 pub enum BboSource {
     /// Tickers: fast, without proof.
     Ticker,
-    /// Whole books, copied on the merge shard: proved.
+    /// Books, copied on the merge shard: proved.
     Book {
-        /// Levels a side: as many as the provider keeps.
+        /// Levels a side: as many as the shard subscribes to.
         depth_max: usize,
         /// Levels a side for which memory is taken at once.
         reserve: usize,

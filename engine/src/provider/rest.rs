@@ -148,15 +148,12 @@ impl RestQueue {
     /// A request failed: it goes again after a pause that doubles, with jitter.
     pub fn again(&mut self, purpose: Purpose, request: RestRequest, now: ReceiveTime, random: &mut Rng) {
         self.counts.failed_total += 1;
-        let count = match self.failures.iter_mut().find(|(of, _)| *of == purpose) {
-            Some((_, count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                self.failures.push((purpose, 1));
-                1
-            }
+        let count = if let Some((_, count)) = self.failures.iter_mut().find(|(of, _)| *of == purpose) {
+            *count += 1;
+            *count
+        } else {
+            self.failures.push((purpose, 1));
+            1
         };
         let pause_ns = pause_ns(count);
         let not_before = now.plus_ns(pause_ns / 2 + random.u64(0..=pause_ns / 2));

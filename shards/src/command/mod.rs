@@ -1,6 +1,15 @@
 //! The commands of the binary, one module each. Each returns the process's exit code.
 
 pub mod replay;
+pub mod run;
+#[cfg(feature = "simulate")]
+pub mod simulate;
+pub mod topology;
+
+use std::path::Path;
+
+use crate::consumers;
+use crate::topology::{Topology, TopologyErrors, load_with};
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;
@@ -8,3 +17,23 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// It did not start: arguments, topology or host do not fit.
 pub const EXIT_REFUSED: u8 = 2;
+
+/// Reads a topology against this host, the consumers of this program, and what its simulated venues list.
+fn read_topology(file: &Path) -> Result<Topology, TopologyErrors> {
+    #[cfg(feature = "simulate")]
+    {
+        let lists = |_, symbol: &str| {
+            symbol.split_once('-').is_some_and(|(base, quote)| {
+                simvenues::default_instruments(quote).iter().any(|listed| listed.base == base)
+            })
+        };
+        load_with(file, consumers::KINDS, Some(&lists))
+    }
+    #[cfg(not(feature = "simulate"))]
+    load_with(file, consumers::KINDS, None)
+}
+
+/// Columns of the terminal, 100 where there is none.
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(100, |size| usize::from(size.ws_col).max(80))
+}

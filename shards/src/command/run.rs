@@ -1,0 +1,343 @@
+//! `meltica run`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns, read_topology};
+use crate::consumers;
+use crate::host::RealHost;
+use crate::launch::{Ended, Gateway, launch};
+use crate::live::Board;
+use crate::machine::clock::Clock;
+use crate::report::files::ReportDirectory;
+use crate::report::table::{TableStyle, exit_text};
+use crate::report::{DisturbanceKind, RunReport};
+use crate::status::Report;
+use crate::topology::{HostMode, Topology, check, memory};
+
+/// How often the supervisor looks at everything.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Between two status lines, in nanoseconds.
+const LINE_EVERY_NS: u64 = 1_000_000_000;
+
+/// Runs the gateway that a topology describes, until a signal comes or the time is over.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The topology.
+    #[arg(long, default_value = "topology.yaml")]
+    topology: PathBuf,
+    /// Ends the run after this time, for example 10s, 500ms, 5m.
+    #[arg(long, value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Where each run gets a directory of its own [default: the topology's].
+    #[arg(long)]
+    report_dir: Option<PathBuf>,
+    /// The report as one JSON object on standard output; everything else goes to standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `10s`, `500ms`, `5m`, `2h`; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let value: f64 = text[..digits].parse().map_err(|_| "no number; 10s, 500ms, 5m or 2h fit".to_owned())?;
+    let unit = match &text[digits..] {
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        unit => return Err(format!("unknown unit {unit:?}; ms, s, m or h fit")),
+    };
+    Duration::try_from_secs_f64(value * unit).map_err(|error| error.to_string())
+}
+
+/// Set by signals: how many have come.
+fn watch_signals() -> std::io::Result<(Arc<AtomicBool>, Arc<AtomicUsize>)> {
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second one ends the process at once: the first has set the flag that arms it.
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(EXIT_FAILED), Arc::clone(&asked))?;
+        signal_hook::flag::register(signal, Arc::clone(&asked))?;
+    }
+    Ok((asked, Arc::default()))
+}
+
+impl Arguments {
+    /// Runs it.
+    pub fn run(self) -> u8 {
+        let mut topology = match read_topology(&self.topology) {
+            Ok(topology) => topology,
+            Err(errors) => {
+                eprintln!("{errors}");
+                return EXIT_REFUSED;
+            }
+        };
+        if let Some(directory) = &self.report_dir {
+            topology.report.dir.clone_from(directory);
+        }
+        let findings = check::check(&topology, &RealHost);
+        if check::exit_code(&findings) != 0 {
+            eprintln!("meltica: {} does not fit this host; nothing was started", self.topology.display());
+            eprint!("{}", crate::topology::table(&findings, columns()));
+            return EXIT_REFUSED;
+        }
+        let started_at = SystemTime::now();
+        let directory = match ReportDirectory::create(&topology.report.dir, started_at) {
+            Ok(directory) => directory,
+            Err(error) => {
+                eprintln!("meltica: {error}");
+                return EXIT_REFUSED;
+            }
+        };
+        let signals = match watch_signals() {
+            Ok((asked, _)) => asked,
+            Err(error) => {
+                eprintln!("meltica: cannot watch for signals: {error}");
+                return EXIT_REFUSED;
+            }
+        };
+        introduce(&topology);
+        let registry = consumers::Registry::built_in(directory.path());
+        let mut gateway = match launch(topology, &|plan, catalog| registry.make(plan, catalog)) {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                eprintln!("meltica: nothing was started: {error}");
+                return EXIT_REFUSED;
+            }
+        };
+        match directory.interval_log(started_at) {
+            Ok(log) => gateway.collector.set_log(log),
+            Err(error) => eprintln!("meltica: no interval log: {error}"),
+        }
+        for (name, cores) in gateway.affinities() {
+            let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
+            eprintln!("  {name} runs on core {}", cores.join(","));
+        }
+        let mut board = Board::default();
+        let fallen = self.supervise(&mut gateway, &mut board, &signals);
+        let ended = gateway.stop();
+        self.report(&mut gateway, &directory, ended, fallen)
+    }
+
+    /// Looks after the shards until the run is over. Returns the shard that fell, if one did.
+    fn supervise(&self, gateway: &mut Gateway, board: &mut Board, signals: &AtomicBool) -> Option<String> {
+        let clock = Clock::new();
+        let terminal = std::io::stderr().is_terminal();
+        let mut line_at_ns = gateway.started_ns + LINE_EVERY_NS;
+        let end_ns = self.duration.map(|duration| gateway.started_ns + duration.as_nanos() as u64);
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            let now_ns = clock.now();
+            gateway.collector.collect();
+            gateway.poll_statuses(|status| board.take(status));
+            while let Some(report) = gateway.poll_report() {
+                say(&gateway.topology, &report, terminal);
+            }
+            if let Some(shard) = gateway.fallen() {
+                return Some(shard.to_owned());
+            }
+            if now_ns >= line_at_ns {
+                line_at_ns += LINE_EVERY_NS;
+                let line = board.line(&gateway.topology, &gateway.collector, now_ns - gateway.started_ns);
+                let mut screen = std::io::stderr().lock();
+                // A closed terminal is no reason to stop trading.
+                let _ = if terminal { write!(screen, "\r\x1b[2K{line}") } else { writeln!(screen, "{line}") };
+                let _ = screen.flush();
+            }
+            if signals.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
+                if terminal {
+                    eprintln!();
+                }
+                return None;
+            }
+        }
+    }
+
+    fn report(
+        &self,
+        gateway: &mut Gateway,
+        directory: &ReportDirectory,
+        ended: Ended,
+        fallen: Option<String>,
+    ) -> u8 {
+        let stopped_ns = Clock::new().now();
+        while gateway.collector.collect() > 0 {}
+        let file = &gateway.topology.file;
+        let run_ns = stopped_ns - gateway.started_ns;
+        let mut report = RunReport::new(file, gateway.started_at, SystemTime::now(), run_ns);
+        gateway.collector.fill(&mut report);
+        let verdict = fill(&mut report, &gateway.topology, &ended);
+        while let Some(happened) = gateway.poll_report() {
+            say(&gateway.topology, &happened, false);
+        }
+        let text = exit_text(&report, TableStyle { columns: columns(), colour: false });
+        let mut code = EXIT_OK;
+        if self.json {
+            match serde_json::to_string(&report) {
+                Ok(json) => println!("{json}"),
+                Err(error) => eprintln!("meltica: the report cannot be printed: {error}"),
+            }
+        } else {
+            print!("{text}");
+        }
+        let say_all = |lines: &[String]| lines.iter().for_each(|line| eprintln!("{line}"));
+        say_all(&verdict.lines);
+        match directory.write(&report, &gateway.collector) {
+            Ok(files) => eprintln!("{} files in {}", files.len(), directory.path().display()),
+            Err(error) => {
+                eprintln!("meltica: the report could not be written: {error}");
+                code = EXIT_FAILED;
+            }
+        }
+        if let Some(shard) = fallen {
+            eprintln!("meltica: shard {shard} panicked; the gateway has stopped");
+            code = EXIT_FAILED;
+        }
+        for (shard, reason) in &ended.panicked {
+            eprintln!("meltica: shard {shard}: {reason}");
+            code = EXIT_FAILED;
+        }
+        if verdict.failed { EXIT_FAILED } else { code }
+    }
+}
+
+/// What is said beside the table, and whether it is bad.
+struct Verdict {
+    lines: Vec<String>,
+    failed: bool,
+}
+
+/// Fills what the shards counted into the report and checks that it adds up.
+fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
+    use DisturbanceKind as Kind;
+    let mut verdict = Verdict { lines: Vec::new(), failed: false };
+    let spins = topology.host == HostMode::Dedicated;
+    for (shard, usage, counters) in &ended.usage {
+        let name = &topology.shard(*shard).name;
+        if let Some(usage) = usage {
+            report.add_usage(name, *usage, spins);
+        }
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        report.disturb(Kind::LongTurns, Some(name), read(&counters.turns_long), "turns above 1 ms");
+        if let Some(shard) = report.shard_mut(name) {
+            for (key, counter) in [
+                ("loop_turns_total", &counters.turns),
+                ("loop_turns_idle_total", &counters.turns_idle),
+                ("loop_turns_long_total", &counters.turns_long),
+                ("loop_turn_ns_max", &counters.turn_ns_max),
+                ("loop_sleeps_total", &counters.sleeps),
+                ("loop_sleeps_woken_by_sender_total", &counters.sleeps_woken_by_sender),
+                ("loop_sleeps_woken_by_socket_total", &counters.sleeps_woken_by_socket),
+            ] {
+                shard.counters.insert(key.to_owned(), read(counter));
+            }
+        }
+    }
+    let mut streams = Vec::new();
+    let mut providers = serde_json::Map::new();
+    let mut letters = Vec::new();
+    let mut pushed: Vec<u64> = vec![0; topology.shards.len()];
+    for summary in &ended.providers {
+        let plan = &topology.providers[usize::from(summary.index)];
+        let shard = topology.shard(plan.shard).name.clone();
+        for (state, count) in &summary.books_by_state {
+            *report.books_by_state.entry(state.clone()).or_insert(0) += count;
+        }
+        let counts = &summary.counts;
+        report.disturb(Kind::Reconnects, Some(&shard), summary.lost_total, &plan.name);
+        report.disturb(Kind::Gaps, Some(&shard), counts.gaps_total, &plan.name);
+        report.disturb(Kind::Resyncs, Some(&shard), counts.resyncs_total, &plan.name);
+        report.disturb(Kind::PoolEmpty, Some(&shard), counts.pool_empty_total, &plan.name);
+        let mut outputs = Vec::new();
+        for (to, state, counts, in_flight) in &summary.outputs {
+            pushed[to.index()] += state.pushed_total;
+            let to = &topology.shards[to.index()].name;
+            report.disturb(Kind::RingFull, Some(&shard), state.full_total, &format!("{} to {to}", plan.name));
+            outputs.push(serde_json::json!({
+                "to": to,
+                "offered_total": counts.offered_total,
+                "delivered_total": counts.delivered_total,
+                "unchanged_total": counts.unchanged_total,
+                "coalesced_total": counts.coalesced_total,
+                "dropped_total": counts.dropped_total,
+                "in_flight": in_flight,
+                "spill_depth_max": state.spill_depth_max,
+                "ring_capacity": state.ring_capacity,
+                "pushed_total": state.pushed_total,
+            }));
+            verdict.lines.push(format!(
+                "{} to {to}: offered {} = delivered {} + unchanged {} + coalesced {} + dropped {} + in flight {in_flight}",
+                plan.name,
+                counts.offered_total,
+                counts.delivered_total,
+                counts.unchanged_total,
+                counts.coalesced_total,
+                counts.dropped_total
+            ));
+        }
+        if let Some(reason) = summary.unbalanced() {
+            verdict
+                .lines
+                .push(format!("meltica: counters of provider {} do not add up: {reason}", plan.name));
+            verdict.failed = true;
+        }
+        for slot in &summary.outstanding {
+            verdict.lines.push(format!("meltica: provider {}: a slot is still out: {slot}", plan.name));
+        }
+        let mut facts = summary.facts.clone();
+        facts["outputs"] = Value::Array(outputs);
+        providers.insert(plan.name.clone(), facts);
+        streams.extend(summary.streams.iter().cloned());
+        letters.extend(summary.letters.iter().cloned());
+    }
+    let mut consumers = Vec::new();
+    for summary in &ended.consumers {
+        let name = &topology.shards[usize::from(summary.index)].name;
+        let sent = pushed[usize::from(summary.index)];
+        if sent != summary.received_total + summary.left_total {
+            verdict.lines.push(format!(
+                "meltica: shard {name} received {} of {sent} event parts, {} are left in its rings",
+                summary.received_total, summary.left_total
+            ));
+            verdict.failed = true;
+        }
+        consumers.extend(summary.consumers.iter().cloned());
+        letters.extend(summary.letters.iter().cloned());
+        for (consumer, facts) in &summary.said {
+            if !facts.is_empty() {
+                let words: Vec<String> = facts.iter().map(|(key, value)| format!("{key} {value}")).collect();
+                verdict.lines.push(format!("{consumer}: {}", words.join(", ")));
+            }
+        }
+    }
+    providers.insert("dead_letters".to_owned(), Value::Array(letters));
+    report.providers = Value::Object(providers);
+    report.streams = Value::Array(streams);
+    report.consumers = Value::Array(consumers);
+    verdict
+}
+
+/// What is about to run, in a few lines.
+fn introduce(topology: &Topology) {
+    let venues: Vec<&str> = topology.providers.iter().map(|provider| provider.name.as_str()).collect();
+    eprintln!(
+        "meltica {}: {} provider(s) ({}), {} streams, {} consumer(s), {:.1} MiB of pools, rings and books",
+        env!("CARGO_PKG_VERSION"),
+        topology.providers.len(),
+        venues.join(", "),
+        topology.stream_count(),
+        topology.consumers.len(),
+        memory::memory_budget(topology).total_bytes() as f64 / f64::from(1 << 20),
+    );
+}
+
+fn say(topology: &Topology, report: &Report, terminal: bool) {
+    let provider = &topology.providers[usize::from(report.provider)].name;
+    let erase = if terminal { "\r\x1b[2K" } else { "" };
+    eprintln!("{erase}[{provider}] {}", report.happening);
+}

@@ -1,0 +1,539 @@
+//! From a checked topology to running shards, and back: rings first, then one pinned executor a shard; the end in
+//! reverse. Nothing starts unless everything can be made.
+
+mod venues;
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+
+use engine::channel::Channel;
+use engine::consumer::{Catalog, Consumer, Host, MakeConsumer, OnPanic, ProviderFacts, StreamFacts};
+use engine::directory::Directory;
+use engine::dispatch::Dispatcher;
+use engine::event::Event;
+use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
+use engine::ring::{Receiver, Sender, ring};
+use engine::routing::{Delivery, Route};
+
+use crate::collect::{Collector, RunStart, ShardIdentity};
+use crate::consumer::ConsumerShard;
+use crate::machine::clock::Clock;
+use crate::machine::executor::{
+    JoinHandle, LoopCounters, ShardError, ShardOptions, Stop, drive, spawn_shard,
+};
+use crate::machine::idle::{Idle, IdlePolicy, Waker};
+use crate::machine::poller::Poller;
+use crate::machine::resolve::Resolver;
+use crate::machine::tls::TlsSetupError;
+use crate::provider::{Io, ProviderShard, Target};
+use crate::report::usage::ThreadUsage;
+use crate::report_of::{ConsumerShardSummary, ProviderSummary};
+use crate::stages::{ShardStages, StageLayout};
+use crate::status::{Report, STATUS_RING, Status};
+use crate::topology::{self, ConsumerPlan, HostMode, ProviderPlan, Role, ShardIndex, Subscription, Topology};
+
+pub use venues::{Simulation, SimulationError};
+
+/// Makes a consumer on its shard.
+pub type Factory = Box<dyn Fn() -> Box<dyn Consumer> + Send>;
+
+/// Makes the factory of a consumer that the topology names, before anything starts.
+///
+/// # Errors
+/// What is wrong with its options, in words.
+pub type MakeFactory<'a> = dyn Fn(&ConsumerPlan, &Arc<Catalog>) -> Result<Factory, String> + 'a;
+
+/// Levels a side of a book whose memory is taken at start; deeper books grow once, while they load.
+const BOOK_RESERVE: usize = 1_024;
+/// Updates of one book that may wait for its snapshot: ten seconds at ten a second.
+const BOOK_WAITING_MAX: usize = 100;
+/// Dead letters that one shard keeps.
+const LETTERS_MAX: usize = 256;
+/// How long the end may take, in nanoseconds: what is in flight is delivered, then it is named.
+const END_NS_MAX: u64 = 5_000_000_000;
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A shard did not start.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// A simulated venue did not start.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// Certificates could not be read.
+    #[error("provider {provider}: {source}")]
+    Tls {
+        /// Its name.
+        provider: String,
+        /// Why.
+        source: TlsSetupError,
+    },
+    /// A consumer could not be made.
+    #[error("consumer {consumer}: {reason}")]
+    Consumer {
+        /// Its name.
+        consumer: String,
+        /// Why.
+        reason: String,
+    },
+    /// A URL of the topology cannot be used.
+    #[error("provider {provider}: endpoint {url}: {reason}")]
+    Endpoint {
+        /// Its name.
+        provider: String,
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The kernel refused a descriptor or a thread.
+    #[error("{what} failed: {source}; raise the limit of open files or threads (ulimit -n, -u)")]
+    Io {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A shard's thread.
+struct Thread<T> {
+    shard: ShardIndex,
+    stop: Stop,
+    counters: Arc<LoopCounters>,
+    handle: JoinHandle<(T, ThreadUsage)>,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// The topology that it runs.
+    pub topology: Topology,
+    /// Names behind the numbers.
+    pub catalog: Arc<Catalog>,
+    /// The histograms of all shards.
+    pub collector: Collector,
+    /// The simulated venues, if there are any.
+    pub simulation: Simulation,
+    providers: Vec<Thread<Vec<ProviderSummary>>>,
+    consumers: Vec<Thread<ConsumerShardSummary>>,
+    statuses: Vec<rtrb::Consumer<Status>>,
+    reports: mpsc::Receiver<Report>,
+    /// When it began, by the monotonic clock, in nanoseconds.
+    pub started_ns: u64,
+    /// When it began, by the wall clock.
+    pub started_at: SystemTime,
+}
+
+/// What a gateway leaves when it has ended.
+pub struct Ended {
+    /// Of all providers.
+    pub providers: Vec<ProviderSummary>,
+    /// Of all consumer shards.
+    pub consumers: Vec<ConsumerShardSummary>,
+    /// Shards that panicked: their names and the panics' texts.
+    pub panicked: Vec<(String, String)>,
+    /// By shard index: what its thread used, and its loop's counters.
+    pub usage: Vec<(ShardIndex, Option<ThreadUsage>, Arc<LoopCounters>)>,
+    /// How long the end took.
+    pub took: Duration,
+}
+
+/// The parts of one provider that are made before its thread exists.
+struct ProviderParts {
+    index: u8,
+    plan: ProviderPlan,
+    directory: Directory,
+    routes: Vec<(StreamId, Route)>,
+    outputs: Vec<(ShardId, Sender<Event>, usize)>,
+    wakers: Vec<Waker>,
+    websocket: Target,
+    rest: Target,
+}
+
+/// Starts everything that `topology` says.
+///
+/// # Errors
+/// [`LaunchError`]; what was started until then has ended again.
+pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, LaunchError> {
+    let io = |what| move |source| LaunchError::Io { what, source };
+    // Threads that are not pinned are started by this one, before any shard is.
+    let resolver = Resolver::start().map_err(io("starting the resolver"))?;
+    let simulation = Simulation::start(&topology)?;
+    let (catalog, directories) = catalog_of(&topology);
+    let catalog = Arc::new(catalog);
+    let mut wakers = Vec::new();
+    for _ in &topology.shards {
+        wakers.push(Waker::new().map_err(io("making an eventfd"))?);
+    }
+    let mut factories = Vec::new();
+    for consumer in &topology.consumers {
+        let factory = make(consumer, &catalog)
+            .map_err(|reason| LaunchError::Consumer { consumer: consumer.name.clone(), reason })?;
+        factories.push(Some(factory));
+    }
+    let (mut parts, mut receivers) = wire(&topology, &directories, &wakers, &simulation)?;
+    let policy = match topology.host {
+        HostMode::Dedicated => IdlePolicy::Spin,
+        HostMode::Shared => IdlePolicy::PARK,
+    };
+    let interval_ns = u64::from(topology.report.interval_ms) * 1_000_000;
+    let (report_sender, reports) = mpsc::channel();
+    let clock = Clock::new();
+    let (started_ns, started_at) = (clock.now(), SystemTime::now());
+    let mut gateway = Gateway {
+        collector: Collector::new(RunStart { at: started_at, ns: started_ns }),
+        catalog: Arc::clone(&catalog),
+        simulation,
+        providers: Vec::new(),
+        consumers: Vec::new(),
+        statuses: Vec::new(),
+        reports,
+        started_ns,
+        started_at,
+        topology,
+    };
+    // Consumers first, so that nobody sends to a shard that is not there.
+    for (number, waker) in wakers.iter().enumerate() {
+        let shard = ShardIndex(number as u8);
+        let plan = gateway.topology.shard(shard).clone();
+        let Role::Consumer { .. } = plan.role else { continue };
+        let mut seats = Vec::new();
+        for (index, consumer) in gateway.topology.consumers_on(shard) {
+            let factory = factories[index].take().expect("each consumer has one shard");
+            let wants = subscriptions(&gateway.topology, consumer, &directories);
+            seats.push((index, consumer.name.clone(), consumer.on_panic, factory, wants));
+        }
+        let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
+        let (stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
+        gateway.collector.register(identity(&plan), end);
+        let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
+        gateway.statuses.push(status_end);
+        let rings = std::mem::take(&mut receivers[number]);
+        let waker = waker.clone();
+        let stop = Stop::new(waker.clone());
+        let counters = Arc::new(LoopCounters::default());
+        let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
+        let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
+        let handle = spawn_shard(options, move |context| async move {
+            let before = ThreadUsage::read(context.thread_id as u32);
+            let mut host = Host::new(catalog, LETTERS_MAX);
+            for (index, name, on_panic, factory, wants) in seats {
+                let on_panic = match on_panic {
+                    topology::OnPanic::Restart => OnPanic::Restart,
+                    topology::OnPanic::Disable => OnPanic::Disable,
+                };
+                let make: MakeConsumer = factory;
+                let seat = host.add(&name, ConsumerId(index as u16), on_panic, make);
+                for (provider, stream, book) in wants {
+                    host.subscribe(seat, provider, stream, book);
+                }
+            }
+            let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses);
+            let poller = Poller::new().expect("one more descriptor: the limit was checked");
+            let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
+            drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
+                .await
+                .expect("the wait of an open epoll set does not fail");
+            let deadline_ns = Clock::new().now() + END_NS_MAX;
+            let summary = shard.finish(deadline_ns);
+            (summary, ThreadUsage::read(context.thread_id as u32).since(&before))
+        })?;
+        gateway.consumers.push(Thread { shard, stop, counters, handle });
+    }
+    for (number, waker) in wakers.iter().enumerate() {
+        let shard = ShardIndex(number as u8);
+        let plan = gateway.topology.shard(shard).clone();
+        let Role::Provider { pools, .. } = plan.role else { continue };
+        let own: Vec<ProviderParts> = {
+            let (own, rest) = parts.into_iter().partition(|part| part.plan.shard == shard);
+            parts = rest;
+            own
+        };
+        let (stages, end) =
+            ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
+        gateway.collector.register(identity(&plan), end);
+        let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
+        gateway.statuses.push(status_end);
+        let waker = waker.clone();
+        let stop = Stop::new(waker.clone());
+        let counters = Arc::new(LoopCounters::default());
+        let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
+        let (own_stop, own_counters, resolver) = (stop.clone(), Arc::clone(&counters), resolver.clone());
+        let reports = report_sender.clone();
+        let handle = spawn_shard(options, move |context| async move {
+            let before = ThreadUsage::read(context.thread_id as u32);
+            let poller = Poller::new().expect("one more descriptor: the limit was checked");
+            let mut idle = Idle::new(policy, waker.clone(), &poller).expect("epoll takes an eventfd");
+            let clock = Clock::new();
+            let now_ns = clock.now();
+            let drivers = own
+                .into_iter()
+                .map(|part| (part.index, venues::driver(part, pools, now_ns, reports.clone())))
+                .collect();
+            let io = Io { poller, resolver, waker, clock, stages };
+            let mut shard = ProviderShard::new(io, drivers, statuses);
+            drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
+                .await
+                .expect("the wait of an open epoll set does not fail");
+            let deadline_ns = Clock::new().now() + END_NS_MAX / 2;
+            let summaries = shard.finish(deadline_ns);
+            (summaries, ThreadUsage::read(context.thread_id as u32).since(&before))
+        })?;
+        gateway.providers.push(Thread { shard, stop, counters, handle });
+    }
+    Ok(gateway)
+}
+
+fn identity(plan: &topology::ShardPlan) -> ShardIdentity {
+    ShardIdentity { name: plan.name.clone(), core: Some(plan.core), role: plan.role_name().to_owned() }
+}
+
+/// The names of everything, and the directory of each provider, numbered alike.
+fn catalog_of(topology: &Topology) -> (Catalog, Vec<Directory>) {
+    let mut providers = Vec::new();
+    let mut directories = Vec::new();
+    for (index, plan) in topology.providers.iter().enumerate() {
+        let mut directory = Directory::closed(ProviderId(index as u8));
+        for listed in &plan.instruments {
+            let symbol = topology.symbol(listed.id);
+            let venue_symbol = venues::venue_symbol(plan.product, symbol);
+            let listing = directory
+                .add(&venue_symbol, symbol, InstrumentId(listed.id.0))
+                .expect("the topology bounds symbols and their count");
+            for channel in &plan.channels {
+                directory.add_stream(listing, engine_channel(*channel));
+            }
+        }
+        let streams = directory.streams().iter().map(|stream| {
+            let instrument = directory.instrument(stream.listing);
+            StreamFacts {
+                symbol: instrument.symbol.clone(),
+                venue_symbol: instrument.venue_symbol.clone(),
+                instrument: instrument.id,
+                channel: stream.channel,
+            }
+        });
+        providers.push(ProviderFacts {
+            name: plan.name.clone(),
+            venue: venues::name(plan.product).to_owned(),
+            streams: streams.collect(),
+        });
+        directories.push(directory);
+    }
+    (Catalog { providers, symbols: topology.symbols.clone() }, directories)
+}
+
+/// The topology's channel as the engine's.
+fn engine_channel(channel: topology::Channel) -> Channel {
+    let text = match (channel.kind.name(), channel.parameter) {
+        (kind, "" | "realtime") => kind.to_owned(),
+        (kind, parameter) => format!("{kind} {parameter}"),
+    };
+    text.parse().expect("every channel that a topology offers is one of the engine's")
+}
+
+/// What a consumer wants: provider, stream, and for book streams the levels of the copy and those made at start.
+type Wants = Vec<(ProviderId, StreamId, Option<(usize, usize)>)>;
+
+fn subscriptions(topology: &Topology, consumer: &ConsumerPlan, directories: &[Directory]) -> Wants {
+    let mut wants = Vec::new();
+    for_each_stream(topology, consumer, directories, |provider, stream, channel, _, depth| {
+        let copy = channel.is_book().then(|| (depth, depth.min(BOOK_RESERVE)));
+        wants.push((ProviderId(provider), stream, copy));
+    });
+    wants
+}
+
+/// Calls `each` with provider, stream, channel, delivery and book depth of everything that a consumer subscribes to.
+fn for_each_stream(
+    topology: &Topology,
+    consumer: &ConsumerPlan,
+    directories: &[Directory],
+    mut each: impl FnMut(u8, StreamId, Channel, Delivery, usize),
+) {
+    for subscription in &consumer.subscriptions {
+        let Subscription::Market { provider, instruments, channels, book_depth } = subscription else {
+            continue;
+        };
+        let directory = &directories[usize::from(provider.0)];
+        let depth_max = topology.provider(*provider).book.map_or(0, |book| book.depth_max as usize);
+        let depth =
+            book_depth.map_or(depth_max, |depth| if depth.full { depth_max } else { depth.levels as usize });
+        for (index, instrument) in directory.instruments().iter().enumerate() {
+            if !instruments.iter().any(|wanted| wanted.0 == instrument.id.0) {
+                continue;
+            }
+            for (channel, delivery) in channels {
+                let channel = engine_channel(*channel);
+                let listing = engine::ids::Listing(index as u16);
+                let Some(stream) = directory.stream(listing, channel) else { continue };
+                let delivery = match delivery {
+                    topology::Delivery::Latest => Delivery::Latest,
+                    topology::Delivery::Book => Delivery::Book,
+                    topology::Delivery::Lossless => Delivery::Lossless,
+                };
+                each(provider.0, stream, channel, delivery, depth);
+            }
+        }
+    }
+}
+
+type Receivers = Vec<Vec<Receiver<Event>>>;
+
+/// Makes the rings: one from each provider to each consumer shard that wants any of its streams.
+fn wire(
+    topology: &Topology,
+    directories: &[Directory],
+    wakers: &[Waker],
+    simulation: &Simulation,
+) -> Result<(Vec<ProviderParts>, Receivers), LaunchError> {
+    let mut receivers: Receivers = topology.shards.iter().map(|_| Vec::new()).collect();
+    let mut all = Vec::new();
+    for (index, plan) in topology.providers.iter().enumerate() {
+        let (websocket, rest) = venues::targets(index, plan, simulation)?;
+        let mut part = ProviderParts {
+            index: index as u8,
+            plan: plan.clone(),
+            directory: directories[index].clone(),
+            routes: Vec::new(),
+            outputs: Vec::new(),
+            wakers: Vec::new(),
+            websocket,
+            rest,
+        };
+        for (number, shard) in topology.shards.iter().enumerate() {
+            let Role::Consumer { rings } = shard.role else { continue };
+            let output = part.outputs.len();
+            let mut routes = Vec::new();
+            for (_, consumer) in topology.consumers_on(ShardIndex(number as u8)) {
+                for_each_stream(
+                    topology,
+                    consumer,
+                    directories,
+                    |provider, stream, _, delivery, book_depth| {
+                        if usize::from(provider) == index {
+                            routes.push((stream, Route { output, delivery, book_depth }));
+                        }
+                    },
+                );
+            }
+            if routes.is_empty() {
+                continue;
+            }
+            let (sender, receiver) = ring(rings.ring_events as usize);
+            receivers[number].push(receiver);
+            part.outputs.push((ShardId(number as u8), sender, rings.spill_events as usize));
+            part.wakers.push(wakers[number].clone());
+            part.routes.extend(routes);
+        }
+        all.push(part);
+    }
+    Ok((all, receivers))
+}
+
+impl ProviderParts {
+    /// The dispatcher with its outputs and routes.
+    fn dispatcher(&mut self) -> Dispatcher {
+        let mut dispatcher = Dispatcher::new(LETTERS_MAX);
+        for (shard, sender, spill_max) in self.outputs.drain(..) {
+            dispatcher.add_output(shard, sender, spill_max);
+        }
+        dispatcher.routing.begin_version(1);
+        for (stream, route) in self.routes.drain(..) {
+            dispatcher.routing.add(stream, route);
+        }
+        dispatcher
+    }
+}
+
+impl Gateway {
+    /// Takes what the shards have told since the last call.
+    pub fn poll_statuses(&mut self, mut take: impl FnMut(Status)) {
+        for ring in &mut self.statuses {
+            while let Ok(status) = ring.pop() {
+                take(status);
+            }
+        }
+    }
+
+    /// What happened at the providers, oldest first.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.try_recv().ok()
+    }
+
+    /// A shard that has ended although nobody asked it to: it panicked.
+    pub fn fallen(&self) -> Option<&str> {
+        let providers = self.providers.iter().filter(|thread| thread.handle.is_finished());
+        let mut names = providers.map(|thread| thread.handle.name());
+        let consumers = self.consumers.iter().filter(|thread| thread.handle.is_finished());
+        names.next().or_else(|| consumers.map(|thread| thread.handle.name()).next())
+    }
+
+    /// The cores that each shard was granted.
+    pub fn affinities(&self) -> Vec<(&str, &[usize])> {
+        let providers = self.providers.iter().map(|thread| (thread.handle.name(), thread.handle.affinity()));
+        let consumers = self.consumers.iter().map(|thread| (thread.handle.name(), thread.handle.affinity()));
+        providers.chain(consumers).collect()
+    }
+
+    /// The directory that reports go to.
+    pub fn report_parent(&self) -> &Path {
+        &self.topology.report.dir
+    }
+
+    /// Ends it: providers first, then consumers once they have what was sent. Takes 5 s at most.
+    pub fn stop(&mut self) -> Ended {
+        let began = Instant::now();
+        let mut ended = Ended {
+            providers: Vec::new(),
+            consumers: Vec::new(),
+            panicked: Vec::new(),
+            usage: Vec::new(),
+            took: Duration::ZERO,
+        };
+        for thread in &self.providers {
+            thread.stop.ask();
+        }
+        for thread in self.providers.drain(..) {
+            let usage = match thread.handle.join() {
+                Ok((summaries, usage)) => {
+                    ended.providers.extend(summaries);
+                    Some(usage)
+                }
+                Err(error) => {
+                    ended.panicked.push((self.topology.shard(thread.shard).name.clone(), error.to_string()));
+                    None
+                }
+            };
+            ended.usage.push((thread.shard, usage, thread.counters));
+        }
+        for thread in &self.consumers {
+            thread.stop.ask();
+        }
+        for thread in self.consumers.drain(..) {
+            let usage = match thread.handle.join() {
+                Ok((summary, usage)) => {
+                    ended.consumers.push(summary);
+                    Some(usage)
+                }
+                Err(error) => {
+                    ended.panicked.push((self.topology.shard(thread.shard).name.clone(), error.to_string()));
+                    None
+                }
+            };
+            ended.usage.push((thread.shard, usage, thread.counters));
+        }
+        ended.providers.sort_by_key(|summary| summary.index);
+        ended.took = began.elapsed();
+        ended
+    }
+}
+
+/// The engine's book sizes for a provider.
+fn book_sizes(plan: &ProviderPlan) -> (usize, usize, usize) {
+    let depth_max = plan.book.map_or(1, |book| book.depth_max as usize);
+    let snapshot = plan.book.and_then(|book| book.snapshot_limit).unwrap_or(1_000) as usize;
+    (depth_max, depth_max.min(BOOK_RESERVE.max(snapshot)), snapshot)
+}

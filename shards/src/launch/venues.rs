@@ -1,0 +1,280 @@
+//! What launching needs to know of venues: the one place in this crate that lists them.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+
+use engine::pipeline::{Pipeline, PipelineOptions};
+use engine::pools::PoolSizes;
+use engine::provider::{Provider, ProviderOptions};
+use engine::sequence::Patience;
+use engine::time::ReceiveTime;
+use engine::venue::Venue;
+use engine::venue::binance::{self, Binance};
+use engine::venue::coinbase::{self, Coinbase};
+use engine::venue::kraken::Kraken;
+
+use super::{BOOK_WAITING_MAX, LETTERS_MAX, LaunchError, ProviderParts, book_sizes};
+use crate::machine::tls::{Roots, TlsConfig, TlsOptions};
+use crate::provider::{Drive, Driver, Target};
+use crate::status::Report;
+use crate::topology::{Endpoints, Pools, Product, ProviderPlan, Topology};
+
+/// Bytes of the longest message that is taken: a Coinbase snapshot is several MB.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Calls `$use` with a decoder of the product's venue; everything below is static.
+macro_rules! with_venue {
+    ($product:expr, $depth:expr, |$venue:ident| $use:expr) => {
+        match $product {
+            Product::BinanceSpot => {
+                let $venue = Binance::new(binance::Product::Spot);
+                $use
+            }
+            Product::BinanceUsdm => {
+                let $venue = Binance::new(binance::Product::UsdM);
+                $use
+            }
+            Product::KrakenSpot => {
+                let $venue = Kraken::new($depth).unwrap_or_default();
+                $use
+            }
+            Product::CoinbaseAdvanced => {
+                let $venue = Coinbase::new(coinbase::Product::Advanced);
+                $use
+            }
+            Product::CoinbaseExchange => {
+                let $venue = Coinbase::new(coinbase::Product::Exchange);
+                $use
+            }
+        }
+    };
+}
+
+/// The venue's name in metrics and errors.
+pub fn name(product: Product) -> &'static str {
+    with_venue!(product, 10, |venue| venue.name())
+}
+
+/// The venue's spelling of a canonical symbol.
+pub fn venue_symbol(product: Product, symbol: &str) -> String {
+    with_venue!(product, 10, |venue| venue.venue_symbol(symbol))
+}
+
+/// A provider with its sockets, on its shard.
+pub fn driver(
+    mut parts: ProviderParts,
+    pools: Pools,
+    now_ns: u64,
+    reports: mpsc::Sender<Report>,
+) -> Box<dyn Drive> {
+    let dispatcher = parts.dispatcher();
+    let (book_depth_max, book_reserve, snapshot_levels) = book_sizes(&parts.plan);
+    let options = PipelineOptions {
+        pools: PoolSizes {
+            frames: pools.frames as usize,
+            raws: pools.raws as usize,
+            events: pools.events as usize,
+            merged: pools.merged as usize,
+            order_requests: pools.order_requests as usize,
+            execution_reports: pools.execution_reports as usize,
+        },
+        patience: Patience {
+            lateness_ns: u64::from(parts.plan.reorder.lateness_ms) * 1_000_000,
+            flush_ns: u64::from(parts.plan.reorder.flush_ms) * 1_000_000,
+            held_max: parts.plan.reorder.held_events_max as usize,
+        },
+        book_depth_max,
+        book_reserve,
+        book_waiting_max: BOOK_WAITING_MAX,
+        letters_max: LETTERS_MAX,
+        lines: parts.plan.lines,
+        share: (0, 1),
+        route_all_to: None,
+    };
+    let default_port = if parts.websocket.tls.is_some() { 443 } else { 80 };
+    let host = if parts.websocket.port == default_port {
+        parts.websocket.host.clone()
+    } else {
+        format!("{}:{}", parts.websocket.host, parts.websocket.port)
+    };
+    let provider_options = ProviderOptions {
+        websocket_host: host,
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        snapshot_levels,
+        rest_share_permille: parts.plan.rest_weight_share_permille,
+        seed: fastrand::u64(..),
+    };
+    let now = ReceiveTime::from_ns(now_ns);
+    let ProviderParts { index, plan, directory, wakers, websocket, rest, .. } = parts;
+    with_venue!(plan.product, book_depth_max as u16, |venue| {
+        let pipeline = Pipeline::new(venue, directory, dispatcher, options);
+        let provider = Provider::new(pipeline, provider_options, now);
+        Box::new(Driver::new(index, provider, websocket, rest, wakers, reports))
+    })
+}
+
+/// Where a provider's WebSocket and REST are reached.
+pub fn targets(
+    index: usize,
+    plan: &ProviderPlan,
+    simulation: &Simulation,
+) -> Result<(Target, Target), LaunchError> {
+    let (websocket, rest, ca_file) = match &plan.endpoints {
+        Endpoints::Simulated => {
+            let address = simulation.address(index).expect("a simulated provider has its venue");
+            let plain = Target { host: address.ip().to_string(), port: address.port(), tls: None };
+            return Ok((plain.clone(), plain));
+        }
+        Endpoints::Live => {
+            let endpoints = with_venue!(plan.product, 10, |venue| venue.live());
+            (endpoints.websocket.to_owned(), endpoints.rest.to_owned(), None)
+        }
+        Endpoints::Testnet => {
+            let endpoints = with_venue!(plan.product, 10, |venue| venue.testnet())
+                .expect("the topology refuses a testnet where there is none");
+            (endpoints.websocket.to_owned(), endpoints.rest.to_owned(), None)
+        }
+        Endpoints::Explicit { websocket, rest, ca_file } => {
+            (websocket.clone(), rest.clone(), ca_file.clone())
+        }
+    };
+    let options = TlsOptions { roots: Roots::Host, extra_ca: ca_file };
+    let tls = if websocket.starts_with("wss:") || rest.starts_with("https:") {
+        let made = TlsConfig::new(&options);
+        Some(made.map_err(|source| LaunchError::Tls { provider: plan.name.clone(), source })?)
+    } else {
+        None
+    };
+    let target = |url: &str| {
+        split(url, tls.as_ref()).map_err(|reason| LaunchError::Endpoint {
+            provider: plan.name.clone(),
+            url: url.to_owned(),
+            reason,
+        })
+    };
+    Ok((target(&websocket)?, target(&rest)?))
+}
+
+/// Scheme, host and port of a URL. A path is not taken: each venue has its own.
+fn split(url: &str, tls: Option<&TlsConfig>) -> Result<Target, &'static str> {
+    let (scheme, rest) = url.split_once("://").ok_or("has no scheme")?;
+    let (secure, default_port) = match scheme {
+        "ws" | "http" => (false, 80),
+        "wss" | "https" => (true, 443),
+        _ => return Err("has an unknown scheme; ws, wss, http and https fit"),
+    };
+    let authority = rest.trim_end_matches('/');
+    if authority.contains('/') {
+        return Err("has a path; only scheme, host and port fit");
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| "has no valid port")?),
+        _ => (authority, default_port),
+    };
+    if host.is_empty() {
+        return Err("has no host");
+    }
+    Ok(Target { host: host.to_owned(), port, tls: if secure { tls.cloned() } else { None } })
+}
+
+/// Why a simulated venue is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// Its port could not be opened.
+    #[error("simulated venue of provider {provider} failed to listen: {source}")]
+    Listen {
+        /// The provider.
+        provider: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The program was built without simulated venues.
+    #[error(
+        "provider {provider} asks for a simulated venue, which this program was built without (feature `simulate`)"
+    )]
+    NotBuilt {
+        /// The provider.
+        provider: String,
+    },
+}
+
+/// The simulated venues of a topology, inside of this process.
+#[derive(Default)]
+pub struct Simulation {
+    #[cfg(feature = "simulate")]
+    servers: Vec<Option<simvenues::Server>>,
+}
+
+impl Simulation {
+    /// Starts a venue for each simulated provider, on a free port of the loopback.
+    ///
+    /// # Errors
+    /// [`SimulationError`]
+    #[cfg(feature = "simulate")]
+    pub fn start(topology: &Topology) -> Result<Self, SimulationError> {
+        let mut servers = Vec::new();
+        for plan in &topology.providers {
+            if plan.endpoints != Endpoints::Simulated {
+                servers.push(None);
+                continue;
+            }
+            let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+            let server = simvenues::start(listen, simulated_venue(topology, plan))
+                .map_err(|source| SimulationError::Listen { provider: plan.name.clone(), source })?;
+            servers.push(Some(server));
+        }
+        Ok(Self { servers })
+    }
+
+    /// Refuses every simulated provider.
+    ///
+    /// # Errors
+    /// [`SimulationError::NotBuilt`]
+    #[cfg(not(feature = "simulate"))]
+    pub fn start(topology: &Topology) -> Result<Self, SimulationError> {
+        match topology.providers.iter().find(|plan| plan.endpoints == Endpoints::Simulated) {
+            Some(plan) => Err(SimulationError::NotBuilt { provider: plan.name.clone() }),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Where the venue of a provider listens.
+    pub fn address(&self, provider: usize) -> Option<SocketAddr> {
+        #[cfg(feature = "simulate")]
+        return self.servers.get(provider)?.as_ref().map(simvenues::Server::address);
+        #[cfg(not(feature = "simulate"))]
+        {
+            let _ = provider;
+            None
+        }
+    }
+
+    /// The venue of a provider, for tests and fault scripts.
+    #[cfg(feature = "simulate")]
+    pub fn server(&self, provider: usize) -> Option<&simvenues::Server> {
+        self.servers.get(provider)?.as_ref()
+    }
+}
+
+#[cfg(feature = "simulate")]
+fn simulated_venue(topology: &Topology, plan: &ProviderPlan) -> simvenues::VenueConfig {
+    let market = topology.simulated.expect("the topology has a market where a provider is simulated");
+    let product = match plan.product {
+        Product::BinanceUsdm => simvenues::Product::UsdM,
+        _ => simvenues::Product::Spot,
+    };
+    let mut config = simvenues::BinanceConfig::of(product);
+    let wanted: Vec<&str> = plan.instruments.iter().map(|listed| topology.symbol(listed.id)).collect();
+    let quotes: std::collections::BTreeSet<&str> =
+        wanted.iter().filter_map(|symbol| symbol.split_once('-')).map(|(_, quote)| quote).collect();
+    config.instruments = quotes
+        .into_iter()
+        .flat_map(simvenues::default_instruments)
+        .filter(|spec| wanted.contains(&spec.symbol().as_str()))
+        .collect();
+    config.messages_per_instrument_per_s = f64::from(market.messages_per_instrument_per_s);
+    config.seed = market.seed;
+    config.speed = f64::from(market.speed_permille) / 1_000.0;
+    config.book_levels = market.book_levels as usize;
+    simvenues::VenueConfig::Binance(config)
+}

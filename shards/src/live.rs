@@ -1,0 +1,135 @@
+//! The status line of a running gateway: what an operator looks at first, once a second.
+
+use std::fmt::Write as _;
+
+use crate::collect::Collector;
+use crate::report::table::latency;
+use crate::stages::Stage;
+use crate::status::{ConsumerStatus, ProviderStatus, Status};
+use crate::topology::Topology;
+
+/// The newest status of every shard.
+#[derive(Debug, Default)]
+pub struct Board {
+    providers: Vec<Option<ProviderStatus>>,
+    consumers: Vec<Option<ConsumerStatus>>,
+    /// Messages counted when the last line was made, and when that was.
+    before: Option<(u64, u64)>,
+}
+
+impl Board {
+    /// Takes a status; it replaces the one before.
+    pub fn take(&mut self, status: Status) {
+        match status {
+            Status::Provider(status) => *slot(&mut self.providers, status.provider) = Some(status),
+            Status::Consumer(status) => *slot(&mut self.consumers, status.shard) = Some(status),
+        }
+    }
+
+    /// The statuses of all providers.
+    pub fn providers(&self) -> impl Iterator<Item = &ProviderStatus> {
+        self.providers.iter().flatten()
+    }
+
+    /// The statuses of all consumer shards.
+    pub fn consumers(&self) -> impl Iterator<Item = &ConsumerStatus> {
+        self.consumers.iter().flatten()
+    }
+
+    /// The line. `run_ns` is how long it runs.
+    pub fn line(&mut self, topology: &Topology, collector: &Collector, run_ns: u64) -> String {
+        let messages: u64 = self.providers().map(|provider| provider.counts.messages_total).sum();
+        let (before, at_ns) = self.before.replace((messages, run_ns)).unwrap_or((0, 0));
+        let seconds = (run_ns.saturating_sub(at_ns)).max(1) as f64 / 1e9;
+        let rate = messages.saturating_sub(before) as f64 / seconds;
+        let delivered = Stage::ReceiveToDelivered.name();
+        let lag_ns = collector.live().flat_map(|shard| shard.stages).filter(|stage| stage.stage == delivered);
+        let lag_ns = lag_ns.map(|stage| stage.latency_ns_p99).max();
+        let mut line = format!("{} {:>8.0} msg/s", clock(run_ns), rate);
+        let _ = match lag_ns {
+            Some(lag_ns) => write!(line, "  lag p99 {:>8}", latency(lag_ns)),
+            None => write!(line, "  lag p99 {:>8}", "-"),
+        };
+        let mut sums = Sums::default();
+        for provider in self.providers() {
+            sums.add(provider);
+        }
+        let _ = write!(line, "  books {}/{} proved", sums.books_proved, sums.books);
+        let _ = write!(line, "  lines {}/{}", sums.lines_live, sums.lines);
+        for (value, name) in [
+            (sums.gaps, "gaps"),
+            (sums.resyncs, "resyncs"),
+            (sums.coalesced, "coalesced"),
+            (sums.dropped, "dropped"),
+            (sums.errors, "undecodable"),
+            (sums.lost, "lost lines"),
+        ] {
+            if value > 0 || matches!(name, "gaps" | "dropped") {
+                let _ = write!(line, "  {name} {value}");
+            }
+        }
+        let panics: u64 = self
+            .consumers()
+            .flat_map(|shard| &shard.seats[..usize::from(shard.seat_count)])
+            .map(|seat| seat.counts.panics_total)
+            .sum();
+        if panics > 0 {
+            let _ = write!(line, "  panics {panics}");
+        }
+        let silent = self.providers().filter(|provider| provider.connections_live == 0);
+        for provider in silent {
+            let _ = write!(line, "  [{} down]", topology.providers[usize::from(provider.provider)].name);
+        }
+        line
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    books: u32,
+    books_proved: u32,
+    lines: u32,
+    lines_live: u32,
+    gaps: u64,
+    resyncs: u64,
+    coalesced: u64,
+    dropped: u64,
+    errors: u64,
+    lost: u64,
+}
+
+impl Sums {
+    fn add(&mut self, provider: &ProviderStatus) {
+        self.books += provider.books;
+        self.books_proved += provider.books_proved;
+        self.lines += u32::from(provider.connections);
+        self.lines_live += u32::from(provider.connections_live);
+        self.gaps += provider.counts.gaps_total;
+        self.resyncs += provider.counts.resyncs_total;
+        self.errors += provider.counts.decode_errors_total;
+        self.lost += provider.lost_total;
+        for output in &provider.outputs[..usize::from(provider.output_count)] {
+            self.coalesced += output.counts.coalesced_total;
+            self.dropped += output.counts.dropped_total;
+        }
+    }
+}
+
+fn slot<T>(list: &mut Vec<Option<T>>, index: u8) -> &mut Option<T> {
+    let index = usize::from(index);
+    if list.len() <= index {
+        list.resize_with(index + 1, || None);
+    }
+    &mut list[index]
+}
+
+/// `mm:ss`, or `h:mm:ss` beyond an hour.
+fn clock(run_ns: u64) -> String {
+    let seconds = run_ns / 1_000_000_000;
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes:02}:{seconds:02}")
+    }
+}

@@ -1,0 +1,667 @@
+//! A provider shard: sockets on one side, rings on the other, the engine's providers between them.
+//!
+//! Read it from [`ProviderShard::turn`]: poll the sockets, hand what came to the engine, do what is due, publish.
+//! Everything that decides is in `engine::provider`; this file moves bytes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+
+use engine::connection::{Ask, Lost};
+use engine::ids::LineId;
+use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
+use engine::time::ReceiveTime;
+use engine::venue::Venue;
+
+use crate::machine::clock::Clock;
+use crate::machine::executor::Turn;
+use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
+use crate::machine::idle::Waker;
+use crate::machine::poller::{Interest, Poller, Ready, Token};
+use crate::machine::resolve::{Lookup, Resolver};
+use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
+use crate::machine::tls::{TlsConfig, TlsSocket};
+use crate::probe::ShardProbe;
+use crate::report_of::ProviderSummary;
+use crate::stages::{ShardStages, Stage};
+use crate::status::{OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status};
+
+/// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
+const READS_PER_TURN_MAX: usize = 4;
+/// Poller tokens of one provider: its lines, then its REST connections.
+const TOKENS_PER_PROVIDER: u32 = 1 << 12;
+/// The first token of a provider's REST connections.
+const HTTP_TOKEN: u32 = 1 << 11;
+/// How long TCP and TLS may take, in nanoseconds; the engine's own limit covers the handshake too.
+const CONNECT_NS_MAX: u64 = 10_000_000_000;
+/// How long a REST request may take, in nanoseconds.
+const REST_NS_MAX: u64 = 10_000_000_000;
+/// After a turn that took frames, what they left is looked at within this time, in nanoseconds.
+const LOOK_AGAIN_NS: u64 = 10_000_000;
+/// Between two tries to resolve a name, in nanoseconds.
+const RESOLVE_RETRY_NS: u64 = 1_000_000_000;
+
+/// Where a provider connects.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// `None` speaks plain text.
+    pub tls: Option<TlsConfig>,
+}
+
+/// Addresses of a host, asked for when they are needed.
+#[derive(Debug)]
+struct Addresses {
+    target: Target,
+    known: Vec<SocketAddr>,
+    next: usize,
+    lookup: Option<Lookup>,
+    not_before_ns: u64,
+    failure: Option<String>,
+}
+
+impl Addresses {
+    fn new(target: Target) -> Self {
+        Self { target, known: Vec::new(), next: 0, lookup: None, not_before_ns: 0, failure: None }
+    }
+
+    /// The next address to try, if one is known; else the question is under way.
+    fn next(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) -> Option<SocketAddr> {
+        self.poll(resolver, waker, now_ns);
+        let address = self.known.get(self.next % self.known.len().max(1)).copied();
+        self.next += 1;
+        address
+    }
+
+    fn poll(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) {
+        if !self.known.is_empty() {
+            return;
+        }
+        if self.lookup.is_none() && now_ns >= self.not_before_ns {
+            self.not_before_ns = now_ns + RESOLVE_RETRY_NS;
+            match resolver.lookup(&self.target.host, self.target.port, waker.clone()) {
+                Ok(lookup) => self.lookup = Some(lookup),
+                Err(error) => self.failure = Some(error.to_string()),
+            }
+        }
+        match self.lookup.as_mut().and_then(Lookup::poll) {
+            Some(Ok(addresses)) => {
+                self.known = addresses;
+                self.lookup = None;
+            }
+            Some(Err(error)) => {
+                self.failure = Some(format!("cannot resolve {}: {error}", self.target.host));
+                self.lookup = None;
+            }
+            None => {}
+        }
+    }
+}
+
+/// The socket of one line.
+#[derive(Debug, Default)]
+struct LineSocket {
+    stream: Option<Stream>,
+    /// It stands, TLS included.
+    ready: bool,
+    interest: Option<Interest>,
+    /// The engine asked for it and no address is known yet.
+    wanted: bool,
+    /// Frames that are whole wait in the engine's buffer, or bytes in TLS.
+    more: bool,
+}
+
+/// What a shard's providers share.
+pub struct Io {
+    /// The sockets of the shard.
+    pub poller: Poller,
+    /// Names.
+    pub resolver: Resolver,
+    /// Wakes this shard.
+    pub waker: Waker,
+    /// The clock.
+    pub clock: Clock,
+    /// The histograms.
+    pub stages: ShardStages,
+}
+
+/// One provider with its sockets.
+pub struct Driver<V> {
+    index: u8,
+    provider: Provider<V>,
+    websocket: Addresses,
+    rest_addresses: Addresses,
+    sockets: Vec<LineSocket>,
+    http: HttpClient,
+    under_way: Vec<(RequestId, RestId)>,
+    /// Wakes the consumer shard behind each output.
+    wakers: Vec<Waker>,
+    reports: mpsc::Sender<Report>,
+    /// When the provider has something to do of itself.
+    deadline_ns: u64,
+}
+
+/// A provider of any venue: one call a turn, everything below it is static.
+pub trait Drive {
+    /// Takes a report of the poller.
+    fn ready(&mut self, ready: Ready, io: &mut Io) -> usize;
+    /// Does what is due and publishes; `worked_before` if this turn has read something. Returns how much it did.
+    fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize;
+    /// When the next turn is needed although nothing comes.
+    fn deadline_ns(&self) -> u64;
+    /// Whether it has something to do at once.
+    fn has_more(&self) -> bool;
+    /// How it stands.
+    fn status(&self) -> ProviderStatus;
+    /// Says goodbye to the venue and lets what waits for missing numbers go.
+    fn stop(&mut self, io: &mut Io);
+    /// Publishes what still waits for room. Returns whether all of it is out.
+    fn drain(&mut self, io: &mut Io) -> bool;
+    /// Everything it counted.
+    fn summary(&mut self) -> ProviderSummary;
+}
+
+impl<V: Venue> Driver<V> {
+    /// A provider on its shard; it starts with the first turn.
+    pub fn new(
+        index: u8,
+        provider: Provider<V>,
+        websocket: Target,
+        rest: Target,
+        wakers: Vec<Waker>,
+        reports: mpsc::Sender<Report>,
+    ) -> Self {
+        let endpoint = Endpoint { host: rest.host.clone(), port: rest.port, tls: rest.tls.clone() };
+        let first = Token(u32::from(index) * TOKENS_PER_PROVIDER + HTTP_TOKEN);
+        let lines = provider.connections().len();
+        Self {
+            index,
+            provider,
+            websocket: Addresses::new(websocket),
+            rest_addresses: Addresses::new(rest),
+            sockets: (0..lines).map(|_| LineSocket::default()).collect(),
+            http: HttpClient::new(endpoint, HttpOptions::default(), first),
+            under_way: Vec::new(),
+            wakers,
+            reports,
+            deadline_ns: 0,
+        }
+    }
+
+    fn token(&self, line: LineId) -> Token {
+        Token(u32::from(self.index) * TOKENS_PER_PROVIDER + u32::from(line.0))
+    }
+
+    /// Reads a socket and hands each read to the engine. Returns how many frames came of it.
+    #[inline]
+    fn read(&mut self, line: LineId, io: &mut Io) -> usize {
+        let mut frames = 0;
+        for _ in 0..READS_PER_TURN_MAX {
+            let space = self.provider.connection_mut(line).space();
+            let room = space.len();
+            if room == 0 {
+                return frames;
+            }
+            let Some(stream) = &mut self.sockets[line.index()].stream else { return frames };
+            let outcome = stream.read(space);
+            let now_ns = io.clock.now();
+            let now = ReceiveTime::from_ns(now_ns);
+            let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+            match outcome {
+                Ok(0) => {
+                    let lost = Lost::Socket("the venue ended the connection".to_owned());
+                    self.provider.lost(line, lost, now, &mut probe);
+                    return frames;
+                }
+                Ok(count) => {
+                    let taken = self.provider.received(line, count, now, &mut probe);
+                    frames += taken;
+                    if taken == FRAMES_PER_TURN_MAX {
+                        self.sockets[line.index()].more = true;
+                        return frames;
+                    }
+                    if count < room && !self.buffered(line) {
+                        return frames;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return frames,
+                Err(error) => {
+                    self.provider.lost(line, Lost::Socket(error.to_string()), now, &mut probe);
+                    return frames;
+                }
+            }
+        }
+        self.sockets[line.index()].more = true;
+        frames
+    }
+
+    fn buffered(&self, line: LineId) -> bool {
+        self.sockets[line.index()].stream.as_ref().is_some_and(Stream::has_buffered)
+    }
+
+    /// Goes on with what the last turn left: frames in the engine's buffer first, then bytes.
+    fn go_on(&mut self, line: LineId, io: &mut Io) -> usize {
+        self.sockets[line.index()].more = false;
+        let now = ReceiveTime::from_ns(io.clock.now());
+        let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+        let frames = self.provider.take_frames(line, now, &mut probe);
+        if frames == FRAMES_PER_TURN_MAX {
+            self.sockets[line.index()].more = true;
+            return frames;
+        }
+        frames + self.read(line, io)
+    }
+
+    /// Opens, closes and writes as the engine asks.
+    fn serve(&mut self, line: LineId, now_ns: u64, io: &mut Io) {
+        let slot = &mut self.sockets[line.index()];
+        match self.provider.connection_mut(line).poll_ask() {
+            Some(Ask::Open) => slot.wanted = true,
+            Some(Ask::Close) => {
+                if let Some(mut stream) = slot.stream.take() {
+                    // The close frame, if there is one; nobody waits for it.
+                    let _ = stream.send(self.provider.connection_mut(line).pending());
+                    let _ = io.poller.remove(&stream);
+                }
+                *slot = LineSocket::default();
+            }
+            None => {}
+        }
+        if self.sockets[line.index()].wanted {
+            self.open(line, now_ns, io);
+        }
+        let token = self.token(line);
+        let slot = &mut self.sockets[line.index()];
+        let Some(stream) = &mut slot.stream else { return };
+        if !slot.ready {
+            return;
+        }
+        let connection = self.provider.connection_mut(line);
+        let pending = connection.pending();
+        let mut failure = None;
+        if !pending.is_empty() {
+            let count = pending.len();
+            match stream.send(pending) {
+                Ok(()) => connection.written(count),
+                Err(error) => failure = Some(error),
+            }
+        }
+        if failure.is_none()
+            && slot.interest == Some(Interest::ReadWrite)
+            && let Err(error) = stream.flush()
+        {
+            failure = Some(error);
+        }
+        if let Some(error) = failure {
+            let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+            let now = ReceiveTime::from_ns(now_ns);
+            self.provider.lost(line, Lost::Socket(error.to_string()), now, &mut probe);
+            return;
+        }
+        watch(slot, token, &io.poller);
+    }
+
+    fn open(&mut self, line: LineId, now_ns: u64, io: &mut Io) {
+        let Some(address) = self.websocket.next(&io.resolver, &io.waker, now_ns) else {
+            if let Some(reason) = self.websocket.failure.take() {
+                self.failed(line, reason, now_ns, io);
+            }
+            return;
+        };
+        let token = self.token(line);
+        let slot = &mut self.sockets[line.index()];
+        slot.wanted = false;
+        let deadline_ns = now_ns + CONNECT_NS_MAX;
+        let options = TcpOptions::default();
+        let target = &self.websocket.target;
+        let stream = TcpSocket::connect(address, options, deadline_ns).and_then(|tcp| match &target.tls {
+            None => Ok(Stream::Plain(tcp)),
+            Some(config) => {
+                TlsSocket::new(config, &target.host, tcp, options.send_queue_bytes_max, deadline_ns)
+                    .map(|tls| Stream::Tls(Box::new(tls)))
+            }
+        });
+        let added = stream.and_then(|stream| {
+            // While it connects, writability says when it stands.
+            io.poller.add(&stream, token, Interest::ReadWrite)?;
+            Ok(stream)
+        });
+        match added {
+            Ok(stream) => {
+                slot.stream = Some(stream);
+                slot.interest = Some(Interest::ReadWrite);
+            }
+            Err(error) => self.failed(line, format!("{address}: {error}"), now_ns, io),
+        }
+    }
+
+    fn failed(&mut self, line: LineId, reason: String, now_ns: u64, io: &mut Io) {
+        self.sockets[line.index()].wanted = false;
+        let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+        self.provider.lost(line, Lost::Connect(reason), ReceiveTime::from_ns(now_ns), &mut probe);
+    }
+
+    /// Whether the socket stands now; if so the handshake begins.
+    fn connect(&mut self, line: LineId, now_ns: u64, io: &mut Io) -> bool {
+        let slot = &mut self.sockets[line.index()];
+        let Some(stream) = &mut slot.stream else { return false };
+        if slot.ready {
+            return true;
+        }
+        match stream.poll_ready(now_ns) {
+            Ok(true) => {
+                slot.ready = true;
+                let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+                self.provider.opened(line, ReceiveTime::from_ns(now_ns), &mut probe);
+                true
+            }
+            Ok(false) => {
+                let token = self.token(line);
+                watch(&mut self.sockets[line.index()], token, &io.poller);
+                false
+            }
+            Err(error) => {
+                self.failed(line, error.to_string(), now_ns, io);
+                false
+            }
+        }
+    }
+
+    /// Sends REST requests that may go and takes the answers that came.
+    fn rest(&mut self, now_ns: u64, io: &mut Io) -> usize {
+        let now = ReceiveTime::from_ns(now_ns);
+        let mut worked = 0;
+        if !self.http.has_addresses() {
+            self.rest_addresses.poll(&io.resolver, &io.waker, now_ns);
+            if !self.rest_addresses.known.is_empty() {
+                self.http.set_addresses(self.rest_addresses.known.clone());
+            }
+        }
+        while let Some((id, request)) = self.provider.poll_rest(now) {
+            worked += 1;
+            match self.http.submit(&Request::get(request.path.as_str()), now_ns + REST_NS_MAX) {
+                Ok(request) => self.under_way.push((request, id)),
+                Err(error) => self.provider.rest_failed(id, error.to_string(), now),
+            }
+        }
+        if self.http.open_requests() > 0 {
+            worked += self.http.turn(&io.poller, now_ns);
+        }
+        while let Some((request, answer)) = self.http.poll_response() {
+            worked += 1;
+            let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else { continue };
+            let (_, id) = self.under_way.swap_remove(at);
+            let now = ReceiveTime::from_ns(io.clock.now());
+            match answer {
+                Ok(mut response) => {
+                    let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+                    self.provider.rest_answered(
+                        id,
+                        response.status,
+                        response.retry_after_s,
+                        &mut response.body,
+                        now,
+                        &mut probe,
+                    );
+                }
+                Err(failure) => self.provider.rest_failed(id, failure.to_string(), now),
+            }
+        }
+        worked
+    }
+
+    fn publish(&mut self, io: &mut Io) {
+        let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+        let wakers = &self.wakers;
+        self.provider.flush(&mut probe, |output| {
+            wakers[output].wake();
+        });
+    }
+}
+
+/// Watches a socket for what it wants now.
+fn watch(slot: &mut LineSocket, token: Token, poller: &Poller) {
+    let Some(stream) = &slot.stream else { return };
+    let interest = stream.interest();
+    if slot.interest != Some(interest) && poller.modify(stream, token, interest).is_ok() {
+        slot.interest = Some(interest);
+    }
+}
+
+impl<V: Venue> Drive for Driver<V> {
+    #[inline]
+    fn ready(&mut self, ready: Ready, io: &mut Io) -> usize {
+        let local = ready.token.0 % TOKENS_PER_PROVIDER;
+        if local >= HTTP_TOKEN {
+            self.http.handle_ready(ready);
+            self.deadline_ns = 0;
+            return 1;
+        }
+        let line = LineId(local as u8);
+        if !self.sockets[line.index()].ready {
+            let now_ns = io.clock.now();
+            self.deadline_ns = 0;
+            if !self.connect(line, now_ns, io) {
+                return 1;
+            }
+        }
+        let mut worked = 0;
+        if ready.writable {
+            self.deadline_ns = 0;
+            worked += 1;
+        }
+        if ready.readable {
+            worked += self.read(line, io).max(1);
+        }
+        worked
+    }
+
+    #[inline]
+    fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize {
+        let mut worked = 0;
+        for index in 0..self.sockets.len() {
+            let line = LineId(index as u8);
+            if self.sockets[index].more {
+                worked += self.go_on(line, io);
+            }
+            if !self.provider.connection_mut(line).pending().is_empty() {
+                self.deadline_ns = 0;
+            }
+        }
+        if worked_before || worked > 0 {
+            // Frames may have left something to wait for: a hole in a stream, a full ring.
+            self.deadline_ns = self.deadline_ns.min(now_ns + LOOK_AGAIN_NS);
+        }
+        if now_ns >= self.deadline_ns || self.provider.needs_attention() {
+            worked += self.due(now_ns, io);
+        }
+        self.publish(io);
+        worked
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
+    fn has_more(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.more)
+    }
+
+    fn status(&self) -> ProviderStatus {
+        let dispatcher = &self.provider.pipeline.dispatcher;
+        let connections = self.provider.connections();
+        let (books_proved, books) = self.provider.books_proved();
+        let mut status = ProviderStatus {
+            provider: self.index,
+            counts: *self.provider.pipeline.counts(),
+            rest: *self.provider.rest_counts(),
+            connections: connections.len() as u8,
+            connections_live: connections.iter().filter(|connection| connection.is_subscribed()).count()
+                as u8,
+            lost_total: connections.iter().map(|connection| connection.counts.lost_total).sum(),
+            books: books as u32,
+            books_proved: books_proved as u32,
+            letters_total: dispatcher.letters.written_total(),
+            output_count: self.wakers.len().min(OUTPUTS_MAX) as u8,
+            outputs: [OutputStatus::default(); OUTPUTS_MAX],
+        };
+        for (output, slot) in status.outputs.iter_mut().enumerate().take(self.wakers.len()) {
+            let (counts, in_flight) = dispatcher.output_counts(output);
+            *slot = OutputStatus { state: dispatcher.output_state(output), counts, in_flight };
+        }
+        status
+    }
+
+    fn stop(&mut self, io: &mut Io) {
+        self.provider.stop();
+        for (index, slot) in self.sockets.iter_mut().enumerate() {
+            let Some(mut stream) = slot.stream.take() else { continue };
+            if slot.ready {
+                let _ = stream.send(self.provider.connection_mut(LineId(index as u8)).pending());
+                let _ = stream.flush();
+            }
+            let _ = io.poller.remove(&stream);
+        }
+        self.provider.pipeline.finish();
+        self.publish(io);
+    }
+
+    fn drain(&mut self, io: &mut Io) -> bool {
+        self.publish(io);
+        !self.provider.pipeline.dispatcher.is_congested()
+    }
+
+    fn summary(&mut self) -> ProviderSummary {
+        self.provider.pipeline.release_slots();
+        ProviderSummary::of(self.index, &self.provider)
+    }
+}
+
+impl<V: Venue> Driver<V> {
+    /// What has come due: connections, requests, writes.
+    #[cold]
+    fn due(&mut self, now_ns: u64, io: &mut Io) -> usize {
+        let now = ReceiveTime::from_ns(now_ns);
+        {
+            let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+            self.provider.timeout(now, &mut probe);
+        }
+        let worked = self.rest(now_ns, io);
+        for index in 0..self.sockets.len() {
+            let line = LineId(index as u8);
+            if !self.sockets[index].ready && self.sockets[index].stream.is_some() {
+                self.connect(line, now_ns, io);
+            }
+            self.serve(line, now_ns, io);
+        }
+        while let Some(happening) = self.provider.poll_happening() {
+            // The supervisor is gone only while the process ends.
+            let _ = self.reports.send(Report { provider: self.index, happening });
+        }
+        let mut at = self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns);
+        at = at.min(self.http.next_deadline_ns().unwrap_or(u64::MAX));
+        for slot in &self.sockets {
+            at = at.min(slot.stream.as_ref().and_then(Stream::deadline_ns).unwrap_or(u64::MAX));
+            if slot.wanted {
+                at = at.min(self.websocket.not_before_ns);
+            }
+        }
+        if !self.http.has_addresses() {
+            at = at.min(self.rest_addresses.not_before_ns.max(now_ns + 1));
+        }
+        self.deadline_ns = at;
+        worked
+    }
+}
+
+/// A shard with its providers.
+pub struct ProviderShard {
+    /// What they share.
+    pub io: Io,
+    /// The providers of this shard.
+    pub drivers: Vec<Box<dyn Drive>>,
+    /// Driver of each provider index.
+    driver_of: Vec<usize>,
+    statuses: rtrb::Producer<Status>,
+    status_at_ns: u64,
+}
+
+impl ProviderShard {
+    /// A shard with these providers, given with their index in the topology.
+    pub fn new(io: Io, drivers: Vec<(u8, Box<dyn Drive>)>, statuses: rtrb::Producer<Status>) -> Self {
+        let mut driver_of = Vec::new();
+        let mut list = Vec::new();
+        for (index, driver) in drivers {
+            if driver_of.len() <= usize::from(index) {
+                driver_of.resize(usize::from(index) + 1, usize::MAX);
+            }
+            driver_of[usize::from(index)] = list.len();
+            list.push(driver);
+        }
+        Self { io, drivers: list, driver_of, statuses, status_at_ns: 0 }
+    }
+
+    /// Ends it: says goodbye, and publishes what waits until `deadline_ns` at the latest. Returns what it counted.
+    pub fn finish(mut self, deadline_ns: u64) -> Vec<ProviderSummary> {
+        for driver in &mut self.drivers {
+            driver.stop(&mut self.io);
+        }
+        for driver in &mut self.drivers {
+            while !driver.drain(&mut self.io) && self.io.clock.now() < deadline_ns {
+                std::thread::yield_now();
+            }
+        }
+        let summaries = self.drivers.iter_mut().map(|driver| driver.summary()).collect();
+        let now_ns = self.io.clock.now();
+        self.io.stages.finish(now_ns);
+        summaries
+    }
+
+    fn tell(&mut self) {
+        for driver in &self.drivers {
+            // A supervisor that is behind gets the next one.
+            let _ = self.statuses.push(Status::Provider(driver.status()));
+        }
+    }
+}
+
+impl Turn for ProviderShard {
+    fn turn(&mut self, now_ns: u64) -> usize {
+        let mut worked = 0;
+        let events = self.io.poller.poll().unwrap_or(0);
+        for index in 0..events {
+            let Some(ready) = self.io.poller.event(index) else { break };
+            let provider = (ready.token.0 / TOKENS_PER_PROVIDER) as usize;
+            if let Some(driver) = self.driver_of.get(provider).and_then(|&at| self.drivers.get_mut(at)) {
+                worked += driver.ready(ready, &mut self.io);
+            }
+        }
+        for driver in &mut self.drivers {
+            worked += driver.turn(now_ns, worked > 0, &mut self.io);
+        }
+        if now_ns >= self.status_at_ns {
+            self.status_at_ns = now_ns + STATUS_EVERY_NS;
+            self.tell();
+        }
+        if worked > 0 {
+            let took_ns = self.io.clock.now().saturating_sub(now_ns);
+            self.io.stages.record(Stage::Turn, took_ns);
+        }
+        self.io.stages.turn(now_ns);
+        worked
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        if self.drivers.iter().any(|driver| driver.has_more()) {
+            return Some(0);
+        }
+        self.drivers.iter().map(|driver| driver.deadline_ns()).chain([self.status_at_ns]).min()
+    }
+
+    fn ring_waiting(&self) -> bool {
+        self.drivers.iter().any(|driver| driver.has_more())
+    }
+}

@@ -1,0 +1,227 @@
+//! What shards hand over when they end: their counts as data for the report.
+
+use std::collections::BTreeMap;
+
+use engine::consumer::Host;
+use engine::dead_letter::DeadLetters;
+use engine::dispatch::{LaneCounts, OutputState};
+use engine::ids::{Listing, ShardId, StreamId};
+use engine::pipeline::PipelineCounts;
+use engine::provider::{Provider, RestCounts};
+use engine::venue::Venue;
+use serde_json::{Value, json};
+
+/// Everything that one provider counted.
+#[derive(Debug)]
+pub struct ProviderSummary {
+    /// Its index in the topology.
+    pub index: u8,
+    /// What its pipeline counted.
+    pub counts: PipelineCounts,
+    /// What its REST queue counted.
+    pub rest: RestCounts,
+    /// Connections lost, those of the shutdown left out.
+    pub lost_total: u64,
+    /// How many books ended in which state, and how many of all.
+    pub books_by_state: BTreeMap<String, u64>,
+    /// The ways to consumer shards.
+    pub outputs: Vec<(ShardId, OutputState, LaneCounts, u64)>,
+    /// Slots that are still out, and since where.
+    pub outstanding: Vec<String>,
+    /// Pools, connections, books, errors: for `report.json`.
+    pub facts: Value,
+    /// One object a stream: for `report.json`.
+    pub streams: Vec<Value>,
+    /// Dead letters: for `report.json`.
+    pub letters: Vec<Value>,
+}
+
+/// A set of counters as a JSON object.
+macro_rules! object_of {
+    ($type:ty, $counts:expr) => {{
+        let names = <$type>::LIST.iter().map(|(name, _)| (*name).to_owned());
+        Value::Object(names.zip($counts.values().into_iter().map(Value::from)).collect())
+    }};
+}
+
+impl ProviderSummary {
+    /// Of a provider that has stopped.
+    pub fn of<V: Venue>(index: u8, provider: &Provider<V>) -> Self {
+        let pipeline = &provider.pipeline;
+        let mut books_by_state = BTreeMap::new();
+        let mut books = Vec::new();
+        for (listing, instrument) in pipeline.directory.instruments().iter().enumerate() {
+            let Some(book) = pipeline.book_of(Listing(listing as u16)) else { continue };
+            *books_by_state.entry(book.final_status().name().to_owned()).or_insert(0) += 1;
+            let counts = object_of!(engine::book::BookCounts, book.counts);
+            books.push(json!({
+                "symbol": instrument.symbol,
+                "state": book.final_status().name(),
+                "proof": book.proof().name(),
+                "counts": counts,
+            }));
+        }
+        let outputs: Vec<_> = pipeline
+            .dispatcher
+            .shards()
+            .enumerate()
+            .map(|(output, shard)| {
+                let (counts, in_flight) = pipeline.dispatcher.output_counts(output);
+                (shard, pipeline.dispatcher.output_state(output), counts, in_flight)
+            })
+            .collect();
+        let streams = (0..pipeline.directory.streams().len()).map(|stream| {
+            let id = StreamId(stream as u32);
+            let carried = pipeline.directory.carries(id);
+            let lanes: Vec<Value> = (0..outputs.len())
+                .map(|output| object_of!(LaneCounts, pipeline.dispatcher.lane_counts(output, id).0))
+                .collect();
+            let sequence = pipeline.sequence_counts(id);
+            json!({
+                "provider": index,
+                "symbol": pipeline.directory.instrument(carried.listing).symbol,
+                "channel": carried.channel.to_string(),
+                "sequence": {
+                    "offered_total": sequence.offered_total,
+                    "applied_total": sequence.applied_total,
+                    "stale_total": sequence.stale_total,
+                    "held_total": sequence.held_total,
+                    "gap_total": sequence.gap_total,
+                },
+                "lanes": lanes,
+            })
+        });
+        let connections: Vec<Value> = provider
+            .connections()
+            .iter()
+            .map(|connection| {
+                json!({
+                    "line": connection.line().0,
+                    "state": connection.state_name(),
+                    "streams": connection.streams().len(),
+                    "counts": object_of!(engine::connection::ConnectionCounts, connection.counts),
+                })
+            })
+            .collect();
+        let pools = pipeline.pools();
+        let usage = |usage: engine::pool::Usage| {
+            json!({
+                "capacity": usage.capacity,
+                "out": usage.out,
+                "out_max": usage.out_max,
+                "taken_total": usage.taken_total,
+                "empty_total": usage.empty_total,
+            })
+        };
+        let tally = |tally: &engine::pipeline::Tally| -> Value {
+            Value::Object(tally.iter().map(|(name, count)| (name.to_owned(), json!(count))).collect())
+        };
+        let fallbacks = pipeline.venue.fallbacks();
+        // The slot in which events are built is always out; it belongs to the pipeline itself.
+        let outstanding = pools.frames.outstanding().into_iter().chain(pools.raws.outstanding());
+        Self {
+            index,
+            counts: *pipeline.counts(),
+            rest: *provider.rest_counts(),
+            lost_total: provider.connections().iter().map(|connection| connection.counts.lost_total).sum(),
+            books_by_state,
+            outstanding: outstanding.map(|slot| slot.to_string()).collect(),
+            facts: json!({
+                "venue": pipeline.venue.name(),
+                "counts": object_of!(PipelineCounts, pipeline.counts()),
+                "rest": object_of!(RestCounts, provider.rest_counts()),
+                "connections": connections,
+                "books": books,
+                "decode_errors_by_reason": tally(pipeline.errors()),
+                "skipped_frames": tally(pipeline.skipped()),
+                "hot_frames": fallbacks.hot_frames,
+                "scanned_frames": fallbacks.scanned_frames,
+                "pools": {
+                    "frames": usage(pools.frames.usage()),
+                    "raws": usage(pools.raws.usage()),
+                    "events": usage(pools.events.usage()),
+                },
+            }),
+            streams: streams.collect(),
+            letters: letters_of(&pipeline.dispatcher.letters),
+            outputs,
+        }
+    }
+
+    /// Whether `offered = delivered + unchanged + coalesced + dropped + in flight` holds for every way out; if not, which not.
+    pub fn unbalanced(&self) -> Option<String> {
+        self.outputs.iter().find_map(|(shard, _, counts, in_flight)| {
+            let accounted = counts.delivered_total
+                + counts.unchanged_total
+                + counts.coalesced_total
+                + counts.dropped_total
+                + in_flight;
+            (counts.offered_total != accounted).then(|| {
+                format!("to shard {shard}: offered {} but accounted {accounted}", counts.offered_total)
+            })
+        })
+    }
+}
+
+/// Everything that one consumer shard counted.
+#[derive(Debug)]
+pub struct ConsumerShardSummary {
+    /// Its index in the topology.
+    pub index: u8,
+    /// Event parts taken off its rings.
+    pub received_total: u64,
+    /// Event parts still in its rings when it had to end.
+    pub left_total: u64,
+    /// Panics of its consumers.
+    pub panics_total: u64,
+    /// One object a consumer: for `report.json`.
+    pub consumers: Vec<Value>,
+    /// What the consumers have to say, by name.
+    pub said: Vec<(String, Vec<(String, String)>)>,
+    /// Dead letters: for `report.json`.
+    pub letters: Vec<Value>,
+}
+
+impl ConsumerShardSummary {
+    /// Of a host that has stopped.
+    pub fn of(index: u8, host: &Host, received_total: u64, left_total: u64) -> Self {
+        let said = host.summaries();
+        let consumers = host.seats().zip(&said).map(|((name, counts, up), (_, facts))| {
+            let facts: serde_json::Map<String, Value> =
+                facts.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            json!({
+                "name": name,
+                "up": up,
+                "counts": object_of!(engine::consumer::SeatCounts, counts),
+                "facts": facts,
+            })
+        });
+        Self {
+            index,
+            received_total,
+            left_total,
+            panics_total: host.seats().map(|(_, counts, _)| counts.panics_total).sum(),
+            consumers: consumers.collect(),
+            said: said.clone(),
+            letters: letters_of(&host.letters),
+        }
+    }
+}
+
+fn letters_of(letters: &DeadLetters) -> Vec<Value> {
+    letters
+        .iter()
+        .map(|letter| {
+            json!({
+                "reason": letter.reason.name(),
+                "at_ns": letter.at.ns(),
+                "provider": letter.provider.map(|id| id.0),
+                "stream": letter.stream.map(|id| id.0),
+                "shard": letter.shard.map(|id| id.0),
+                "consumer": letter.consumer.map(|id| id.0),
+                "trace": letter.trace.to_string(),
+                "excerpt": String::from_utf8_lossy(&letter.excerpt),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! What shards tell the supervisor while they run: plain copies, a few times a second, over rings of their own.
+//!
+//! A shard never waits for it: when the supervisor is slow, a status is skipped and the next one is newer.
+
+use engine::consumer::SeatCounts;
+use engine::dispatch::{LaneCounts, OutputState};
+use engine::ids::LineId;
+use engine::pipeline::PipelineCounts;
+use engine::provider::{Happening, RestCounts};
+
+/// Consumer shards that one provider can feed.
+pub const OUTPUTS_MAX: usize = 16;
+/// Consumers that one shard can host.
+pub const SEATS_MAX: usize = 64;
+/// Statuses that wait for the supervisor.
+pub const STATUS_RING: usize = 8;
+/// Between two statuses of a shard, in nanoseconds.
+pub const STATUS_EVERY_NS: u64 = 200_000_000;
+
+/// What stands between a provider and one consumer shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutputStatus {
+    /// The ring and the spill.
+    pub state: OutputState,
+    /// What became of the events.
+    pub counts: LaneCounts,
+    /// Events that wait before the ring.
+    pub in_flight: u64,
+}
+
+/// One provider now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProviderStatus {
+    /// Its index in the topology.
+    pub provider: u8,
+    /// What its pipeline counted.
+    pub counts: PipelineCounts,
+    /// What its REST queue counted.
+    pub rest: RestCounts,
+    /// Connections in all.
+    pub connections: u8,
+    /// Connections on which frames flow and every subscription is taken.
+    pub connections_live: u8,
+    /// Connections lost so far.
+    pub lost_total: u64,
+    /// Books in all.
+    pub books: u32,
+    /// Books that are proved.
+    pub books_proved: u32,
+    /// Dead letters written.
+    pub letters_total: u64,
+    /// How many of `outputs` are used.
+    pub output_count: u8,
+    /// The ways to consumer shards.
+    pub outputs: [OutputStatus; OUTPUTS_MAX],
+}
+
+/// One consumer now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeatStatus {
+    /// What it did.
+    pub counts: SeatCounts,
+    /// Whether it is up.
+    pub up: bool,
+}
+
+/// One consumer shard now.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsumerStatus {
+    /// Its index in the topology.
+    pub shard: u8,
+    /// Event parts taken off its rings.
+    pub received_total: u64,
+    /// How many of `seats` are used.
+    pub seat_count: u8,
+    /// Its consumers.
+    pub seats: [SeatStatus; SEATS_MAX],
+}
+
+/// What a shard tells.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "copied into a ring a few times a second")]
+pub enum Status {
+    /// Of a provider.
+    Provider(ProviderStatus),
+    /// Of a consumer shard.
+    Consumer(ConsumerStatus),
+}
+
+/// Something that an operator wants to read.
+#[derive(Debug)]
+pub struct Report {
+    /// The provider's index in the topology.
+    pub provider: u8,
+    /// What happened.
+    pub happening: Happening,
+}
+
+impl Report {
+    /// Whether it is bad news.
+    pub const fn is_warning(&self) -> bool {
+        !matches!(self.happening, Happening::Connected(LineId(_)))
+    }
+}
