@@ -529,6 +529,17 @@ impl Dispatcher {
         }
     }
 
+    /// Offers a marker to one output. Returns whether it went: not while anything waits for that ring, which the marker
+    /// would overtake, and not into a full ring, which is not idle. No lane counts it.
+    pub fn offer_marker(&mut self, output: usize, marker: Event) -> bool {
+        let output = &mut self.outputs[output];
+        let room = !output.is_congested() && output.market.has_room(1);
+        if room {
+            output.market.push(marker);
+        }
+        room
+    }
+
     /// Shards that gave up a stream follow it no longer, whatever they subscribe to later.
     #[inline]
     fn forget_ended(&mut self) {

@@ -20,6 +20,7 @@ pub mod sequence;
 pub mod book;
 pub mod routing;
 pub mod dispatch;
+pub mod merge;
 pub mod consumer;
 pub mod dead_letter;
 // What the path stands on.
