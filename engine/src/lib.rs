@@ -7,7 +7,9 @@ pub mod decimal;
 pub mod directory;
 pub mod event;
 pub mod ids;
+pub mod json;
 pub mod probe;
+pub mod scan;
 pub mod time;
 // The path, top to bottom.
 pub mod book;

@@ -304,6 +304,30 @@ impl Scale {
         }
     }
 
+    /// As [`price`](Self::price), of a number that a scanner took already.
+    ///
+    /// # Errors
+    /// [`DecodeError::Wider`], [`DecodeError::Decimal`]
+    #[inline]
+    pub fn price_of(self, number: Number, field: &'static str) -> Result<Price, DecodeError> {
+        if number.decimals == self.decimals.price {
+            return Ok(Price(number.mantissa));
+        }
+        self.rare(Ok(number), self.decimals.price, field, true).map(Price)
+    }
+
+    /// As [`qty`](Self::qty), of a number that a scanner took already.
+    ///
+    /// # Errors
+    /// [`DecodeError::Wider`], [`DecodeError::Decimal`]
+    #[inline]
+    pub fn qty_of(self, number: Number, field: &'static str) -> Result<Qty, DecodeError> {
+        if number.decimals == self.decimals.qty {
+            return Ok(Qty(number.mantissa));
+        }
+        self.rare(Ok(number), self.decimals.qty, field, false).map(Qty)
+    }
+
     #[inline(never)]
     fn rare(
         self,
