@@ -9,6 +9,7 @@ pub mod event;
 pub mod ids;
 pub mod json;
 pub mod probe;
+pub mod rfc3339;
 pub mod scan;
 pub mod time;
 // The path, top to bottom.
@@ -17,6 +18,7 @@ pub mod consumer;
 pub mod dead_letter;
 pub mod dispatch;
 pub mod frame;
+pub mod orders;
 pub mod pipeline;
 pub mod raw;
 pub mod routing;
