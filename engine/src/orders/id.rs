@@ -347,7 +347,12 @@ mod tests {
         assert_eq!(Uuid::parse(&uuid.text()), Some(uuid));
         assert_eq!(uuid, id.uuid(), "the same for ever");
         assert_ne!(uuid, ClientOrderId::parse(b"m0thk7s00000000002").expect("legal").uuid());
-        for text in ["", "6f1c2c1e-0000-4000-8000-00000000000", "6f1c2c1e-0000-4000-8000_000000000001", "6f1c2c1e-0000-4000-8000-00000000000g"] {
+        for text in [
+            "",
+            "6f1c2c1e-0000-4000-8000-00000000000",
+            "6f1c2c1e-0000-4000-8000_000000000001",
+            "6f1c2c1e-0000-4000-8000-00000000000g",
+        ] {
             assert_eq!(Uuid::parse(text.as_bytes()), None, "{text}");
         }
     }

@@ -446,11 +446,7 @@ mod tests {
             let mut reader = Records::new(&bytes);
             let before: Vec<Record> = reader.by_ref().collect();
             assert_eq!(before, records[..1], "byte {at}");
-            assert_eq!(
-                reader.tail(),
-                Some(Tail::Damaged { at: ends[1], resumes_at: ends[2] }),
-                "byte {at}"
-            );
+            assert_eq!(reader.tail(), Some(Tail::Damaged { at: ends[1], resumes_at: ends[2] }), "byte {at}");
             reader.resume(ends[2]);
             assert_eq!(reader.collect::<Vec<Record>>(), records[2..], "byte {at}");
         }

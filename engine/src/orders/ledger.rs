@@ -855,7 +855,14 @@ impl Ledger {
     }
 
     /// Tells the consumer, and writes it down.
-    fn report(&mut self, slot: u32, origin: Origin, news: &OrderNews, step: &Step, at: (TraceId, ReceiveTime)) {
+    fn report(
+        &mut self,
+        slot: u32,
+        origin: Origin,
+        news: &OrderNews,
+        step: &Step,
+        at: (TraceId, ReceiveTime),
+    ) {
         let order = self.slots[slot as usize].order;
         let life = order.life;
         self.sequence += 1;
@@ -901,7 +908,8 @@ impl Ledger {
     /// Ends an order that never arrived at the venue.
     fn end_locally(&mut self, slot: u32, reason: &[u8], now: ReceiveTime) {
         self.slots[slot as usize].order.life.state = Some(ReportState::Rejected);
-        let news = OrderNews { reason: Text::cut(reason), venue_time: VenueTime::ABSENT, ..OrderNews::default() };
+        let news =
+            OrderNews { reason: Text::cut(reason), venue_time: VenueTime::ABSENT, ..OrderNews::default() };
         self.report(slot, Origin::Local, &news, &Step::default(), (TraceId::default(), now));
         self.ended(slot, Origin::Local);
     }

@@ -189,7 +189,8 @@ impl Life {
         if let Some(execution) = news.execution.as_ref().filter(|_| fresh) {
             let qty = scaled_qty(execution.qty)?;
             let price = execution.price.at(self.decimals.price).map_err(|_| Contradiction::Scale)?;
-            next.executed_qty = Qty(next.executed_qty.0.checked_add(qty.0).ok_or(Contradiction::Overfilled)?);
+            next.executed_qty =
+                Qty(next.executed_qty.0.checked_add(qty.0).ok_or(Contradiction::Overfilled)?);
             next.executed_quote += i128::from(price) * i128::from(qty.0);
             if told_cum.is_none_or(|cum| cum < next.executed_qty) {
                 next.cum_qty = next.cum_qty.max(next.executed_qty);
@@ -246,11 +247,7 @@ impl Life {
         Ok(())
     }
 
-    fn state_after(
-        &self,
-        news: &OrderNews,
-        next: &Self,
-    ) -> Result<Option<ReportState>, Contradiction> {
+    fn state_after(&self, news: &OrderNews, next: &Self) -> Result<Option<ReportState>, Contradiction> {
         use ReportState::{Ack, Cancelled, Filled, Partial, Rejected};
         // An execution after the end is told; life after it, or another end, is not.
         if !self.is_open() {
@@ -261,7 +258,9 @@ impl Life {
         }
         Ok(match news.state {
             Some(Filled) => return Err(Contradiction::FilledShort),
-            Some(Cancelled) if news.ends_unborn && self.state.is_none() && next.cum_qty.0 == 0 => Some(Rejected),
+            Some(Cancelled) if news.ends_unborn && self.state.is_none() && next.cum_qty.0 == 0 => {
+                Some(Rejected)
+            }
             Some(Rejected) if next.cum_qty.0 > 0 => Some(Cancelled),
             Some(end) if end.is_final() => Some(end),
             _ if next.cum_qty.0 > 0 => Some(Partial),

@@ -10,8 +10,8 @@ use crate::ids::TraceId;
 use crate::time::ReceiveTime;
 
 use super::{Cancel, Ledger, OnSessionLoss, Purpose, Tag};
-use crate::orders::life::{ClientKey, OrderNews};
 use crate::orders::id::WireId;
+use crate::orders::life::{ClientKey, OrderNews};
 use crate::orders::report::{OrderEvent, Reason, ReportFlags, ReportState};
 
 /// Times that missing executions are asked for before the order is told without them.
@@ -126,7 +126,9 @@ impl Ledger {
         match self.session.state {
             SessionState::Down => None,
             SessionState::Listing => Some(self.session.list_at),
-            SessionState::Checking | SessionState::Live => Some(self.session.ask_at.min(self.session.list_at)),
+            SessionState::Checking | SessionState::Live => {
+                Some(self.session.ask_at.min(self.session.list_at))
+            }
         }
     }
 
@@ -495,8 +497,8 @@ impl Ledger {
         }
         let entry = &mut self.slots[slot as usize];
         let open = entry.order.life.is_open();
-        let misses = entry.held.is_some()
-            || entry.order.life.misses_executions() && entry.fill_asks < FILL_ASKS_MAX;
+        let misses =
+            entry.held.is_some() || entry.order.life.misses_executions() && entry.fill_asks < FILL_ASKS_MAX;
         let asks_order = open && entry.doubt && entry.held.is_none();
         if !(asks_order || misses) {
             if open && entry.waits {
@@ -535,7 +537,8 @@ impl Ledger {
         let lost = self.session.gap;
         self.session.gap = false;
         let unknown_orders =
-            self.slots.iter().filter(|slot| slot.used && slot.doubt && slot.order.life.is_open()).count() as u32;
+            self.slots.iter().filter(|slot| slot.used && slot.doubt && slot.order.life.is_open()).count()
+                as u32;
         self.events.push_back(OrderEvent::SessionRestored {
             provider: self.provider,
             session: self.session.number,

@@ -302,7 +302,11 @@ pub(super) mod write {
             if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
                 out.push(byte);
             } else {
-                out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+                out.extend_from_slice(&[
+                    b'%',
+                    DIGITS[usize::from(byte >> 4)],
+                    DIGITS[usize::from(byte & 15)],
+                ]);
             }
         }
     }
@@ -318,7 +322,9 @@ pub(super) mod write {
                 super::number(number, &mut out);
                 String::from_utf8(out).expect("ASCII")
             };
-            for case in ["0", "1", "0.5", "0.00000001", "64210.1", "-0.05", "92233720368547758.07", "10", "100.01"] {
+            for case in
+                ["0", "1", "0.5", "0.00000001", "64210.1", "-0.05", "92233720368547758.07", "10", "100.01"]
+            {
                 assert_eq!(text(Number::parse(case.as_bytes()).expect("a number")), case);
             }
             assert_eq!(text(Number { mantissa: 1_500, decimals: 3 }), "1.5");
@@ -400,7 +406,10 @@ pub(super) mod tests {
     use super::Incoming;
 
     /// Feeds 3,000 damaged copies of `text`: cut, with bytes changed, doubled or dropped. Nothing may panic.
-    pub(in super::super) fn mutate(text: &str, mut decode: impl FnMut(&mut [u8], &mut Vec<Incoming>) -> bool) {
+    pub(in super::super) fn mutate(
+        text: &str,
+        mut decode: impl FnMut(&mut [u8], &mut Vec<Incoming>) -> bool,
+    ) {
         let mut incoming = Vec::new();
         assert!(decode(&mut text.as_bytes().to_vec(), &mut incoming), "{text}");
         let mut refused = 0;

@@ -192,7 +192,10 @@ fn event(event: Value<'_>, incoming: &mut Vec<Incoming>) -> Result<(), DecodeErr
             Ok(())
         }
         // The connection ends soon and that is a session loss of its own; balances and lists are nobody's business here.
-        b"serverShutdown" | b"outboundAccountPosition" | b"balanceUpdate" | b"listStatus"
+        b"serverShutdown"
+        | b"outboundAccountPosition"
+        | b"balanceUpdate"
+        | b"listStatus"
         | b"externalLockUpdate" => Ok(()),
         _ => Err(DecodeError::UnknownChannel),
     }
@@ -234,7 +237,8 @@ fn limits(root: Value<'_>, incoming: &mut Vec<Incoming>) {
     let Some(limits) = root.get("rateLimits").and_then(Value::items) else { return };
     let orders = limits.filter(|limit| read::text(*limit, "rateLimitType") == b"ORDERS");
     let figures = orders.filter_map(|limit| {
-        let figure = |field| limit.get(field).and_then(Value::u64).and_then(|value| u32::try_from(value).ok());
+        let figure =
+            |field| limit.get(field).and_then(Value::u64).and_then(|value| u32::try_from(value).ok());
         Some((figure("count")?, figure("limit")?))
     });
     let tightest = figures.min_by_key(|&(used, limit)| limit.saturating_sub(used));
@@ -242,7 +246,6 @@ fn limits(root: Value<'_>, incoming: &mut Vec<Incoming>) {
         incoming.push(Incoming::Used { used, limit });
     }
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -298,7 +301,7 @@ mod tests {
         check_error(Purpose::Cancel, 400, -2011, "Unknown order sent.", Rejected);
         check_error(Purpose::Cancel, 504, -1007, "Timeout", Unknown);
         check_error(Purpose::Order, 400, -2013, "Order does not exist.", NotFound);
-        check_error(Purpose::Order, 400, -2026, "Order was canceled or expired with no executed qty over 90 days ago and has been archived.", NotFound);
+        check_error(Purpose::Order, 400, -2026, "Order was archived.", NotFound);
         check_error(Purpose::Order, 429, -1003, "Too many requests", Failed);
         check_error(Purpose::OpenOrders, 500, -1000, "x", Failed);
     }
@@ -312,7 +315,9 @@ mod tests {
         );
         let incoming = run(&text).expect("decodes");
         assert_eq!(incoming[0], Incoming::Used { used: 98, limit: 100 });
-        let Incoming::Answer { outcome: Outcome::Accepted, news, .. } = incoming[1] else { panic!("{incoming:?}") };
+        let Incoming::Answer { outcome: Outcome::Accepted, news, .. } = incoming[1] else {
+            panic!("{incoming:?}")
+        };
         assert_eq!(news.venue_order_id.as_str(), "28000000123");
         assert!(matches!(news.key, ClientKey::Text(id) if id.as_str() == "m0thk7s00000000001"));
     }

@@ -8,6 +8,7 @@ mod encode;
 mod sign;
 
 pub use sign::BinanceKey;
+pub(super) use sign::ed25519_from_pem;
 
 use crate::directory::Directory;
 use crate::ids::Listing;
