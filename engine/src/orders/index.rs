@@ -79,6 +79,7 @@ impl<const W: usize> Index<W> {
     }
 
     /// Entries held.
+    #[cfg(test)]
     pub const fn len(&self) -> usize {
         self.len
     }
@@ -86,11 +87,6 @@ impl<const W: usize> Index<W> {
     /// Whether no further key fits.
     pub const fn is_full(&self) -> bool {
         self.len == self.len_max
-    }
-
-    /// Whether it holds none.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
     }
 }
 

@@ -457,7 +457,7 @@ impl Ledger {
             self.session.foreign = 0;
             return Some(Query::OpenOrders(self.list_tag()));
         }
-        if state == SessionState::Listing || now < self.session.ask_at {
+        if state == SessionState::Listing || state == SessionState::Live && now < self.session.ask_at {
             return None;
         }
         self.session.ask_at = NEVER;

@@ -486,7 +486,7 @@ impl Consumer {
 
 #[test]
 fn whatever_is_lost_doubled_or_late_the_ledger_ends_up_knowing_what_the_venue_knows() {
-    for seed in 0..300 {
+    for seed in 0..100 {
         let options = LedgerOptions { list_every_ns: 5_000 * MS, buffered_max: 16, ..LedgerOptions::DEFAULT };
         let (mut ledger, mut now) = live(9, options);
         let mut journal = Vec::new();

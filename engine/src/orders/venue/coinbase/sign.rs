@@ -159,7 +159,7 @@ pub(super) mod tests {
             "DebQD3qTboaVSIhXFtZKvQMfx51nk6XC7xyf-lXEXgNHwUwrj5kkH8GbFodpLZBKkXjsUtlQVFA57Nf8oejFWg"
         );
         // The seed of RFC 8032, test 1.
-        let seed = Secret::new(b"nWGxnf/VpguoSvSS7CzERElMVpe3MmkZcDusA6yuf2A=\n".to_vec());
+        let seed = Secret::new(b"nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=\n".to_vec());
         let key = CoinbaseKey::new(&seed).expect("a seed");
         assert_eq!(
             signature(&key),
