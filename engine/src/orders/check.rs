@@ -402,7 +402,7 @@ mod tests {
     }
 
     const DECIMALS: Decimals = Decimals { price: 2, qty: 8 };
-    const TOUCH: Touch = Touch { status: BookStatus::Proved, bid: Price(100_00), ask: Price(100_10) };
+    const TOUCH: Touch = Touch { status: BookStatus::Proved, bid: Price(10_000), ask: Price(10_010) };
 
     fn run(request: &OrderRequest, limits: &Limits, touch: Option<Touch>) -> &'static str {
         let filters = filters();

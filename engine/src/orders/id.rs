@@ -11,7 +11,7 @@ use sha1::{Digest, Sha1};
 /// Bytes of the longest id that every venue takes.
 ///
 /// Source: Kraken `cl_ord_id`, "free ASCII text up to 18 characters" (docs.kraken.com, add_order, 2026-07-23); letters
-/// and digits only, for OKX (docs v5, 2026). Binance takes 36 of `[a-zA-Z0-9-_]`.
+/// and digits only, for `OKX` (docs v5, 2026). Binance takes 36 of `[a-zA-Z0-9-_]`.
 pub const ID_BYTES_MAX: usize = 18;
 
 /// Why a text is no client order id.
@@ -325,7 +325,9 @@ mod tests {
         let mut first = WireIds::new(7, 1).expect("fits");
         let used: Vec<ClientOrderId> = (0..5).filter_map(|_| first.make()).collect();
         let mut second = WireIds::new(7, 1).expect("fits");
-        used.iter().for_each(|id| second.seen(id));
+        for id in &used {
+            second.seen(id);
+        }
         assert!(!used.contains(&second.make().expect("not exhausted")));
     }
 

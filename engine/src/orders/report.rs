@@ -270,6 +270,10 @@ pub struct OrderNotice {
 
 /// One slot of the critical ring: never dropped, never coalesced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a ring's slots are as large as the largest, and are not boxed"
+)]
 pub enum OrderEvent {
     /// Something happened to an order.
     Report(ExecReport),

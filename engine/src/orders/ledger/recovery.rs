@@ -312,12 +312,11 @@ impl Ledger {
     pub fn listed(&mut self, tag: Tag, news: &OrderNews, trace: TraceId, now: ReceiveTime) {
         let found = self.resolve(news);
         match tag.purpose() {
-            Some(Purpose::OpenOrders) if tag == self.list_tag() => match found {
-                Some(slot) => {
+            Some(Purpose::OpenOrders) if tag == self.list_tag() => {
+                if let Some(slot) = found {
                     self.slots[slot as usize].listed = self.session.list;
                     self.settle(slot, news, (trace, now));
-                }
-                None => {
+                } else {
                     let ours = match news.key {
                         ClientKey::Absent => false,
                         ClientKey::Text(id) => WireId::decode(&id).is_some(),
@@ -325,7 +324,7 @@ impl Ledger {
                     };
                     self.session.foreign += u32::from(ours);
                 }
-            },
+            }
             Some(Purpose::Order) if found.is_some() && found == self.slot_of(tag) => {
                 if let Some(slot) = found {
                     self.settle(slot, news, (trace, now));

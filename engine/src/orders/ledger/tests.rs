@@ -7,8 +7,9 @@ use super::*;
 use crate::decimal::{Decimals, Number, Qty};
 use crate::directory::OrderFilters;
 use crate::orders::journal::{Records, Tail};
-use crate::orders::life::Execution;
-use crate::orders::report::VenueOrderId;
+use crate::orders::life::{ClientKey, Execution};
+use crate::orders::report::{ReportFlags, VenueOrderId};
+use crate::orders::text::Text;
 
 const MS: u64 = 1_000_000;
 

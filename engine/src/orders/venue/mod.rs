@@ -402,32 +402,4 @@ pub(super) mod read {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::Incoming;
-
-    /// Feeds 3,000 damaged copies of `text`: cut, with bytes changed, doubled or dropped. Nothing may panic.
-    pub(in super::super) fn mutate(
-        text: &str,
-        mut decode: impl FnMut(&mut [u8], &mut Vec<Incoming>) -> bool,
-    ) {
-        let mut incoming = Vec::new();
-        assert!(decode(&mut text.as_bytes().to_vec(), &mut incoming), "{text}");
-        let mut refused = 0;
-        for seed in 0..3_000 {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let mut bytes = text.as_bytes().to_vec();
-            for _ in 0..random.usize(1..4) {
-                let at = random.usize(0..bytes.len());
-                match random.u8(0..4) {
-                    0 => bytes[at] = random.u8(..),
-                    1 => bytes[at] = *random.choice(b"\"{}[],:0-9.eE").expect("not empty"),
-                    2 => bytes.truncate(at.max(1)),
-                    _ => bytes.insert(at, *random.choice(b"9\"-.}").expect("not empty")),
-                }
-            }
-            incoming.clear();
-            refused += usize::from(!decode(&mut bytes, &mut incoming));
-        }
-        assert!(refused > 500, "damage is seen: {refused} of 3000");
-    }
-}
+pub(super) mod tests;

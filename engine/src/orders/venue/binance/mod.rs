@@ -5,7 +5,7 @@
 
 mod decode;
 mod encode;
-mod sign;
+pub(super) mod sign;
 
 pub use sign::BinanceKey;
 pub(super) use sign::ed25519_from_pem;

@@ -82,13 +82,13 @@ pub(in crate::orders::venue) fn ed25519_from_pem(pem: &[u8]) -> Result<SigningKe
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::orders::venue) mod tests {
     use super::*;
 
     /// Documented in binance-spot-api-docs, rest-api.md, commit a5e0bc3.
-    pub(in super::super) const SECRET: &[u8] =
+    pub(in crate::orders::venue) const SECRET: &[u8] =
         b"NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j";
-    pub(in super::super) const API_KEY: &[u8] =
+    pub(in crate::orders::venue) const API_KEY: &[u8] =
         b"vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A";
 
     fn check(payload: &str, expected: &str) {

@@ -38,7 +38,9 @@ impl CoinbaseOrders {
     /// Starts an HTTP request with its token; `out.path` holds the path without query when it returns.
     fn begin(&mut self, transport: Transport, path: &[&[u8]], stamp: &Stamp, out: &mut Outgoing) {
         out.start(transport);
-        path.iter().for_each(|part| out.path.extend_from_slice(part));
+        for part in path {
+            out.path.extend_from_slice(part);
+        }
         out.headers.extend_from_slice(b"Authorization: Bearer ");
         let method: &[u8] = if transport == Transport::Get { b"GET" } else { b"POST" };
         let claims = Claims {
@@ -72,7 +74,7 @@ impl CoinbaseOrders {
         directory: &Directory,
         stamp: &Stamp,
         out: &mut Outgoing,
-    ) -> Result<(), EncodeError> {
+    ) {
         let configuration: &[u8] = match (order.kind, order.time_in_force) {
             (OrderKind::Market, _) => b"market_market_ioc",
             (OrderKind::Limit, TimeInForce::GoodTillCancelled) => b"limit_limit_gtc",
@@ -115,7 +117,6 @@ impl CoinbaseOrders {
             }
         }
         body.extend_from_slice(b"}}}");
-        Ok(())
     }
 
     pub(super) fn write_cancel(

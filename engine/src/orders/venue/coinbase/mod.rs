@@ -8,7 +8,7 @@
 
 mod decode;
 mod encode;
-mod sign;
+pub(super) mod sign;
 
 pub use sign::CoinbaseKey;
 
@@ -101,7 +101,8 @@ impl OrderGateway for CoinbaseOrders {
         stamp: &Stamp,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        self.write_place(order, directory, stamp, out)
+        self.write_place(order, directory, stamp, out);
+        Ok(())
     }
 
     fn cancel(

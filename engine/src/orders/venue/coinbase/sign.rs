@@ -1,4 +1,4 @@
-//! Tokens (JWT) for Coinbase: ES256 or EdDSA.
+//! Tokens (JWT) for Coinbase: ES256 or `EdDSA`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -119,7 +119,7 @@ pub(super) struct Claims<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::orders::venue) mod tests {
     use super::*;
 
     const NAME: &[u8] =
@@ -142,7 +142,7 @@ pub(super) mod tests {
         text.rsplit('.').next().expect("a signature").to_owned()
     }
 
-    pub(in super::super) fn es256() -> CoinbaseKey {
+    pub(in crate::orders::venue) fn es256() -> CoinbaseKey {
         // The private key of RFC 6979, A.2.5.
         let scalar = [
             0xC9, 0xAF, 0xA9, 0xD8, 0x45, 0xBA, 0x75, 0x16, 0x6B, 0x5C, 0x21, 0x57, 0x67, 0xB1, 0xD6, 0x93,
@@ -170,7 +170,8 @@ pub(super) mod tests {
     #[test]
     fn a_key_is_read_as_the_venue_gives_it_and_never_printed() {
         let CoinbaseKey::Es256(key) = es256() else { panic!("ES256") };
-        let pem = p256::SecretKey::from(&*key).to_sec1_pem(Default::default()).expect("encodes");
+        let pem =
+            p256::SecretKey::from(&*key).to_sec1_pem(p256::pkcs8::LineEnding::default()).expect("encodes");
         for text in [pem.to_string(), pem.replace('\n', "\\n")] {
             let key = CoinbaseKey::new(&Secret::new(text.into_bytes())).expect("a key");
             assert_eq!(signature(&key), signature(&es256()));

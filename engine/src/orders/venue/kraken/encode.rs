@@ -23,7 +23,7 @@ impl KrakenOrders {
     pub(super) fn write_subscribe(&mut self, out: &mut Outgoing) -> Result<(), EncodeError> {
         self.sequence = None;
         let tag = Tag::session(1);
-        self.begin(b"subscribe", out);
+        Self::begin(b"subscribe", out);
         out.body.extend_from_slice(
             b"\"channel\":\"executions\",\"snap_orders\":true,\"snap_trades\":true,\"order_status\":true",
         );
@@ -40,7 +40,7 @@ impl KrakenOrders {
     ) -> Result<(), EncodeError> {
         let decimals = order.life.decimals;
         let limit = order.kind == OrderKind::Limit;
-        self.begin(b"add_order", out);
+        Self::begin(b"add_order", out);
         let body = &mut out.body;
         body.extend_from_slice(if limit {
             b"\"order_type\":\"limit\""
@@ -79,7 +79,7 @@ impl KrakenOrders {
         order: &Order,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        self.begin(b"cancel_order", out);
+        Self::begin(b"cancel_order", out);
         let venue_id = order.life.venue_order_id;
         if venue_id.is_empty() {
             out.body.extend_from_slice(b"\"cl_ord_id\":[\"");
@@ -98,7 +98,7 @@ impl KrakenOrders {
         listing: Listing,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        self.begin(b"cancel_all", out);
+        Self::begin(b"cancel_all", out);
         self.finish(Tag::cancel_all(listing), out)
     }
 
@@ -143,7 +143,7 @@ impl KrakenOrders {
         headers.extend_from_slice(b"\r\n");
     }
 
-    fn begin(&mut self, method: &[u8], out: &mut Outgoing) {
+    fn begin(method: &[u8], out: &mut Outgoing) {
         out.start(Transport::Frame);
         out.body.extend_from_slice(b"{\"method\":\"");
         out.body.extend_from_slice(method);

@@ -43,11 +43,11 @@ impl KrakenKey {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::orders::venue) mod tests {
     use super::*;
 
     /// Documented in docs.kraken.com, "Spot REST authentication".
-    pub(in super::super) const SECRET: &[u8] =
+    pub(in crate::orders::venue) const SECRET: &[u8] =
         b"kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg==";
 
     fn check(path: &str, nonce: &str, body: &str, expected: &str) {
