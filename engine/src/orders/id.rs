@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 
 /// Bytes of the longest id that every venue takes.
 ///
-/// Source: Kraken `cl_ord_id`, "free ASCII text up to 18 characters" (docs.kraken.com, add_order, 2026-07-23); letters
+/// Source: Kraken `cl_ord_id`, "free ASCII text up to 18 characters" (docs.kraken.com, `add_order`, 2026-07-23); letters
 /// and digits only, for `OKX` (docs v5, 2026). Binance takes 36 of `[a-zA-Z0-9-_]`.
 pub const ID_BYTES_MAX: usize = 18;
 

@@ -24,6 +24,7 @@ pub mod venue;
 
 pub use check::{Refusal, Rule};
 pub use id::{ClientOrderId, WireId, WireIds};
-pub use ledger::Ledger;
+pub use ledger::{Ledger, LedgerOptions, Order, Outcome, Query, Submitted, Tag};
+pub use life::OrderNews;
 pub use report::{ExecReport, OrderEvent, Origin, ReportState};
 pub use request::{Command, DecisionId, OrderKind, OrderRequest, OrderSide, TimeInForce};

@@ -290,7 +290,9 @@ impl Ledger {
     fn cancelled(&mut self, slot: u32, outcome: Outcome, news: &OrderNews, at: At) {
         match outcome {
             Outcome::Accepted => {
-                self.slots[slot as usize].waits = false;
+                // The answer to the order itself may still be missing.
+                let entry = &mut self.slots[slot as usize];
+                entry.waits &= entry.order.life.state.is_none();
                 if news.state.is_some() && !self.apply(slot, news, ReportFlags::default(), at) {
                     self.doubt(slot, at.1);
                 }
@@ -375,7 +377,6 @@ impl Ledger {
                 let entry = &self.slots[slot as usize];
                 let absent = entry.used
                     && entry.order.life.is_open()
-                    && entry.order.life.state.is_some()
                     && entry.listed != round
                     && entry.told_at < started
                     && entry.sent_at < started;

@@ -1,6 +1,6 @@
 //! Kraken Spot order entry: WebSocket v2 for orders and the `executions` channel, REST for questions.
 //!
-//! Source for all of this folder: docs.kraken.com (add_order page of 2026-07-23, executions of 2026-05-27, REST
+//! Source for all of this folder: docs.kraken.com (`add_order` page of 2026-07-23, executions of 2026-05-27, REST
 //! authentication). Where the documents leave something open the code says so.
 
 mod decode;
