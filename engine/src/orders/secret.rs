@@ -52,6 +52,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_holds_a_key_is_wiped_when_it_goes() {
+        fn check<T: zeroize::ZeroizeOnDrop>() {}
+        check::<Zeroizing<Vec<u8>>>();
+        // HMAC keeps no key but the state of these after it.
+        check::<sha2::block_api::Sha256VarCore>();
+        check::<sha2::block_api::Sha512VarCore>();
+        check::<ed25519_dalek::SigningKey>();
+        check::<p256::ecdsa::SigningKey>();
+    }
+
+    #[test]
     fn a_secret_does_not_print() {
         let secret = Secret::new(b"hunter2\n".to_vec());
         assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
