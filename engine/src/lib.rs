@@ -23,6 +23,7 @@ pub mod dispatch;
 pub mod merge;
 pub mod consumer;
 pub mod dead_letter;
+pub mod orders;
 // What the path stands on.
 pub mod scan;
 pub mod json;

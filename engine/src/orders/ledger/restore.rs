@@ -1,0 +1,108 @@
+//! The ledger out of its journal, and into a new one.
+
+use crate::ids::ConsumerId;
+
+use super::{Ledger, NONE, Order, client_key, words};
+use crate::orders::id::ClientOrderId;
+use crate::orders::journal::{self, Record};
+use crate::orders::life::Life;
+use crate::orders::report::{ExecutionId, Origin};
+
+impl Ledger {
+    /// Takes in one record of the journal, oldest first. Orders that were open are in doubt until the venue was asked.
+    ///
+    /// False if the table is too small for the orders that may be working: start with a larger one, or they are lost
+    /// sight of.
+    pub fn replay(&mut self, record: &Record) -> bool {
+        match record {
+            Record::Begin { .. } => {}
+            Record::Used { consumer, id } => self.use_id(client_key(*consumer, id.words())),
+            Record::Intent(order) => {
+                self.ids.seen(&order.wire_id);
+                if self.by_wire.get(&order.wire_id.words()).is_some() {
+                    return true; // a checkpoint repeats what stands in an older file
+                }
+                let full = self.free.is_empty() && self.slots.len() == self.options.orders_max;
+                if full && self.ended.is_empty() {
+                    return false;
+                }
+                let slot = self.enter(*order);
+                self.slots[slot as usize].doubt = true;
+                self.took_life(slot, Origin::Venue);
+            }
+            Record::Progress { wire_id, origin, life, execution_id } => {
+                let Some(slot) = self.by_wire.get(&wire_id.words()) else { return true };
+                let was_open = self.slots[slot as usize].order.life.is_open();
+                self.slots[slot as usize].order.life = *life;
+                if !execution_id.is_empty()
+                    && self.seen.get(&Self::execution_key(slot, execution_id)).is_none()
+                {
+                    self.remember(slot, execution_id);
+                }
+                if was_open {
+                    self.took_life(slot, *origin);
+                }
+            }
+        }
+        true
+    }
+
+    fn took_life(&mut self, slot: u32, origin: Origin) {
+        let life = self.slots[slot as usize].order.life;
+        if !life.venue_order_id.is_empty() {
+            self.by_venue.insert(words(life.venue_order_id.as_bytes()), slot);
+        }
+        if !life.is_open() {
+            self.ended(slot, origin);
+        }
+    }
+
+    /// Writes what a new file must begin with, so that older ones are not needed: the run, used ids, orders and their
+    /// executions.
+    pub fn checkpoint(&self, out: &mut Vec<u8>) {
+        let begin = Record::Begin { epoch: self.ids.epoch(), shard: self.shard, provider: self.provider };
+        journal::append(&begin, out);
+        for key in &self.used_order {
+            let mut bytes = [0; 24];
+            for (chunk, word) in bytes.chunks_mut(8).zip([key[0], key[1], key[2] & 0xFFFF_FFFF]) {
+                chunk.copy_from_slice(&word.to_le_bytes());
+            }
+            let length = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+            if let Ok(id) = ClientOrderId::parse(&bytes[..length]) {
+                let consumer = ConsumerId((key[2] >> 32) as u16);
+                journal::append(&Record::Used { consumer, id }, out);
+            }
+        }
+        // Ended ones first, the oldest first: so they are retired in the same order after a restart.
+        let open = (0..self.slots.len() as u32)
+            .filter(|&slot| self.slots[slot as usize].used && self.slots[slot as usize].order.life.is_open());
+        for slot in self.ended.iter().copied().chain(open) {
+            let entry = &self.slots[slot as usize];
+            let born = Life::new(entry.order.life.qty, entry.order.life.decimals);
+            journal::append(&Record::Intent(Order { life: born, ..entry.order }), out);
+            let (wire_id, origin, life) = (entry.order.wire_id, entry.ended_by, entry.order.life);
+            let mut node = entry.executions;
+            while node != NONE {
+                let seen = self.seen_list[node as usize];
+                let mut bytes = [0; 24];
+                for (chunk, word) in bytes.chunks_mut(8).zip(seen.key) {
+                    chunk.copy_from_slice(&word.to_le_bytes());
+                }
+                let length = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+                let execution_id = ExecutionId::cut(&bytes[..length]);
+                journal::append(&Record::Progress { wire_id, origin, life, execution_id }, out);
+                node = seen.next;
+            }
+            if entry.executions == NONE {
+                let execution_id = ExecutionId::EMPTY;
+                journal::append(&Record::Progress { wire_id, origin, life, execution_id }, out);
+            }
+        }
+    }
+
+    /// The first record of a run; the journal's own order is then the order of the runs.
+    pub fn begin(&mut self) {
+        let record = Record::Begin { epoch: self.ids.epoch(), shard: self.shard, provider: self.provider };
+        journal::append(&record, &mut self.journal);
+    }
+}
