@@ -1,6 +1,7 @@
 //! Where Meltica runs. (Code map follows as the modules land.)
 
 pub mod collect;
+pub mod consumers;
 pub mod host;
 pub mod replay;
 pub mod report;

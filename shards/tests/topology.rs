@@ -518,7 +518,8 @@ fn the_memory_budget_names_each_item_and_adds_up() {
 #[test]
 fn the_shipped_file_shows_every_key() {
     let shipped = include_str!("../../topology.yaml");
-    let reader = include_str!("../src/topology/written.rs");
+    let reader =
+        concat!(include_str!("../src/topology/written.rs"), include_str!("../src/topology/options.rs"));
     let mut keys = 0;
     for opening in ["must(\"", "may(\"", "&mut keys, \"", "(keys, \""] {
         for rest in reader.split(opening).skip(1) {
