@@ -9,22 +9,22 @@ pub mod printer;
 pub mod recorder;
 pub mod stats;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use engine::consumer::{Catalog, Consumer};
-use engine::ids::ConsumerId;
 
-use crate::topology::ConsumerOptions;
+use crate::topology::{CONSUMER_KINDS, ConsumerOptions, ConsumerPlan};
+
+/// Names of the built-in kinds.
+pub const KINDS: &[&str] = &CONSUMER_KINDS;
 
 /// What a factory may know of the consumer it is to make.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
     /// Its name in the topology.
     pub name: String,
-    /// Its place in the topology's list.
-    pub id: ConsumerId,
     /// Its options in the topology.
     pub options: ConsumerOptions,
     /// Names behind the numbers in events.
@@ -35,30 +35,18 @@ pub struct ConsumerConfig {
     pub started_at: SystemTime,
 }
 
-/// Why a consumer cannot be made; told before the start.
+/// Why a consumer cannot be made; told before the start, behind the consumer's name.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumerError {
     /// No such kind is registered.
-    #[error("consumer {name}: there is no kind {kind:?}")]
-    UnknownKind {
-        /// The consumer.
-        name: String,
-        /// What it asks for.
-        kind: String,
-    },
+    #[error("there is no kind {0:?}")]
+    UnknownKind(String),
     /// Its options are not those of its kind.
-    #[error("consumer {name}: {what}")]
-    Options {
-        /// The consumer.
-        name: String,
-        /// What does not fit, and what would.
-        what: String,
-    },
+    #[error("{0}")]
+    Options(String),
     /// A file or directory that it writes to cannot be made.
-    #[error("consumer {name}: cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}", path.display())]
     Io {
-        /// The consumer.
-        name: String,
         /// Where.
         path: PathBuf,
         /// What the system says.
@@ -75,13 +63,15 @@ pub type Factory = Box<dyn Fn(&ConsumerConfig) -> Result<Maker, ConsumerError>>;
 
 /// Kinds of consumers by name.
 pub struct Registry {
+    run_dir: PathBuf,
+    started_at: SystemTime,
     kinds: Vec<(&'static str, Factory)>,
 }
 
 impl Registry {
-    /// The built-in kinds: `stats`, `printer`, `recorder`.
-    pub fn built_in() -> Self {
-        Self { kinds: Vec::new() }
+    /// The built-in kinds, for the run whose report goes to `run_dir`.
+    pub fn built_in(run_dir: &Path) -> Self {
+        Self { run_dir: run_dir.to_owned(), started_at: SystemTime::now(), kinds: Vec::new() }
             .with("stats", stats::factory)
             .with("printer", printer::factory)
             .with("recorder", recorder::factory)
@@ -104,14 +94,27 @@ impl Registry {
         self.kinds.iter().map(|(kind, _)| *kind).collect()
     }
 
-    /// What makes the consumer of `config`, which is of `kind`.
+    /// What makes the consumer that the topology plans. Call it before any thread is pinned: a consumer's own thread inherits
+    /// the cores of the one that starts it.
     ///
     /// # Errors
     /// [`ConsumerError`]
-    pub fn prepare(&self, kind: &str, config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
-        let Some((_, factory)) = self.kinds.iter().find(|(known, _)| *known == kind) else {
-            return Err(ConsumerError::UnknownKind { name: config.name.clone(), kind: kind.to_owned() });
-        };
+    pub fn make(&self, plan: &ConsumerPlan, catalog: &Arc<Catalog>) -> Result<Maker, ConsumerError> {
+        self.make_kind(
+            &plan.kind,
+            &ConsumerConfig {
+                name: plan.name.clone(),
+                options: plan.options.clone(),
+                catalog: Arc::clone(catalog),
+                run_dir: self.run_dir.clone(),
+                started_at: self.started_at,
+            },
+        )
+    }
+
+    fn make_kind(&self, kind: &str, config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
+        let found = self.kinds.iter().find(|(known, _)| *known == kind);
+        let (_, factory) = found.ok_or_else(|| ConsumerError::UnknownKind(kind.to_owned()))?;
         factory(config)
     }
 }
@@ -123,11 +126,8 @@ impl std::fmt::Debug for Registry {
 }
 
 /// The error of options that belong to another kind: the program's own mistake, since the topology is checked by kind.
-fn wrong_options(config: &ConsumerConfig, kind: &str) -> ConsumerError {
-    ConsumerError::Options {
-        name: config.name.clone(),
-        what: format!("its options are not those of a {kind}"),
-    }
+fn wrong_options(kind: &str) -> ConsumerError {
+    ConsumerError::Options(format!("its options are not those of a {kind}"))
 }
 
 #[cfg(test)]
@@ -149,19 +149,20 @@ mod tests {
 
     #[test]
     fn the_built_in_kinds_are_those_that_a_topology_may_name() {
-        assert_eq!(Registry::built_in().kinds(), crate::topology::CONSUMER_KINDS);
+        assert_eq!(Registry::built_in(Path::new("")).kinds(), KINDS);
     }
 
     #[test]
     fn a_program_adds_its_own_kind_and_an_unknown_one_is_refused() {
-        let registry = Registry::built_in().with("silent", |_| Ok(Box::new(|| Box::new(Silent))));
+        let registry =
+            Registry::built_in(Path::new("")).with("silent", |_| Ok(Box::new(|| Box::new(Silent))));
         assert_eq!(registry.kinds(), ["stats", "printer", "recorder", "silent"]);
         let config = testing::config(ConsumerOptions::None);
-        let maker = registry.prepare("silent", &config).expect("it is registered");
+        let maker = registry.make_kind("silent", &config).expect("it is registered");
         let mut host = engine::consumer::Host::new(Arc::default(), 1);
-        host.add("silent", config.id, engine::consumer::OnPanic::Disable, maker);
+        host.add("silent", testing::ID, engine::consumer::OnPanic::Disable, maker);
         assert_eq!(host.summaries()[0].1[0].1, "nothing");
-        let error = registry.prepare("loud", &config).err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("consumer tested: there is no kind \"loud\""));
+        let error = registry.make_kind("loud", &config).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("there is no kind \"loud\""));
     }
 }

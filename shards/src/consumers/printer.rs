@@ -27,6 +27,8 @@ const LINE_BYTES_MAX: usize = 512;
 const BLOCK_COUNT: usize = 8;
 /// Length of the window in which lines are counted, in nanoseconds.
 const WINDOW_NS: u64 = 1_000_000_000;
+/// How often lines are handed over at most, in nanoseconds: soon enough for the eye, and no block for each line.
+const SHOW_EVERY_NS: u64 = 50_000_000;
 /// How long the end of a run waits for the last lines.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 
@@ -38,13 +40,13 @@ const _: () = assert!(LINE_BYTES_MAX * 2 <= BLOCK_BYTES);
 /// [`ConsumerError::Options`], [`ConsumerError::Io`]
 pub fn factory(config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
     let ConsumerOptions::Printer { output, lines_per_s } = &config.options else {
-        return Err(wrong_options(config, "printer"));
+        return Err(wrong_options("printer"));
     };
     match output {
         PrinterOutput::Stderr => to(config, *lines_per_s, std::io::stderr()),
         PrinterOutput::File(path) => {
             let path = config.run_dir.join(path);
-            let io = |source| ConsumerError::Io { name: config.name.clone(), path: path.clone(), source };
+            let io = |source| ConsumerError::Io { path: path.clone(), source };
             to(config, *lines_per_s, File::create(&path).map_err(io)?)
         }
     }
@@ -70,11 +72,8 @@ pub fn to(
             inbox.give_back(block);
         }
     };
-    let thread = BlockThread::start(&config.name, serve).map_err(|source| ConsumerError::Io {
-        name: config.name.clone(),
-        path: "a thread of its own".into(),
-        source,
-    })?;
+    let thread = BlockThread::start(&config.name, serve)
+        .map_err(|source| ConsumerError::Io { path: "a thread of its own".into(), source })?;
     Ok(Box::new(move || {
         let blocks = (0..BLOCK_COUNT).map(|_| Box::new(Vec::with_capacity(BLOCK_BYTES))).collect();
         Box::new(Printer {
@@ -83,6 +82,7 @@ pub fn to(
             lines_per_s: u64::from(lines_per_s),
             window: None,
             window_lines: 0,
+            shown_at: ReceiveTime::default(),
             unprinted: 0,
             printed_total: 0,
             unprinted_total: 0,
@@ -99,6 +99,7 @@ pub struct Printer {
     lines_per_s: u64,
     window: Option<ReceiveTime>,
     window_lines: u64,
+    shown_at: ReceiveTime,
     /// Events since the last line that told of them.
     unprinted: u64,
     printed_total: u64,
@@ -110,17 +111,21 @@ impl Printer {
     /// A block with room for one more line.
     fn room(&mut self) -> Option<&mut Vec<u8>> {
         if self.block.as_ref().is_some_and(|block| block.len() + LINE_BYTES_MAX > BLOCK_BYTES) {
-            self.hand_over();
+            self.change_block();
         }
         if self.block.is_none() {
             self.block = self.outbox.take();
         }
-        self.block.as_deref_mut()
+        self.block.as_deref_mut().filter(|block| block.len() + LINE_BYTES_MAX <= BLOCK_BYTES)
     }
 
-    fn hand_over(&mut self) {
-        if self.block.as_ref().is_some_and(|block| !block.is_empty()) {
-            let block = self.block.take().expect("looked at above");
+    /// Hands the block over if another one is free; otherwise it goes on being filled, so that lines are lost only when all
+    /// blocks are full.
+    fn change_block(&mut self) {
+        if self.block.as_ref().is_some_and(|block| !block.is_empty())
+            && let Some(next) = self.outbox.take()
+            && let Some(block) = self.block.replace(next)
+        {
             self.outbox.hand_over(block);
         }
     }
@@ -167,8 +172,11 @@ impl Consumer for Printer {
         }
     }
 
-    fn on_batch_end(&mut self, _: &mut Context<'_>) {
-        self.hand_over();
+    fn on_batch_end(&mut self, context: &mut Context<'_>) {
+        if context.now().since_ns(self.shown_at) >= SHOW_EVERY_NS {
+            self.shown_at = context.now();
+            self.change_block();
+        }
     }
 
     fn timer_every_ns(&self) -> Option<u64> {
@@ -177,12 +185,14 @@ impl Consumer for Printer {
 
     fn on_timer(&mut self, context: &mut Context<'_>) {
         self.turn_window(context.now());
-        self.hand_over();
+        self.change_block();
     }
 
     fn on_stop(&mut self, _: &mut Context<'_>) {
         self.tell_unprinted();
-        self.hand_over();
+        if let Some(block) = self.block.take() {
+            self.outbox.hand_over(block);
+        }
         self.outbox.wait_until_written(STOP_WAIT);
     }
 
@@ -289,7 +299,7 @@ mod tests {
         let output = PrinterOutput::File("events.txt".into());
         let config = testing::config(ConsumerOptions::Printer { output, lines_per_s });
         let mut host = Host::new(Arc::clone(&config.catalog), 4);
-        let seat = host.add("printer", config.id, OnPanic::Disable, factory(&config).unwrap());
+        let seat = host.add("printer", testing::ID, OnPanic::Disable, factory(&config).unwrap());
         for (provider, stream) in (0..2).flat_map(|provider| (0..8).map(move |stream| (provider, stream))) {
             let depth = (stream % 4 == 1).then_some((100, 100));
             host.subscribe(seat, ProviderId(provider), StreamId(stream), depth);
@@ -358,7 +368,7 @@ mod tests {
         let config = testing::config(ConsumerOptions::None);
         let mut host = Host::new(Arc::clone(&config.catalog), 4);
         let make = to(&config, 1_000_000, Stuck(held)).unwrap();
-        let seat = host.add("printer", config.id, OnPanic::Disable, make);
+        let seat = host.add("printer", testing::ID, OnPanic::Disable, make);
         host.subscribe(seat, ProviderId(0), StreamId(0), None);
         for sequence in 1..=10_000 {
             host.deliver(&trade(0, 0, sequence), &mut FixedClock::default());

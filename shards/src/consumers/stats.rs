@@ -27,7 +27,7 @@ const BUSIEST_COUNT: usize = 5;
 /// [`ConsumerError::Options`]
 pub fn factory(config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
     if config.options != ConsumerOptions::None {
-        return Err(wrong_options(config, "stats"));
+        return Err(wrong_options("stats"));
     }
     let catalog = Arc::clone(&config.catalog);
     Ok(Box::new(move || Box::new(Stats::new(&catalog))))
@@ -191,7 +191,7 @@ mod tests {
     fn counts_rates_and_latency_come_from_what_was_shown() {
         let config = testing::config(ConsumerOptions::None);
         let mut host = Host::new(Arc::clone(&config.catalog), 4);
-        let seat = host.add("stats", config.id, OnPanic::Disable, factory(&config).unwrap());
+        let seat = host.add("stats", testing::ID, OnPanic::Disable, factory(&config).unwrap());
         for stream in 0..8 {
             host.subscribe(seat, ProviderId(1), StreamId(stream), None);
         }
@@ -227,7 +227,7 @@ mod tests {
     fn a_stream_that_the_catalog_does_not_know_is_shown() {
         let mut host = Host::new(Arc::default(), 4);
         let config = testing::config(ConsumerOptions::None);
-        let seat = host.add("stats", config.id, OnPanic::Disable, factory(&config).unwrap());
+        let seat = host.add("stats", testing::ID, OnPanic::Disable, factory(&config).unwrap());
         host.subscribe(seat, ProviderId(0), StreamId(99), None);
         host.deliver(&trade(0, 99, 1), &mut FixedClock::default());
         let summary = host.summaries().remove(0).1;

@@ -42,11 +42,13 @@ pub fn catalog() -> Catalog {
     }
 }
 
+/// The number of the consumer under test.
+pub const ID: ConsumerId = ConsumerId(3);
+
 /// A configuration over [`catalog`], in a directory of its own under the system's temporary one.
 pub fn config(options: ConsumerOptions) -> ConsumerConfig {
     ConsumerConfig {
         name: "tested".to_owned(),
-        id: ConsumerId(3),
         options,
         catalog: Arc::new(catalog()),
         run_dir: directory(),

@@ -42,7 +42,7 @@ const _: () = assert!(RECORDED_BYTES_MAX <= u16::MAX as usize);
 /// [`ConsumerError::Options`], [`ConsumerError::Io`]
 pub fn factory(config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
     let ConsumerOptions::Recorder { dir, rotate_mib } = &config.options else {
-        return Err(wrong_options(config, "recorder"));
+        return Err(wrong_options("recorder"));
     };
     // The report's directory has a name that no other run has, also within one second.
     let run = config
@@ -50,7 +50,7 @@ pub fn factory(config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
         .file_name()
         .map_or_else(|| utc::file_name(config.started_at), |name| name.to_string_lossy().into_owned());
     let path = dir.join(format!("{run}-{}", config.name));
-    let io = |source| ConsumerError::Io { name: config.name.clone(), path: path.clone(), source };
+    let io = |source| ConsumerError::Io { path: path.clone(), source };
     std::fs::create_dir_all(&path).map_err(io)?;
     on(config, Directory(path.clone()), u64::from(*rotate_mib) << 20, BLOCK_COUNT).map_err(io)
 }

@@ -18,7 +18,7 @@ use crate::replay::{RecordingError, replay_recording};
 /// A host with a recorder that gets every stream of the catalog.
 fn host(config: &ConsumerConfig, make: Maker) -> Host {
     let mut host = Host::new(Arc::clone(&config.catalog), 4);
-    let seat = host.add("recorder", config.id, OnPanic::Restart, make);
+    let seat = host.add("recorder", testing::ID, OnPanic::Restart, make);
     for (provider, stream) in (0..2).flat_map(|provider| (0..8).map(move |stream| (provider, stream))) {
         host.subscribe(seat, ProviderId(provider), StreamId(stream), None);
     }
@@ -301,8 +301,12 @@ fn a_full_disk_costs_blocks_and_the_file_says_which_and_how_many() {
 fn a_disk_that_stays_full_leaves_a_whole_file_without_an_end() {
     let events = testing::session(20, 2);
     let disk = Arc::new(SmallDisk::default());
-    *disk.room_bytes.lock().unwrap() = 30_000;
-    let progress = write_blocks(&disk, &events, |_| {});
+    *disk.room_bytes.lock().unwrap() = 1 << 30;
+    let progress = write_blocks(&disk, &events, |index| {
+        if index == 2 {
+            *disk.room_bytes.lock().unwrap() = 1; // not even the count of what is lost fits
+        }
+    });
     let (found, holes, _) = read_back(&disk.write_to(&testing::directory()));
     assert!(events.starts_with(&found) && !found.is_empty());
     assert!(matches!(holes[..], [Hole::Torn { .. }]), "{holes:?}");
@@ -387,7 +391,7 @@ fn a_directory_that_cannot_be_written_is_refused_before_the_start() {
     std::fs::write(&dir, "").unwrap();
     let config = testing::config(ConsumerOptions::Recorder { dir, rotate_mib: 1 });
     let message = factory(&config).err().map(|error| error.to_string()).unwrap();
-    assert!(message.starts_with("consumer tested: cannot write ") && message.contains("a file"), "{message}");
+    assert!(message.starts_with("cannot write ") && message.contains("a file"), "{message}");
 }
 
 #[test]
