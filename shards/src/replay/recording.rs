@@ -457,3 +457,15 @@ impl RecordingOutcome {
         text
     }
 }
+
+/// The hash of each provider's delivered events, as a replay that never saw a disk has it.
+#[cfg(test)]
+pub(crate) fn hashes_of_delivered(events: &[Event], catalog: &Catalog) -> Vec<String> {
+    let mut tallies: Vec<Tally> = Vec::new();
+    tallies.resize_with(catalog.providers.len(), Tally::default);
+    events.iter().for_each(|event| tallies[event.header.provider.index()].take(event));
+    let outcomes = catalog.providers.iter().zip(tallies).map(|(facts, tally)| {
+        ReplayOutcome::recorded(tally, ShardSummary::of_catalog(facts), std::time::Duration::ZERO)
+    });
+    outcomes.map(|outcome| outcome.events_sha256()).collect()
+}

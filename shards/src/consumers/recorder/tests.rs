@@ -85,6 +85,8 @@ fn a_replay_of_a_recording_gives_the_hash_of_the_delivered_events() {
     assert_eq!(hash(&events), hash(&events));
     assert_ne!(hash(&events), hash(&other));
     let outcome = replay_recording(&[record(&events, 64)]).unwrap();
+    let found: Vec<String> = outcome.providers.iter().map(|(_, replay)| replay.events_sha256()).collect();
+    assert_eq!(found, crate::replay::recording::hashes_of_delivered(&events, &testing::catalog()));
     let logical = events.iter().filter(|event| event.completes()).count() as u64;
     let sum: u64 = engine::event::Kind::ALL.iter().map(|&kind| outcome.events(kind)).sum();
     assert_eq!(sum, logical);
