@@ -8,13 +8,13 @@
 
 use std::sync::Arc;
 
-use engine::channel::Channel;
-use engine::consumer::{Catalog, Consumer, Context, Host, OnPanic, ProviderFacts, StreamFacts};
+use engine::book::Replica;
+use engine::consumer::{Consumer, Context, Host, OnPanic};
 use engine::decimal::{Decimals, Price, Qty};
 use engine::event::{
     Body, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Level, Parts, Proof, Side, Trade,
 };
-use engine::ids::{ConsumerId, InstrumentId, ProviderId, StreamId};
+use engine::ids::{ConsumerId, ProviderId, StreamId};
 use engine::time::{FixedClock, ReceiveTime};
 
 /// The book leans when one side of the touch has more than this share of both, in thousandths.
@@ -24,11 +24,13 @@ const LEAN_PERMILLE: i128 = 700;
 #[derive(Debug, Default)]
 pub struct Momentum {
     lean: Option<Side>,
-    /// Trades whose taker went the way the book leaned, and against it.
+    /// Trades whose taker went the way the book leaned.
     pub followed: u64,
+    /// Trades whose taker went against it.
     pub opposed: u64,
     /// Trades that came while there was no book to compare them with.
     pub unjudged: u64,
+    /// Holes in its streams.
     pub gaps: u64,
     /// The microprice, times 10^decimals of the price.
     pub microprice: Option<i128>,
@@ -72,7 +74,7 @@ impl Consumer for Momentum {
             // parts; only behind the last one is the book one that the venue ever had.
             Body::BookSnapshot(_) | Body::BookUpdate(_) if event.completes() => {
                 let book = context.book(event.header.provider, event.header.stream);
-                let proved = book.filter(|book| book.status() == BookStatus::Proved).map(|book| book.book());
+                let proved = book.filter(|book| book.status() == BookStatus::Proved).map(Replica::book);
                 match proved.and_then(|book| Some((book.bids.best()?, book.asks.best()?))) {
                     Some((bid, ask)) => self.weigh(bid, ask),
                     None => self.forget(),
@@ -91,13 +93,10 @@ impl Consumer for Momentum {
 
     // Printed and written to the report when the run ends.
     fn summary(&self) -> Vec<(String, String)> {
-        let facts = [
-            ("followed", self.followed),
-            ("opposed", self.opposed),
-            ("unjudged", self.unjudged),
-            ("gaps", self.gaps),
-        ];
-        facts.iter().map(|(name, count)| ((*name).to_owned(), count.to_string())).collect()
+        let Self { followed, opposed, unjudged, gaps, .. } = self;
+        [("followed", followed), ("opposed", opposed), ("unjudged", unjudged), ("gaps", gaps)]
+            .map(|(name, count)| (name.to_owned(), count.to_string()))
+            .to_vec()
     }
 }
 
@@ -107,16 +106,8 @@ const BOOK: u32 = 1;
 
 /// Runs the strategy over `events` on a host of its own, as a consumer shard does, and returns its summary.
 pub fn run(events: &[Event]) -> Vec<(String, String)> {
-    let stream = |channel| StreamFacts {
-        symbol: "BTC-USDT".to_owned(),
-        venue_symbol: "BTCUSDT".to_owned(),
-        instrument: InstrumentId(0),
-        channel,
-    };
-    let streams = vec![stream(Channel::Trade), stream(Channel::Book { speed_ms: 100 })];
-    let provider = ProviderFacts { name: "example".to_owned(), venue: "none".to_owned(), streams };
-    let catalog = Catalog { providers: vec![provider], symbols: vec!["BTC-USDT".to_owned()] };
-    let mut host = Host::new(Arc::new(catalog), 8);
+    // A running gateway has the names of all streams in the catalog; this strategy needs none of them.
+    let mut host = Host::new(Arc::default(), 8);
     let make = Box::new(|| -> Box<dyn Consumer> { Box::new(Momentum::default()) });
     let seat = host.add("momentum", ConsumerId(0), OnPanic::Disable, make);
     host.subscribe(seat, ProviderId(0), StreamId(TRADES), None);

@@ -476,7 +476,7 @@ fn options_are_those_of_the_kind() {
     refused(
         &[(stats, &with("printer", "{output: [], lines: 1}"))],
         &[
-            &format!("{AT}.output: found a list, fits stderr, or the path of a file"),
+            &format!("{AT}.output: found a list of 0, fits stderr, or the path of a file"),
             &format!("{AT}.lines_per_s: found nothing, this key must be there"),
             &format!("{AT}.lines: found an unknown key, fits: output, lines_per_s"),
         ],

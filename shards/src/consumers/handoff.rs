@@ -1,8 +1,8 @@
 //! Blocks from a consumer to a thread of its own, and back: the only way a consumer here reaches a disk or a terminal.
 //!
-//! A shard never waits for either. It fills a block that was allocated at start, moves the box into an SPSC ring, and gets
+//! A shard never waits for either. It fills a block that was allocated at start, moves it into an SPSC ring, and gets
 //! it back through a second ring once its bytes are written. When none has come back, there is none: the consumer then
-//! counts what it could not keep. Handing over costs two pointer moves and at most one wake-up, once a block.
+//! counts what it could not keep. Handing over costs two moves and at most one wake-up, once a block.
 //!
 //! The thread is started by the consumer's factory, before shards are pinned, so that it does not inherit a shard's core.
 
@@ -42,7 +42,7 @@ impl<T: Send + 'static> BlockThread<T> {
     }
 
     /// The shard's end for one consumer, with all its blocks.
-    pub fn open(&self, blocks: Vec<Box<T>>) -> Outbox<T> {
+    pub fn open(&self, blocks: Vec<T>) -> Outbox<T> {
         let block_count = blocks.len();
         let (full, full_inbox) = RingBuffer::new(block_count);
         let (mut free_inbox, free) = RingBuffer::new(block_count);
@@ -58,8 +58,8 @@ impl<T: Send + 'static> BlockThread<T> {
 /// The shard's end.
 #[derive(Debug)]
 pub struct Outbox<T> {
-    full: Producer<Box<T>>,
-    free: Consumer<Box<T>>,
+    full: Producer<T>,
+    free: Consumer<T>,
     block_count: usize,
     /// Blocks in the hands of the consumer.
     taken: usize,
@@ -69,21 +69,21 @@ pub struct Outbox<T> {
 impl<T> Outbox<T> {
     /// A free block, if there is one.
     #[inline]
-    pub fn take(&mut self) -> Option<Box<T>> {
+    pub fn take(&mut self) -> Option<T> {
         let block = self.free.pop().ok()?;
         self.taken += 1;
         Some(block)
     }
 
     /// Hands a block over.
-    pub fn hand_over(&mut self, block: Box<T>) {
+    pub fn hand_over(&mut self, block: T) {
         self.full.push(block).unwrap_or_else(|_| unreachable!("the ring holds every block"));
         self.taken -= 1;
         self.thread.unpark();
     }
 
     /// Waits for a free block; for the end of a run only.
-    pub fn wait_for_block(&mut self, at_most: Duration) -> Option<Box<T>> {
+    pub fn wait_for_block(&mut self, at_most: Duration) -> Option<T> {
         let until = Instant::now() + at_most;
         loop {
             if let Some(block) = self.take() {
@@ -112,13 +112,13 @@ impl<T> Outbox<T> {
 /// The thread's end for one consumer.
 #[derive(Debug)]
 pub struct Inbox<T> {
-    full: Consumer<Box<T>>,
-    free: Producer<Box<T>>,
+    full: Consumer<T>,
+    free: Producer<T>,
 }
 
 impl<T> Inbox<T> {
     /// The next block; waits for it. `None` when the consumer is gone and all it handed over has been taken.
-    pub fn next(&mut self) -> Option<Box<T>> {
+    pub fn next(&mut self) -> Option<T> {
         loop {
             // Asked before the look into the ring: what was handed over before the consumer went is still there.
             let abandoned = self.full.is_abandoned();
@@ -133,7 +133,7 @@ impl<T> Inbox<T> {
     }
 
     /// Gives a block back.
-    pub fn give_back(&mut self, block: Box<T>) {
+    pub fn give_back(&mut self, block: T) {
         self.free.push(block).unwrap_or_else(|_| unreachable!("the ring holds every block"));
     }
 }
@@ -149,17 +149,16 @@ mod tests {
         let noted = Arc::clone(&seen);
         let thread = BlockThread::start("handoff", move |inbox: &mut Inbox<u32>| {
             while let Some(block) = inbox.next() {
-                noted.lock().unwrap().push(*block);
+                noted.lock().unwrap().push(block);
                 inbox.give_back(block);
             }
         })
         .unwrap();
         for session in 0..2 {
-            let mut outbox = thread.open(vec![Box::new(0), Box::new(0)]);
+            let mut outbox = thread.open(vec![0, 0]);
             for number in 0..100 {
-                let mut block = outbox.wait_for_block(Duration::from_secs(20)).expect("it comes back");
-                *block = session * 1_000 + number;
-                outbox.hand_over(block);
+                outbox.wait_for_block(Duration::from_secs(20)).expect("it comes back");
+                outbox.hand_over(session * 1_000 + number);
             }
             assert!(outbox.wait_until_written(Duration::from_secs(20)));
         }
@@ -177,7 +176,7 @@ mod tests {
             }
         })
         .unwrap();
-        let mut outbox = thread.open(vec![Box::new(0), Box::new(0)]);
+        let mut outbox = thread.open(vec![0, 0]);
         for _ in 0..2 {
             let block = outbox.take().expect("two blocks");
             outbox.hand_over(block);

@@ -75,7 +75,7 @@ pub fn to(
     let thread = BlockThread::start(&config.name, serve)
         .map_err(|source| ConsumerError::Io { path: "a thread of its own".into(), source })?;
     Ok(Box::new(move || {
-        let blocks = (0..BLOCK_COUNT).map(|_| Box::new(Vec::with_capacity(BLOCK_BYTES))).collect();
+        let blocks = (0..BLOCK_COUNT).map(|_| Vec::with_capacity(BLOCK_BYTES)).collect();
         Box::new(Printer {
             outbox: thread.open(blocks),
             block: None,
@@ -95,7 +95,7 @@ pub fn to(
 #[derive(Debug)]
 pub struct Printer {
     outbox: Outbox<Vec<u8>>,
-    block: Option<Box<Vec<u8>>>,
+    block: Option<Vec<u8>>,
     lines_per_s: u64,
     window: Option<ReceiveTime>,
     window_lines: u64,
@@ -116,7 +116,7 @@ impl Printer {
         if self.block.is_none() {
             self.block = self.outbox.take();
         }
-        self.block.as_deref_mut().filter(|block| block.len() + LINE_BYTES_MAX <= BLOCK_BYTES)
+        self.block.as_mut().filter(|block| block.len() + LINE_BYTES_MAX <= BLOCK_BYTES)
     }
 
     /// Hands the block over if another one is free; otherwise it goes on being filled, so that lines are lost only when all
@@ -214,12 +214,11 @@ impl Consumer for Printer {
 /// An event without a venue time shows the receive time as `+<seconds>` of the monotonic clock.
 fn line(out: &mut Vec<u8>, event: &Event, context: &Context<'_>) -> std::io::Result<()> {
     let header = &event.header;
-    match header.venue_time.ns() {
-        Some(_) => clock(out, header.venue_time)?,
-        None => {
-            let us = header.receive_time.ns() / 1_000;
-            write!(out, "+{}.{:06}", us / 1_000_000, us % 1_000_000)?;
-        }
+    if header.venue_time == VenueTime::ABSENT {
+        let us = header.receive_time.ns() / 1_000;
+        write!(out, "+{}.{:06}", us / 1_000_000, us % 1_000_000)?;
+    } else {
+        clock(out, header.venue_time)?;
     }
     let catalog = context.catalog();
     let (provider, symbol) = (catalog.provider(header.provider), catalog.symbol(header.instrument));

@@ -52,7 +52,7 @@ pub fn config(options: ConsumerOptions) -> ConsumerConfig {
         options,
         catalog: Arc::new(catalog()),
         run_dir: directory(),
-        started_at: SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_231_800),
+        started_at: SystemTime::UNIX_EPOCH + std::time::Duration::from_mins(29_920_530),
     }
 }
 
@@ -86,7 +86,7 @@ pub fn event(provider: u8, stream: u32, sequence: u64, body: Body) -> Event {
 /// A trade.
 pub fn trade(provider: u8, stream: u32, sequence: u64) -> Event {
     let price = Price(6_421_000 + (sequence % 100) as i64);
-    let taker_side = if sequence % 3 == 0 { Side::Sell } else { Side::Buy };
+    let taker_side = if sequence.is_multiple_of(3) { Side::Sell } else { Side::Buy };
     let trade = Trade { price, qty: Qty(50_000_000 + sequence as i64), id: sequence, taker_side };
     event(provider, stream, sequence, Body::Trade(trade))
 }

@@ -463,7 +463,9 @@ impl RecordingOutcome {
 pub(crate) fn hashes_of_delivered(events: &[Event], catalog: &Catalog) -> Vec<String> {
     let mut tallies: Vec<Tally> = Vec::new();
     tallies.resize_with(catalog.providers.len(), Tally::default);
-    events.iter().for_each(|event| tallies[event.header.provider.index()].take(event));
+    for event in events {
+        tallies[event.header.provider.index()].take(event);
+    }
     let outcomes = catalog.providers.iter().zip(tallies).map(|(facts, tally)| {
         ReplayOutcome::recorded(tally, ShardSummary::of_catalog(facts), std::time::Duration::ZERO)
     });

@@ -72,7 +72,7 @@ fn on(
     let progress = Arc::new(Progress::default());
     let mut writer = Writer::new(disk, facts, rotate_bytes, Arc::clone(&progress));
     writer.begin()?;
-    let thread = BlockThread::start(&config.name, move |inbox: &mut Inbox<Block>| writer.serve(inbox))?;
+    let thread = BlockThread::start(&config.name, move |inbox: &mut Inbox<Box<Block>>| writer.serve(inbox))?;
     Ok(Box::new(move || {
         let blocks = (0..block_count).map(|_| Box::new(Block::new())).collect();
         Box::new(Recorder {
@@ -153,7 +153,7 @@ impl Block {
 /// Records all that it is shown.
 #[derive(Debug)]
 pub struct Recorder {
-    outbox: Outbox<Block>,
+    outbox: Outbox<Box<Block>>,
     block: Option<Box<Block>>,
     /// Lost since the last block that told of it.
     lost: Lost,

@@ -373,7 +373,9 @@ fn behind_a_hole_a_book_is_unknown_until_its_next_snapshot() {
         let mut writer = Writer::new(Arc::clone(&disk), facts, 1 << 20, Arc::default());
         for (index, events) in events.iter().enumerate() {
             let mut block = Block::new();
-            events.iter().for_each(|event| block.put(event));
+            for event in events {
+                block.put(event);
+            }
             if index == 1 {
                 block.lost_before.add_event(&events[0]);
             }

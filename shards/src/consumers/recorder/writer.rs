@@ -129,7 +129,7 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Writes what one recorder hands over, until it is gone.
-    pub(super) fn serve(&mut self, inbox: &mut Inbox<Block>) {
+    pub(super) fn serve(&mut self, inbox: &mut Inbox<Box<Block>>) {
         let mut closed = false;
         while let Some(mut block) = inbox.next() {
             closed |= block.last;
