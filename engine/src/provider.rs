@@ -118,6 +118,8 @@ pub struct Provider<V> {
     /// Connections wait until the instrument list was answered, or has failed once.
     listed: bool,
     stopping: bool,
+    /// Whole frames wait in a connection's buffer because no pool slot was free; when to look at them again.
+    stalled_until: Option<ReceiveTime>,
 }
 
 /// Happenings kept for the shell; a flood drops the oldest.
@@ -150,6 +152,7 @@ impl<V: Venue> Provider<V> {
             happenings: VecDeque::new(),
             listed: false,
             stopping: false,
+            stalled_until: None,
         };
         provider.pipeline.set_line_count(provider.connections.len());
         provider
@@ -201,7 +204,8 @@ impl<V: Venue> Provider<V> {
     #[inline]
     pub fn take_frames(&mut self, line: LineId, now: ReceiveTime, probe: &mut impl Probe) -> usize {
         for handled in 0..FRAMES_PER_TURN_MAX {
-            if !matches!(self.pipeline.readiness(now), Readiness::Ready) {
+            if let Readiness::Wait { deadline } = self.pipeline.readiness(now) {
+                self.stalled_until = Some(deadline);
                 return handled;
             }
             let connection = &mut self.connections[line.index()];
@@ -285,6 +289,9 @@ impl<V: Venue> Provider<V> {
     /// Does what is due. Call it when [`deadline`](Self::deadline) has come, and once a turn that did something.
     pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
         self.pipeline.timeout(now);
+        if self.stalled_until.is_some_and(|until| now >= until) {
+            self.resume(now, probe);
+        }
         while let Some(want) = self.pipeline.poll_want() {
             self.want(want, now);
         }
@@ -296,6 +303,17 @@ impl<V: Venue> Provider<V> {
             let due = connection.timeout(&self.pipeline.venue, &self.pipeline.directory, now, &mut self.rng);
             if let Err(lost) = due {
                 self.lost(LineId(index as u8), lost, now, probe);
+            }
+        }
+    }
+
+    /// Takes the frames that had to wait for a pool slot: no byte need come to push them through.
+    #[cold]
+    fn resume(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
+        self.stalled_until = None;
+        for index in 0..self.connections.len() {
+            if self.take_frames(LineId(index as u8), now, probe) == FRAMES_PER_TURN_MAX {
+                self.stalled_until = Some(now);
             }
         }
     }
@@ -335,6 +353,8 @@ impl<V: Venue> Provider<V> {
         probe: &mut impl Probe,
     ) {
         let Some((purpose, request)) = self.rest.take(id) else { return };
+        // A snapshot lets go of what waited for it, so slots may be free now.
+        self.stalled_until = self.stalled_until.map(|_| now);
         if let Some(seconds) = self.rest.pause_for(status, retry_after_s, now) {
             self.happened(Happening::RestPaused { status, seconds });
         }
@@ -344,7 +364,13 @@ impl<V: Venue> Provider<V> {
             return;
         }
         match self.pipeline.rest(&request.path, body, now, probe) {
-            FrameOutcome::Done => self.rest.succeeded(purpose),
+            FrameOutcome::Done => match purpose {
+                // The book could not use it and wants another: not at once, or it would spend everybody's weight.
+                Purpose::Snapshot(listing) if self.pipeline.snapshot_wanted(listing) => {
+                    self.rest.unusable(purpose);
+                }
+                _ => self.rest.succeeded(purpose),
+            },
             FrameOutcome::Notice(Notice::Refused { code, reason, .. }) => {
                 self.rest_failed_for(purpose, request, format!("{reason} ({code})"), now);
                 return;
@@ -400,7 +426,8 @@ impl<V: Venue> Provider<V> {
     /// When [`timeout`](Self::timeout) or [`poll_rest`](Self::poll_rest) has something to do.
     pub fn deadline(&self, now: ReceiveTime) -> Option<ReceiveTime> {
         let connections = self.connections.iter().filter(|_| self.listed).filter_map(Connection::deadline);
-        let soonest = connections.chain(self.pipeline.deadline()).chain(self.rest.deadline(now)).min();
+        let others = self.pipeline.deadline().into_iter().chain(self.rest.deadline(now));
+        let soonest = connections.chain(others).chain(self.stalled_until).min();
         if self.pipeline.dispatcher.is_congested() {
             // A consumer shard wakes nobody when it has drained its ring: look again soon.
             let soon = now.plus_ns(CONGESTED_LOOK_NS);
