@@ -351,13 +351,11 @@ impl Host {
             if let Some(at) = seat.restart_at
                 && now >= at
             {
-                seat.restart_at = None;
-                seat.counts.restarts_total += 1;
-                seat.consumer = Some((seat.make)());
+                seat.restart(now);
             }
             if events > 0 {
                 seat.call(now, &self.catalog, &self.replicas, |consumer, context| {
-                    consumer.on_batch_end(context)
+                    consumer.on_batch_end(context);
                 });
             }
             if let Some(every_ns) = seat.timer_every_ns
@@ -367,7 +365,7 @@ impl Host {
                 seat.timer_at = now.plus_ns(every_ns);
                 if !first {
                     seat.call(now, &self.catalog, &self.replicas, |consumer, context| {
-                        consumer.on_timer(context)
+                        consumer.on_timer(context);
                     });
                 }
             }
@@ -417,6 +415,20 @@ impl std::fmt::Debug for Host {
 }
 
 impl Seat {
+    /// Makes the consumer anew. If that panics it is as if its first handler had.
+    #[cold]
+    fn restart(&mut self, now: ReceiveTime) {
+        self.restart_at = None;
+        let make = &self.make;
+        match catch_unwind(AssertUnwindSafe(|| make())) {
+            Ok(consumer) => {
+                self.counts.restarts_total += 1;
+                self.consumer = Some(consumer);
+            }
+            Err(_) => self.fell(now),
+        }
+    }
+
     /// A handler panicked: its state cannot be trusted.
     #[cold]
     fn fell(&mut self, now: ReceiveTime) {
@@ -512,6 +524,27 @@ mod tests {
         host.batch_end(0, ReceiveTime::from_ns(1 + RESTART_PAUSE_NS));
         deliver(&mut host, 4, RESTART_PAUSE_NS + 2);
         assert_eq!(*seen.borrow(), [(1, 2), (1, 3), (0, 4), (1, 4)]);
+    }
+
+    #[test]
+    fn a_consumer_that_panics_while_it_is_made_anew_takes_down_nobody() {
+        let (mut host, seen) = host(OnPanic::Restart);
+        let made = Rc::new(RefCell::new(0));
+        let counted = Rc::clone(&made);
+        let make: MakeConsumer = Box::new(move || {
+            *counted.borrow_mut() += 1;
+            assert!(*counted.borrow() != 2, "this is the panic that the test asks for");
+            Box::new(Noter { seen: Seen::default(), id: 2, panics_on: 1 })
+        });
+        let seat = host.add("fragile", ConsumerId(2), OnPanic::Restart, make);
+        host.subscribe(seat, ProviderId(0), StreamId(3), None);
+        deliver(&mut host, 1, 1);
+        deliver(&mut host, 3, 1 + RESTART_PAUSE_NS);
+        let up = |host: &Host| host.seats().nth(2).map(|(_, counts, up)| (counts.panics_total, up));
+        assert_eq!(up(&host), Some((2, false)));
+        host.batch_end(0, ReceiveTime::from_ns(1 + 3 * RESTART_PAUSE_NS));
+        assert_eq!((up(&host), *made.borrow()), (Some((2, true)), 3));
+        assert_eq!(*seen.borrow(), [(0, 1), (1, 1), (0, 3), (1, 3)]);
     }
 
     #[test]

@@ -4,15 +4,22 @@
 //! | rule | a full ring means |
 //! |---|---|
 //! | lossless | the event waits in a bounded spill; when that is full it is dropped, and a Gap says so in the stream |
-//! | latest | the newest event of the stream waits; the older ones count as coalesced |
-//! | book | updates collapse; one snapshot of the proved book follows when it fits whole |
+//! | latest | the newest event of the stream waits, and final klines before it; the others count as coalesced |
+//! | book | updates collapse; one snapshot of the book follows when it fits whole |
 //!
-//! For every stream and shard `offered = delivered + coalesced + dropped + in flight` holds at any time.
+//! For every stream and shard `offered = delivered + coalesced + dropped + unchanged + in flight` holds at any time.
+//!
+//! - Nobody overtakes: once something waits for a ring, all that comes after it waits too, until the next flush. The
+//!   spill and the waiting streams are served in turn, so neither starves the other.
+//! - A copy of a book follows updates only after a snapshot that went to the same shard at the same depth. A new route,
+//!   a deeper one and a lane that dropped something therefore begin with a snapshot.
+//! - An event larger than the whole ring can never be delivered. It is dropped at once, with its Gap and a dead letter,
+//!   and holds up nobody; a book that does not fit says `stale` instead. A topology refuses such rings.
 
 use std::collections::VecDeque;
 
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
-use crate::event::{Body, Event, Flags, Gap, GapReason, Header};
+use crate::event::{Body, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Proof};
 use crate::ids::{ShardId, StreamId};
 use crate::ring::Sender;
 use crate::routing::{Delivery, Route, RoutingTable};
@@ -28,7 +35,9 @@ crate::counters! {
         coalesced_total,
         /// Events dropped and declared by a Gap.
         dropped_total,
-        /// Snapshots sent in place of coalesced updates; not offered by anybody.
+        /// Book updates that change nothing among the levels that the shard asked for.
+        unchanged_total,
+        /// Snapshots sent in place of coalesced updates, or to begin with; not offered by anybody.
         conflated_snapshots_total,
         /// Gaps sent for dropped events; not offered by anybody.
         gap_markers_total,
@@ -38,13 +47,18 @@ crate::counters! {
 /// One stream's waiting room before one ring.
 #[derive(Debug, Default)]
 struct Lane {
-    /// The newest event, in its parts (rule `latest`).
+    /// Final klines and, last, the newest event in its parts (rule `latest`).
     pending: Vec<Event>,
-    /// Updates collapsed; a snapshot is due (rule `book`).
+    /// A snapshot is due: updates collapsed, were dropped, or have nothing to follow.
     book_pending: bool,
     /// Levels a side of that snapshot.
     book_depth: usize,
-    /// Dropped events not yet declared (rule `lossless`).
+    /// Depth of the book that the shard holds once it has taken all that is before it; `None` if it holds none that
+    /// updates could follow.
+    synced: Option<usize>,
+    /// The shard was told that its book does not fit the ring.
+    refused: bool,
+    /// Dropped events not yet declared.
     undeclared: Option<Undeclared>,
     /// Events of it in the spill.
     spilled: u64,
@@ -63,6 +77,16 @@ struct Undeclared {
     header: Header,
 }
 
+/// What came of serving a lane that waits.
+enum Served {
+    /// Nothing of it waits any more.
+    Done,
+    /// The ring has too little room.
+    NoRoom,
+    /// Something of it must go first that stands elsewhere.
+    Later,
+}
+
 /// The way to one consumer shard.
 #[derive(Debug)]
 struct Output {
@@ -75,19 +99,24 @@ struct Output {
     lanes: Vec<Lane>,
     /// Streams that wait for room, first come first served; each at most once.
     waiting: VecDeque<StreamId>,
+    /// Whether a waiting lane is to be served next, or the spill.
+    lane_is_next: bool,
     full_total: u64,
 }
 
 /// Builds the parts of a snapshot of a stream's book, at most so many levels a side, for a lane whose updates collapsed.
-/// The body is a `BookState` where the book is not proved.
+/// A `BookState` instead where no book is loaded, so that a snapshot will follow by itself; nothing for a stream that has
+/// no book.
 pub trait BookSource {
-    /// See the trait.
+    /// See the trait. `parts` is to be cleared first.
     fn conflated(&mut self, stream: StreamId, depth: usize, parts: &mut Vec<Event>);
 }
 
 /// A source for providers without books.
 impl BookSource for () {
-    fn conflated(&mut self, _: StreamId, _: usize, _: &mut Vec<Event>) {}
+    fn conflated(&mut self, _: StreamId, _: usize, parts: &mut Vec<Event>) {
+        parts.clear();
+    }
 }
 
 /// Parts of spill whose memory is taken at start; a larger spill grows on its first use, which is no longer the path.
@@ -95,6 +124,10 @@ const SPILL_RESERVE: usize = 8_192;
 
 /// Lanes served for one output in one turn, so that a long queue does not make a long turn.
 const LANES_PER_TURN_MAX: usize = 64;
+
+/// Final klines of one stream that may wait; the oldest is dropped, with a Gap, when there are more. At the shortest
+/// interval of one second this is how long a shard may stand still.
+pub const FINALS_MAX: usize = 8;
 
 impl Output {
     fn lane(&mut self, stream: StreamId) -> &mut Lane {
@@ -107,146 +140,268 @@ impl Output {
         }
     }
 
+    /// Whether something waits for room, so that whatever comes now comes after it.
+    #[inline]
+    fn is_congested(&self) -> bool {
+        !self.spill.is_empty() || !self.waiting.is_empty()
+    }
+
     #[inline]
     fn offer(&mut self, route: &Route, parts: &[Event], letters: &mut DeadLetters) {
-        let stream = parts[0].header.stream;
-        let lane = &mut self.lanes[stream.index()];
+        let congested = self.is_congested();
+        let lane = &mut self.lanes[parts[0].header.stream.index()];
         lane.counts.offered_total += 1;
-        let free = match route.delivery {
-            Delivery::Lossless => self.spill.is_empty() && !lane.queued,
-            Delivery::Latest | Delivery::Book => !lane.queued,
+        let follows = match parts[0].body {
+            Body::BookUpdate(_) => lane.synced == Some(route.book_depth),
+            _ => true,
         };
-        if free && self.market.has_room(parts.len()) {
+        if follows && !congested && self.market.has_room(parts.len()) {
+            if matches!(parts[0].body, Body::BookSnapshot(_)) {
+                (lane.synced, lane.book_pending, lane.refused) = (Some(route.book_depth), false, false);
+            }
             lane.counts.delivered_total += 1;
             self.push(parts);
             return;
         }
-        self.full_total += 1;
-        self.wait(route, parts, letters);
+        self.full_total += u64::from(follows);
+        self.wait(route, parts, follows, letters);
     }
 
-    /// The ring is full, or others of the stream wait already.
+    /// An update changes nothing that this route shows.
+    #[inline]
+    fn unchanged(&mut self, route: &Route, stream: StreamId) {
+        let lane = &mut self.lanes[stream.index()];
+        lane.counts.offered_total += 1;
+        lane.counts.unchanged_total += 1;
+        if lane.synced != Some(route.book_depth) && lane.undeclared.is_none() {
+            self.want_snapshot(route.book_depth, stream);
+        }
+    }
+
+    /// The ring is full, others wait already, or there is no book that an update could follow.
     #[cold]
-    fn wait(&mut self, route: &Route, parts: &[Event], letters: &mut DeadLetters) {
-        let stream = parts[0].header.stream;
-        let room = self.spill.len() + parts.len() <= self.spill_max;
+    fn wait(&mut self, route: &Route, parts: &[Event], follows: bool, letters: &mut DeadLetters) {
+        let (stream, count) = (parts[0].header.stream, parts.len());
+        let oversize = count > self.market.capacity();
+        let fits_spill = self.spill.len() + count <= self.spill_max && !oversize;
         let lane = self.lane(stream);
         match route.delivery {
-            Delivery::Lossless if room && lane.undeclared.is_none() => {
+            Delivery::Lossless if lane.undeclared.is_some() => self.drop_event(&parts[0], letters),
+            // A snapshot is due that will contain this.
+            Delivery::Lossless if lane.book_pending || !follows => {
+                lane.counts.coalesced_total += 1;
+                self.want_snapshot(route.book_depth, stream);
+            }
+            Delivery::Lossless if fits_spill => {
+                if !lane.pending.is_empty() {
+                    // The route became lossless while something waited under another rule: that goes first.
+                    let before = std::mem::take(&mut lane.pending);
+                    lane.spilled += logical(&before);
+                    self.spill.extend(before);
+                }
+                let lane = self.lane(stream);
                 lane.spilled += 1;
+                if matches!(parts[0].body, Body::BookSnapshot(_)) {
+                    lane.synced = Some(route.book_depth);
+                }
                 self.spill.extend(parts);
                 self.spill_depth_max = self.spill_depth_max.max(self.spill.len());
-                return;
             }
-            Delivery::Lossless => {
-                let header = &parts[0].header;
-                lane.counts.dropped_total += 1;
-                if let Some(undeclared) = &mut lane.undeclared {
-                    undeclared.to = undeclared.to.max(header.sequence_last);
-                    undeclared.event_count += 1;
-                } else {
-                    let (from, to) = (header.sequence_first, header.sequence_last);
-                    lane.undeclared = Some(Undeclared { from, to, event_count: 1, header: *header });
-                    let mut letter = DeadLetter::new(
-                        DeadReason::SlowConsumer,
-                        Priority::Low,
-                        header.receive_time,
-                        header.trace,
-                    );
-                    letter.provider = Some(header.provider);
-                    letter.stream = Some(stream);
-                    letter.shard = Some(self.shard);
-                    letters.write(letter);
-                }
-            }
-            Delivery::Latest => {
-                // A final kline is the last word on its interval: what follows waits for the next one.
-                let keeps = lane.pending.first().is_some_and(|event| event.header.flags.has(Flags::FINAL))
-                    && lane.pending.first().is_some_and(|event| opens(event) != opens(&parts[0]));
-                if !lane.pending.is_empty() {
-                    lane.counts.coalesced_total += 1;
-                }
-                if !keeps {
-                    lane.pending.clear();
-                    lane.pending.extend_from_slice(parts);
-                }
-            }
+            Delivery::Lossless => self.drop_event(&parts[0], letters),
+            Delivery::Latest if oversize => self.drop_event(&parts[0], letters),
+            Delivery::Latest => self.replace_pending(parts, letters),
             Delivery::Book => {
                 lane.counts.coalesced_total += 1;
-                lane.book_pending = true;
-                lane.book_depth = route.book_depth;
+                self.want_snapshot(route.book_depth, stream);
             }
         }
-        let lane = self.lane(stream);
-        if !std::mem::replace(&mut lane.queued, true) {
+    }
+
+    fn queue(&mut self, stream: StreamId) {
+        if !std::mem::replace(&mut self.lane(stream).queued, true) {
             self.waiting.push_back(stream);
         }
     }
 
-    /// Serves what waits, oldest first, as far as the ring has room.
+    /// A snapshot is to stand for what this lane did not get.
     #[cold]
-    fn relieve(&mut self, books: &mut impl BookSource, parts: &mut Vec<Event>) {
-        while let Some(count) = self.spill.iter().position(Event::completes).map(|at| at + 1) {
-            if !self.market.has_room(count) {
+    fn want_snapshot(&mut self, depth: usize, stream: StreamId) {
+        let lane = self.lane(stream);
+        (lane.book_pending, lane.book_depth, lane.synced) = (true, depth, None);
+        self.queue(stream);
+    }
+
+    /// Drops an event and remembers to say so in its stream. What was built from the stream needs a new beginning.
+    fn drop_event(&mut self, event: &Event, letters: &mut DeadLetters) {
+        let header = &event.header;
+        let shard = self.shard;
+        let lane = self.lane(header.stream);
+        lane.counts.dropped_total += 1;
+        if matches!(event.body, Body::BookUpdate(_) | Body::BookSnapshot(_) | Body::BookState { .. }) {
+            (lane.book_pending, lane.synced) = (true, None);
+        }
+        if let Some(undeclared) = &mut lane.undeclared {
+            undeclared.from = undeclared.from.min(header.sequence_first);
+            undeclared.to = undeclared.to.max(header.sequence_last);
+            undeclared.event_count += 1;
+        } else {
+            let (from, to) = (header.sequence_first, header.sequence_last);
+            lane.undeclared = Some(Undeclared { from, to, event_count: 1, header: *header });
+            let mut letter =
+                DeadLetter::new(DeadReason::SlowConsumer, Priority::Low, header.receive_time, header.trace);
+            letter.provider = Some(header.provider);
+            letter.stream = Some(header.stream);
+            letter.shard = Some(shard);
+            letters.write(letter);
+        }
+        self.queue(header.stream);
+    }
+
+    /// The newest event of a stream takes the place of the one that waits, unless that is the last word on its interval.
+    fn replace_pending(&mut self, parts: &[Event], letters: &mut DeadLetters) {
+        let new = &parts[0];
+        let stream = new.header.stream;
+        let lane = self.lane(stream);
+        let is_final = |event: &Event| event.header.flags.has(Flags::FINAL);
+        if let Some(at) = lane.pending.iter().rposition(|event| event.header.flags.has(Flags::FIRST)) {
+            let waiting = &lane.pending[at];
+            let same_interval = opens(waiting) == opens(new);
+            if is_final(waiting) && same_interval && !is_final(new) {
+                lane.counts.coalesced_total += 1;
+                return;
+            }
+            if !is_final(waiting) || same_interval {
+                lane.counts.coalesced_total += 1;
+                lane.pending.truncate(at);
+            }
+        }
+        lane.pending.extend_from_slice(parts);
+        let oldest = lane.pending[0];
+        let finals = lane.pending.iter().filter(|event| is_final(event)).count();
+        if finals > FINALS_MAX {
+            lane.pending.remove(0);
+            self.drop_event(&oldest, letters);
+        }
+        self.queue(stream);
+    }
+
+    /// Serves what waits as far as the ring has room: the oldest of the spill and the oldest waiting lane in turn.
+    #[cold]
+    fn relieve(&mut self, books: &mut impl BookSource, parts: &mut Vec<Event>, letters: &mut DeadLetters) {
+        let mut lanes = self.waiting.len().min(LANES_PER_TURN_MAX);
+        loop {
+            if self.lane_is_next && lanes > 0 {
+                lanes -= 1;
+                let Some(stream) = self.waiting.pop_front() else { continue };
+                match self.serve(stream, books, parts, letters) {
+                    Served::Done => {
+                        self.lane(stream).queued = false;
+                        self.lane_is_next = false;
+                    }
+                    Served::NoRoom => {
+                        self.waiting.push_front(stream);
+                        return;
+                    }
+                    Served::Later => self.waiting.push_back(stream),
+                }
+                continue;
+            }
+            self.lane_is_next = true;
+            let Some(last) = self.spill.iter().position(Event::completes) else {
+                if lanes == 0 || self.waiting.is_empty() {
+                    return;
+                }
+                continue;
+            };
+            if !self.market.has_room(last + 1) {
+                self.lane_is_next = false;
                 return;
             }
             let stream = self.spill[0].header.stream;
-            for _ in 0..count {
+            for _ in 0..=last {
                 let part = self.spill.pop_front().expect("counted just now");
                 self.market.push(part);
             }
             let lane = self.lane(stream);
-            lane.spilled = lane.spilled.saturating_sub(1);
+            lane.spilled -= 1;
             lane.counts.delivered_total += 1;
-        }
-        for _ in 0..self.waiting.len().min(LANES_PER_TURN_MAX) {
-            let Some(stream) = self.waiting.pop_front() else { return };
-            if !self.serve(stream, books, parts) {
-                self.waiting.push_front(stream);
-                return;
-            }
-            self.lane(stream).queued = false;
         }
     }
 
-    /// Serves one lane. Returns whether it is done.
-    fn serve(&mut self, stream: StreamId, books: &mut impl BookSource, parts: &mut Vec<Event>) -> bool {
+    /// Serves one lane: first what it must say about the past, then what waits.
+    fn serve(
+        &mut self,
+        stream: StreamId,
+        books: &mut impl BookSource,
+        parts: &mut Vec<Event>,
+        letters: &mut DeadLetters,
+    ) -> Served {
         let lane = &mut self.lanes[stream.index()];
+        if lane.spilled > 0 {
+            return Served::Later;
+        }
         if let Some(Undeclared { from, to, event_count, header }) = lane.undeclared {
             if !self.market.has_room(1) {
-                return false;
+                return Served::NoRoom;
             }
-            let header =
-                Header { flags: Flags::WHOLE, part: 0, sequence_first: from, sequence_last: to, ..header };
+            let flags = Flags::WHOLE;
+            let header = Header { flags, part: 0, sequence_first: from, sequence_last: to, ..header };
             let gap = Gap { from, to, event_count, reason: GapReason::SlowConsumer };
-            let marker = Event { header, body: Body::Gap(gap) };
             lane.undeclared = None;
             lane.counts.gap_markers_total += 1;
-            self.market.push(marker);
+            self.market.push(Event { header, body: Body::Gap(gap) });
         }
-        let lane = &mut self.lanes[stream.index()];
-        if !lane.pending.is_empty() {
-            if !self.market.has_room(lane.pending.len()) {
-                return false;
+        while let Some(last) = lane.pending.iter().position(Event::completes) {
+            if !self.market.has_room(last + 1) {
+                return Served::NoRoom;
             }
-            for part in lane.pending.drain(..) {
+            for part in lane.pending.drain(..=last) {
                 self.market.push(part);
             }
             lane.counts.delivered_total += 1;
         }
-        if lane.book_pending {
-            books.conflated(stream, lane.book_depth, parts);
-            if !self.market.has_room(parts.len()) {
-                return false;
-            }
-            lane.book_pending = false;
-            lane.counts.conflated_snapshots_total += 1;
-            for part in &*parts {
-                self.market.push(*part);
-            }
+        if !lane.book_pending {
+            return Served::Done;
         }
-        true
+        books.conflated(stream, lane.book_depth, parts);
+        if parts.len() > self.market.capacity() {
+            return self.refuse(stream, &parts[0], letters);
+        }
+        if !self.market.has_room(parts.len()) {
+            return Served::NoRoom;
+        }
+        (lane.book_pending, lane.refused) = (false, false);
+        if let Some(first) = parts.first() {
+            lane.counts.conflated_snapshots_total += 1;
+            lane.synced = matches!(first.body, Body::BookSnapshot(_)).then_some(lane.book_depth);
+        }
+        self.push(parts);
+        Served::Done
     }
+
+    /// The book does not fit the ring at all: says so once, and tries again when it changes.
+    #[cold]
+    fn refuse(&mut self, stream: StreamId, first: &Event, letters: &mut DeadLetters) -> Served {
+        if !self.market.has_room(1) {
+            return Served::NoRoom;
+        }
+        let header = Header { flags: Flags::WHOLE, part: 0, ..first.header };
+        if !std::mem::replace(&mut self.lane(stream).refused, true) {
+            let (status, reason) = (BookStatus::Stale, BookReason::Silent);
+            self.market.push(Event { header, body: Body::BookState { status, proof: Proof::None, reason } });
+            let mut letter =
+                DeadLetter::new(DeadReason::SlowConsumer, Priority::Low, header.receive_time, header.trace);
+            letter.stream = Some(stream);
+            letter.shard = Some(self.shard);
+            letters.write(letter);
+        }
+        Served::Done
+    }
+}
+
+/// Events among parts.
+fn logical(parts: &[Event]) -> u64 {
+    parts.iter().filter(|part| part.completes()).count() as u64
 }
 
 /// The opening time of a kline.
@@ -311,8 +466,13 @@ impl Dispatcher {
             spill_depth_max: 0,
             lanes: Vec::new(),
             waiting: VecDeque::new(),
+            lane_is_next: false,
             full_total: 0,
         });
+        let lanes = self.outputs.iter().map(|output| output.lanes.len()).max().unwrap_or(0);
+        if let Some(last) = lanes.checked_sub(1) {
+            self.reserve(StreamId(last as u32));
+        }
         self.outputs.len() - 1
     }
 
@@ -335,13 +495,61 @@ impl Dispatcher {
     /// Offers one event, in all its parts, to every shard that wants its stream.
     #[inline]
     pub fn offer(&mut self, parts: &[Event]) {
+        self.offer_where(parts, |_| true);
+    }
+
+    /// As [`offer`](Self::offer), to the shards that want this many levels a side of a book. A book's update is another
+    /// event at every depth; who offers one offers all that [`routing`](Self::routing) asks for.
+    #[inline]
+    pub fn offer_at(&mut self, depth: usize, parts: &[Event]) {
+        self.offer_where(parts, |route| route.book_depth == depth);
+    }
+
+    /// An update of `stream` changes nothing among the best `depth` levels: the shards that want those are not sent one.
+    #[inline]
+    pub fn unchanged_at(&mut self, depth: usize, stream: StreamId) {
+        self.forget_ended();
+        for route in self.routing.of(stream).iter().filter(|route| route.book_depth == depth) {
+            self.outputs[route.output].unchanged(route, stream);
+        }
+    }
+
+    #[inline]
+    fn offer_where(&mut self, parts: &[Event], wants: impl Fn(&Route) -> bool) {
+        self.forget_ended();
         let Some(first) = parts.first() else { return };
         let routes = self.routing.of(first.header.stream);
         if routes.is_empty() {
             self.unrouted_total += 1;
         }
-        for route in routes {
+        for route in routes.iter().filter(|route| wants(route)) {
             self.outputs[route.output].offer(route, parts, &mut self.letters);
+        }
+    }
+
+    /// Shards that gave up a stream follow it no longer, whatever they subscribe to later.
+    #[inline]
+    fn forget_ended(&mut self) {
+        while let Some((stream, output)) = self.routing.next_ended() {
+            if let Some(lane) = self.outputs[output].lanes.get_mut(stream.index()) {
+                lane.synced = None;
+            }
+        }
+    }
+
+    /// New routes of streams whose book is there already begin with a snapshot of it.
+    #[inline]
+    fn welcome_begun(&mut self, books: &mut impl BookSource) {
+        while let Some((stream, output)) = self.routing.next_begun() {
+            self.reserve(stream);
+            let Some(&Route { book_depth, .. }) = self.routing.route(stream, output) else { continue };
+            if self.outputs[output].lanes[stream.index()].synced == Some(book_depth) {
+                continue;
+            }
+            books.conflated(stream, book_depth, &mut self.parts);
+            if self.parts.first().is_some_and(|first| matches!(first.body, Body::BookSnapshot(_))) {
+                self.outputs[output].want_snapshot(book_depth, stream);
+            }
         }
     }
 
@@ -349,9 +557,11 @@ impl Dispatcher {
     /// output that has something new, so that a sleeping shard is woken once.
     #[inline]
     pub fn flush(&mut self, books: &mut impl BookSource, mut published: impl FnMut(usize)) {
+        self.forget_ended();
+        self.welcome_begun(books);
         for (number, output) in self.outputs.iter_mut().enumerate() {
-            if !output.spill.is_empty() || !output.waiting.is_empty() {
-                output.relieve(books, &mut self.parts);
+            if output.is_congested() {
+                output.relieve(books, &mut self.parts, &mut self.letters);
             }
             if output.market.publish() {
                 published(number);
@@ -361,14 +571,12 @@ impl Dispatcher {
 
     /// Whether every ring has room for `count` parts and nothing waits: what a replay asks before it goes on.
     pub fn has_room(&mut self, count: usize) -> bool {
-        self.outputs.iter_mut().all(|output| {
-            output.spill.is_empty() && output.waiting.is_empty() && output.market.has_room(count)
-        })
+        self.outputs.iter_mut().all(|output| !output.is_congested() && output.market.has_room(count))
     }
 
     /// Whether anything waits for room.
     pub fn is_congested(&self) -> bool {
-        self.outputs.iter().any(|output| !output.spill.is_empty() || !output.waiting.is_empty())
+        self.outputs.iter().any(Output::is_congested)
     }
 
     /// Events that nobody subscribed to.
@@ -398,7 +606,7 @@ impl Dispatcher {
     /// What became of a stream's events for an output, and how many are in flight before the ring.
     pub fn lane_counts(&self, output: usize, stream: StreamId) -> (LaneCounts, u64) {
         match self.outputs[output].lanes.get(stream.index()) {
-            Some(lane) => (lane.counts, lane.spilled + u64::from(!lane.pending.is_empty())),
+            Some(lane) => (lane.counts, lane.spilled + logical(&lane.pending)),
             None => (LaneCounts::default(), 0),
         }
     }
@@ -415,5 +623,5 @@ impl Dispatcher {
     }
 }
 
-/// Parts of the largest event that the rule `latest` may keep: a partial book of 20 levels a side.
-const LATEST_PARTS: usize = crate::event::book_parts(20, 20);
+/// Parts that the rule `latest` may keep: final klines, one more for a moment, and a partial book of 20 levels a side.
+const LATEST_PARTS: usize = FINALS_MAX + 1 + crate::event::book_parts(20, 20);

@@ -295,6 +295,90 @@ mod tests {
         assert!(matches!(pool.take_patiently(&mut since, deadline), Taken::Handle(_)));
     }
 
+    /// Names, for the process that this test starts of itself, the rule to break.
+    const BREAKS: &str = "MELTICA_TEST_BREAKS_POOL";
+
+    /// Breaks the pool's rule from inside, as only a bug in this file could: the same slot is put in twice, or a slot is
+    /// returned that is not out.
+    fn break_rule(how: &str) {
+        let pool = pool(2);
+        let mut handle = pool.take().expect("free");
+        let slot = handle.slot.as_ref().expect("held");
+        let (index, generation) = (slot.index, slot.generation);
+        let twin = || Box::new(Slot { index, generation, value: Buffer(Vec::new()) });
+        match how {
+            "return" => {
+                drop(Handle { slot: Some(twin()), shared: Rc::clone(&pool.shared) });
+                drop(handle);
+            }
+            _ => {
+                pool.shared.free.borrow_mut().push(twin());
+                let second = pool.take();
+                handle.0.push(1);
+                drop((second, handle));
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_with_two_owners_stops_the_process_and_names_both_places() {
+        if let Ok(how) = std::env::var(BREAKS) {
+            break_rule(&how);
+            return;
+        }
+        for how in ["return", "take"] {
+            let itself = std::env::current_exe().expect("a test runs from a file");
+            let name = "pool::tests::a_slot_with_two_owners_stops_the_process_and_names_both_places";
+            let output = std::process::Command::new(itself)
+                .args([name, "--exact", "--nocapture"])
+                .env(BREAKS, how)
+                .output()
+                .expect("the test starts itself");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{how}: it went on: {said}");
+            assert!(said.contains("pool test slot"), "{how}: {said}");
+            assert_eq!(said.matches(file!()).count(), 2, "{how}: both places, and no panic instead: {said}");
+        }
+    }
+
+    #[test]
+    fn random_takes_and_returns_agree_with_a_model_and_never_grow() {
+        for seed in 0..40 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let capacity = random.usize(1..20);
+            let pool = pool(capacity);
+            let mut out: Vec<(u8, Handle<Buffer>)> = Vec::new();
+            let (mut taken, mut empty, mut out_max) = (0, 0, 0);
+            for step in 0..3_000_u32 {
+                if random.bool() {
+                    match pool.take() {
+                        Some(mut handle) => {
+                            assert!(handle.0.is_empty() && out.len() < capacity, "seed {seed} step {step}");
+                            assert!(handle.0.capacity() >= 16, "seed {seed} step {step}");
+                            let mark = random.u8(..);
+                            handle.0.push(mark);
+                            out.push((mark, handle));
+                            taken += 1;
+                        }
+                        None => {
+                            assert_eq!(out.len(), capacity, "seed {seed} step {step}");
+                            empty += 1;
+                        }
+                    }
+                    out_max = out_max.max(out.len());
+                } else if !out.is_empty() {
+                    let (mark, handle) = out.swap_remove(random.usize(..out.len()));
+                    assert_eq!(handle.0, [mark], "nobody else wrote to it: seed {seed} step {step}");
+                }
+                let usage =
+                    Usage { capacity, out: out.len(), out_max, taken_total: taken, empty_total: empty };
+                assert_eq!(pool.usage(), usage, "seed {seed} step {step}");
+                assert_eq!(pool.outstanding().len(), out.len(), "seed {seed} step {step}");
+                assert!(pool.shared.free.borrow().capacity() <= capacity, "seed {seed} step {step}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_out_is_named_with_the_place_that_took_it() {
         let pool = pool(3);

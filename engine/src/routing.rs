@@ -55,7 +55,7 @@ pub struct Route {
     pub output: usize,
     /// The rule for a full ring.
     pub delivery: Delivery,
-    /// Levels a side of a book that collapsed; `usize::MAX` for all.
+    /// Levels a side of the book that the shard gets, exact at all times; `usize::MAX` for all.
     pub book_depth: usize,
 }
 
@@ -64,6 +64,11 @@ pub struct Route {
 pub struct RoutingTable {
     version: u32,
     routes: Vec<Vec<Route>>,
+    changes_total: u64,
+    /// Routes added or deepened since the dispatcher looked: their shards need a snapshot to begin with.
+    begun: Vec<(StreamId, usize)>,
+    /// Routes removed since then: what their shards hold is out of date from here on.
+    ended: Vec<(StreamId, usize)>,
 }
 
 impl RoutingTable {
@@ -96,6 +101,8 @@ impl RoutingTable {
             }
             None => routes.push(route),
         }
+        self.changes_total += 1;
+        self.begun.push((stream, route.output));
     }
 
     /// Ends a shard's interest in a stream. Returns whether it had any.
@@ -103,7 +110,35 @@ impl RoutingTable {
         let Some(routes) = self.routes.get_mut(stream.index()) else { return false };
         let before = routes.len();
         routes.retain(|route| route.output != output);
-        routes.len() != before
+        let removed = routes.len() != before;
+        if removed {
+            self.changes_total += 1;
+            self.ended.push((stream, output));
+        }
+        removed
+    }
+
+    /// Changes so far: whoever derives something from the routes sees by it whether they are still the same.
+    #[inline]
+    pub const fn changes_total(&self) -> u64 {
+        self.changes_total
+    }
+
+    /// The next route that was removed and that the dispatcher does not know of.
+    #[inline]
+    pub(crate) fn next_ended(&mut self) -> Option<(StreamId, usize)> {
+        self.ended.pop()
+    }
+
+    /// The next route that was added or changed and that the dispatcher does not know of.
+    #[inline]
+    pub(crate) fn next_begun(&mut self) -> Option<(StreamId, usize)> {
+        self.begun.pop()
+    }
+
+    /// The route of a stream to an output.
+    pub fn route(&self, stream: StreamId, output: usize) -> Option<&Route> {
+        self.of(stream).iter().find(|route| route.output == output)
     }
 
     /// The routes of a stream.

@@ -87,12 +87,11 @@ impl Sequence {
     pub fn verdict(&self, first: u64, last: u64) -> Verdict {
         let Some(published) = self.last else { return Verdict::Apply };
         match self.rule {
-            SequenceRule::Arrival => Verdict::Apply,
-            SequenceRule::Monotonic if last <= published => Verdict::Stale,
-            SequenceRule::Monotonic => Verdict::Apply,
-            SequenceRule::Contiguous if last <= published => Verdict::Stale,
-            SequenceRule::Contiguous if first <= published + 1 => Verdict::Apply,
-            SequenceRule::Contiguous => Verdict::Hole { from: published + 1, to: first - 1 },
+            SequenceRule::Monotonic | SequenceRule::Contiguous if last <= published => Verdict::Stale,
+            SequenceRule::Contiguous if first > published + 1 => {
+                Verdict::Hole { from: published + 1, to: first - 1 }
+            }
+            _ => Verdict::Apply,
         }
     }
 

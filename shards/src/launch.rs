@@ -195,7 +195,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         topology,
     };
     // Consumers first, so that nobody sends to a shard that is not there.
-    for number in 0..gateway.topology.shards.len() {
+    for (number, waker) in wakers.iter().enumerate() {
         let shard = ShardIndex(number as u8);
         let plan = gateway.topology.shard(shard).clone();
         let Role::Consumer { .. } = plan.role else { continue };
@@ -211,7 +211,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[number]);
-        let waker = wakers[number].clone();
+        let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
@@ -242,7 +242,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         })?;
         gateway.consumers.push(Thread { shard, stop, counters, handle });
     }
-    for number in 0..gateway.topology.shards.len() {
+    for (number, waker) in wakers.iter().enumerate() {
         let shard = ShardIndex(number as u8);
         let plan = gateway.topology.shard(shard).clone();
         let Role::Provider { pools, .. } = plan.role else { continue };
@@ -256,7 +256,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
-        let waker = wakers[number].clone();
+        let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };

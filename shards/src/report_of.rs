@@ -148,11 +148,14 @@ impl ProviderSummary {
         }
     }
 
-    /// Whether `offered = delivered + coalesced + dropped + in flight` holds for every way out; if not, which not.
+    /// Whether `offered = delivered + unchanged + coalesced + dropped + in flight` holds for every way out; if not, which not.
     pub fn unbalanced(&self) -> Option<String> {
         self.outputs.iter().find_map(|(shard, _, counts, in_flight)| {
-            let accounted =
-                counts.delivered_total + counts.coalesced_total + counts.dropped_total + in_flight;
+            let accounted = counts.delivered_total
+                + counts.unchanged_total
+                + counts.coalesced_total
+                + counts.dropped_total
+                + in_flight;
             (counts.offered_total != accounted).then(|| {
                 format!("to shard {shard}: offered {} but accounted {accounted}", counts.offered_total)
             })

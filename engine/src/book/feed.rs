@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::{Book, Cut};
-use crate::decimal::Decimals;
+use crate::decimal::{Decimals, power_of_ten};
 use crate::event::{BookReason, BookStatus, Level, Proof};
 use crate::pool::Handle;
 use crate::raw::{BookMessage, Content, Message, Numbers, Raw};
@@ -40,7 +40,7 @@ crate::counters! {
         applied_total,
         /// Updates that the book already contained.
         stale_total,
-        /// Updates that no snapshot was there for, or that came while the book was broken.
+        /// Updates without a snapshot, in a broken book, or that did not fit it; and snapshots that were too old.
         unusable_total,
         /// Holes in the update numbers.
         gap_total,
@@ -147,10 +147,13 @@ impl BookFeed {
         }
     }
 
-    /// The end: lets go of what waits and remembers the state it had.
-    pub fn close(&mut self) {
+    /// The end: lets go of what waits and remembers the state it had. Returns how many updates waited in vain.
+    pub fn close(&mut self) -> u64 {
         self.closed_as.get_or_insert(self.status);
+        let waited = self.waiting.len() as u64;
+        self.counts.unusable_total += waited;
         self.waiting.clear();
+        waited
     }
 
     /// What `proved` rests on.
@@ -213,9 +216,18 @@ impl BookFeed {
         }
         self.counts.unusable_total += self.waiting.len() as u64;
         self.waiting.clear();
+        self.unload(status);
+    }
+
+    fn unload(&mut self, status: BookStatus) {
         self.loaded = false;
         self.status = status;
         self.book.clear(self.book.decimals());
+    }
+
+    /// Puts back what [`next_waiting`](Self::next_waiting) gave out: it waits on, as the oldest.
+    pub fn hold_first(&mut self, raw: Handle<Raw>) {
+        self.waiting.push_front(raw);
     }
 
     /// Keeps an update until the snapshot is there. `raw` holds exactly one message. The caller has asked
@@ -269,18 +281,14 @@ impl BookFeed {
                 hole(self.last + 1, numbers.first - 1)
             }
             // Binance USD-M: while joining `u < lastUpdateId` is contained and `U <= lastUpdateId <= u` joins; then
-            // `pu` names the update before.
+            // `pu` names the update before. An update whose `pu` is the snapshot's number follows it as well.
             BookRule::RestSnapshotChained => {
                 let contained = if joined { numbers.last <= self.last } else { numbers.last < self.last };
                 if contained {
                     self.counts.stale_total += 1;
                     return Some(Outcome::Stale);
                 }
-                let previous = numbers.previous.unwrap_or(0);
-                if joined && previous == self.last || !joined && numbers.first <= self.last {
-                    return None;
-                }
-                if previous < self.last && numbers.first <= self.last + 1 {
+                if follows(numbers, self.last, joined) {
                     return None;
                 }
                 hole(self.last + 1, numbers.first.saturating_sub(1).max(self.last + 1))
@@ -304,16 +312,20 @@ impl BookFeed {
         if message.decimals != self.book.decimals()
             && !self.book.rescale(wider(message.decimals, self.book.decimals()))
         {
+            self.counts.unusable_total += 1;
             return self.broken(BookReason::UpdateUndecodable, None);
         }
         let facts = if message.decimals == self.book.decimals() {
             self.book.apply(bids, asks, &mut self.cut)
         } else {
             // The update was decoded before the scale grew: it waited for a snapshot.
-            let Some((bids, asks)) = rescaled(bids, asks, message.decimals, self.book.decimals()) else {
+            let (from, to) = (message.decimals, self.book.decimals());
+            let (mut wide_bids, mut wide_asks) = (bids.to_vec(), asks.to_vec());
+            if !rescale(&mut wide_bids, from, to) || !rescale(&mut wide_asks, from, to) {
+                self.counts.unusable_total += 1;
                 return self.broken(BookReason::UpdateUndecodable, None);
-            };
-            self.book.apply(&bids, &asks, &mut self.cut)
+            }
+            self.book.apply(&wide_bids, &wide_asks, &mut self.cut)
         };
         self.counts.absent_total += facts.absent_count;
         self.counts.depth_limited_total += facts.depth_limited_count;
@@ -340,9 +352,16 @@ impl BookFeed {
         }
         if self.snapshot_by_rest() {
             // Binance Spot, step 3: a snapshot before the first update held leaves a hole between them.
-            let first_held = self.waiting.front().map(|held| held.messages[0].numbers.first);
-            if first_held.is_some_and(|first| message.numbers.last.saturating_add(1) < first) {
+            let last = message.numbers.last;
+            let leaves_a_hole = |held: &Handle<Raw>| {
+                let held = &held.messages[0].numbers;
+                let chained =
+                    matches!(self.rule, BookRule::RestSnapshotChained) && held.previous == Some(last);
+                held.first > last.saturating_add(1) && !chained
+            };
+            if self.waiting.front().is_some_and(leaves_a_hole) {
                 self.counts.snapshot_too_old_total += 1;
+                self.counts.unusable_total += 1;
                 self.too_old += 1;
                 if self.too_old >= TOO_OLD_MAX {
                     // No snapshot ever reaches it: its numbers lie. What comes from now on waits in its place.
@@ -396,10 +415,23 @@ impl BookFeed {
         None
     }
 
+    /// What waits goes on waiting: it came after what broke the book, and the next snapshot will want it.
     #[cold]
     fn broken(&mut self, reason: BookReason, missing: Option<(u64, u64)>) -> Outcome {
-        self.give_up(BookStatus::Suspect);
+        self.counts.resync_total += 1;
+        self.unload(BookStatus::Suspect);
         Outcome::Broken { reason, missing }
+    }
+}
+
+/// Whether a chained update leaves nothing out between `last` and itself.
+#[inline]
+fn follows(numbers: &Numbers, last: u64, joined: bool) -> bool {
+    match numbers.previous {
+        Some(previous) if previous == last => true,
+        // Another line's update that covers more: its range must touch what the book contains.
+        Some(previous) => previous < last && numbers.first <= last + 1 || !joined && numbers.first <= last,
+        None => numbers.first <= last + 1,
     }
 }
 
@@ -407,27 +439,15 @@ fn wider(a: Decimals, b: Decimals) -> Decimals {
     Decimals { price: a.price.max(b.price), qty: a.qty.max(b.qty) }
 }
 
+/// Brings levels to a wider scale. Returns whether all fit.
 #[cold]
-fn rescaled(
-    bids: &[Level],
-    asks: &[Level],
-    from: Decimals,
-    to: Decimals,
-) -> Option<(Vec<Level>, Vec<Level>)> {
-    let scale = |levels: &[Level]| -> Option<Vec<Level>> {
-        let price = crate::decimal::power_of_ten(to.price.checked_sub(from.price)?);
-        let qty = crate::decimal::power_of_ten(to.qty.checked_sub(from.qty)?);
-        levels
-            .iter()
-            .map(|level| {
-                Some(Level {
-                    price: crate::decimal::Price(level.price.0.checked_mul(price)?),
-                    qty: crate::decimal::Qty(level.qty.0.checked_mul(qty)?),
-                })
-            })
-            .collect()
+pub(crate) fn rescale(levels: &mut [Level], from: Decimals, to: Decimals) -> bool {
+    let widen = |level: &mut Level| -> Option<()> {
+        level.price.0 = level.price.0.checked_mul(power_of_ten(to.price.checked_sub(from.price)?))?;
+        level.qty.0 = level.qty.0.checked_mul(power_of_ten(to.qty.checked_sub(from.qty)?))?;
+        Some(())
     };
-    Some((scale(bids)?, scale(asks)?))
+    levels.iter_mut().all(|level| widen(level).is_some())
 }
 
 /// The book part of a message, if it is one.

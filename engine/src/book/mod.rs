@@ -5,9 +5,13 @@
 
 mod feed;
 mod replica;
+pub mod verify;
+mod view;
 
+pub(crate) use feed::rescale;
 pub use feed::{BookCounts, BookFeed, Checksum, FeedOptions, Outcome};
 pub use replica::Replica;
+pub use view::View;
 
 use crate::decimal::{Decimals, Price, Qty, power_of_ten};
 use crate::event::Level;
@@ -136,6 +140,13 @@ impl Cut {
         self.bids.clear();
         self.asks.clear();
     }
+
+    /// Forgets what the same update put back: a level that was evicted and then named again.
+    #[cold]
+    fn keep_absent(&mut self, book: &Book) {
+        self.bids.retain(|level| book.bids.place(level.price).is_err());
+        self.asks.retain(|level| book.asks.place(level.price).is_err());
+    }
 }
 
 /// What an update did beyond setting levels.
@@ -224,6 +235,9 @@ impl Book {
                 }
             }
         }
+        if !cut.is_empty() {
+            cut.keep_absent(self);
+        }
         facts
     }
 
@@ -305,6 +319,16 @@ mod tests {
         assert_eq!(book.bids.iter().map(|l| l.price.0).collect::<Vec<_>>(), [11, 10, 9]);
         assert_eq!(facts.depth_limited_count, 2);
         assert_eq!(cut.bids, [level(8, 0), level(7, 0)]);
+    }
+
+    #[test]
+    fn a_level_that_was_evicted_and_put_back_by_one_update_is_not_said_to_be_gone() {
+        let mut book = Book::new(2, 2);
+        let mut cut = Cut::default();
+        book.apply(&[level(10, 1), level(9, 1)], &[], &mut cut);
+        book.apply(&[level(11, 1), level(10, 0), level(9, 4)], &[], &mut cut);
+        assert_eq!(book.bids.iter().copied().collect::<Vec<_>>(), [level(11, 1), level(9, 4)]);
+        assert!(cut.is_empty(), "{cut:?}");
     }
 
     #[test]

@@ -4,6 +4,9 @@ use super::{Book, Cut};
 use crate::event::{Body, BookPart, BookStatus, Event, Flags, Proof};
 
 /// A book that follows its stream's events, with the state that travels with it.
+///
+/// It follows updates from a snapshot on, and until a Gap: what is missing may have changed it. From there to the next
+/// snapshot it keeps its levels, says that it is suspect, and applies nothing.
 #[derive(Debug)]
 pub struct Replica {
     book: Book,
@@ -12,6 +15,8 @@ pub struct Replica {
     sequence: u64,
     /// Parts of an event are being applied: the book is between two states of the venue's.
     open: bool,
+    /// A snapshot is applied and nothing was missed since: updates may follow.
+    follows: bool,
     cut: Cut,
     snapshot_total: u64,
     update_total: u64,
@@ -26,6 +31,7 @@ impl Replica {
             proof: Proof::None,
             sequence: 0,
             open: false,
+            follows: false,
             cut: Cut::default(),
             snapshot_total: 0,
             update_total: 0,
@@ -37,31 +43,48 @@ impl Replica {
     pub fn apply(&mut self, event: &Event) {
         match &event.body {
             Body::BookUpdate(part) => {
-                if event.header.decimals == self.book.decimals() || self.rescale(event) {
-                    self.part(event, part);
-                    self.update_total += u64::from(event.completes());
+                if !self.follows || event.header.decimals != self.book.decimals() && !self.rescale(event) {
+                    return;
                 }
+                self.part(event, part);
+                self.update_total += u64::from(event.completes());
             }
             Body::BookSnapshot(part) => {
                 if event.header.flags.has(Flags::FIRST) {
                     self.book.clear(event.header.decimals);
+                    self.follows = true;
                 }
-                self.part(event, part);
-                self.snapshot_total += u64::from(event.completes());
+                if self.follows {
+                    self.part(event, part);
+                    self.snapshot_total += u64::from(event.completes());
+                }
             }
             Body::BookState { status, proof, .. } => {
-                (self.status, self.proof) = (*status, *proof);
+                // That the venue's book is proved says nothing of a copy that lost its way.
+                if self.follows || *status != BookStatus::Proved {
+                    (self.status, self.proof) = (*status, *proof);
+                }
             }
-            _ => {}
+            Body::Gap(_) => self.lose(),
+            Body::Trade(_) | Body::Ticker(_) | Body::Kline(_) => {}
         }
     }
 
-    /// The stream's scale grew. An update still at the old one cannot follow: scales only grow.
+    /// Events are missing: only a snapshot helps.
+    #[cold]
+    fn lose(&mut self) {
+        (self.follows, self.open) = (false, false);
+        if self.status == BookStatus::Proved {
+            self.status = BookStatus::Suspect;
+        }
+    }
+
+    /// The stream's scale grew. Scales only grow: an update that does not fit shows that something was missed.
     #[cold]
     fn rescale(&mut self, event: &Event) -> bool {
         let fits = self.book.rescale(event.header.decimals);
         if !fits {
-            self.status = BookStatus::Suspect;
+            self.lose();
         }
         fits
     }

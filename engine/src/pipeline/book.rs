@@ -1,7 +1,7 @@
 //! The book half of the pipeline: offers book messages to their feeds and publishes what becomes of them.
 
 use super::{LineState, Pipeline, StreamState, Want, saturated};
-use crate::book::{BookFeed, Outcome};
+use crate::book::{BookFeed, Outcome, View, rescale};
 use crate::directory::Directory;
 use crate::dispatch::BookSource;
 use crate::event::{
@@ -12,6 +12,7 @@ use crate::ids::{LineId, Listing, StreamId};
 use crate::pool::Handle;
 use crate::probe::{PathStage, Probe};
 use crate::raw::{BookMessage, Message, Numbers, Raw};
+use crate::routing::RoutingTable;
 use crate::time::{ReceiveTime, VenueTime};
 use crate::venue::Venue;
 
@@ -30,7 +31,13 @@ impl<V: Venue> Pipeline<V> {
             self.counts.unusable_total += 1;
             return false;
         };
+        let unusable_before = feed.counts.unusable_total;
         let outcome = feed.offer(message, book, raw);
+        self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+        if book.snapshot {
+            // It came, whatever it is worth: if it is worth nothing, another is wanted below.
+            self.snapshot_wanted[message.listing.index()] = false;
+        }
         let ordered_after_ns = saturated(probe.now().since_ns(raw.receive_time));
         probe.stage(PathStage::Ordered, u64::from(ordered_after_ns));
         let numbers = if message.numbers == Numbers::NONE {
@@ -53,19 +60,12 @@ impl<V: Venue> Pipeline<V> {
                 self.want_snapshot(message.listing, message.stream);
                 return true;
             }
-            Outcome::Unusable => {
-                self.counts.unusable_total += 1;
-                if book.snapshot {
-                    self.snapshot_wanted[message.listing.index()] = false;
-                }
-                self.want_snapshot(message.listing, message.stream);
-            }
+            Outcome::Unusable => self.want_snapshot(message.listing, message.stream),
             Outcome::Joined => {
                 self.publish_state(&header, message.listing, BookReason::Joined);
                 self.publish_update(&header, message.listing, raw, book);
             }
             Outcome::Replaced => {
-                self.snapshot_wanted[message.listing.index()] = false;
                 self.publish_whole(&header, message.listing, Flags::default());
                 let proved = self.books[message.listing.index()].as_ref().map(BookFeed::status);
                 if proved == Some(BookStatus::Proved) {
@@ -91,8 +91,10 @@ impl<V: Venue> Pipeline<V> {
         while let Some(held) = self.books[listing.index()].as_mut().and_then(BookFeed::next_waiting) {
             let message = held.messages[0].clone();
             let Some(book) = message.as_book() else { continue };
-            if self.book(&held, &message, book, 0, probe) {
-                self.keep(listing, held);
+            if self.book(&held, &message, book, 0, probe)
+                && let Some(Some(feed)) = self.books.get_mut(listing.index())
+            {
+                feed.hold_first(held);
             }
         }
     }
@@ -103,7 +105,7 @@ impl<V: Venue> Pipeline<V> {
         let Some(taken) = slot.take() else {
             // Decoded without a slot: nothing can keep it. The next update shows the hole.
             self.counts.pool_empty_total += 1;
-            self.counts.unusable_total += reserve.messages.len() as u64;
+            self.counts.unusable_total += self.kept_messages(reserve);
             return;
         };
         if let [message] = &taken.messages[..] {
@@ -112,17 +114,30 @@ impl<V: Venue> Pipeline<V> {
             return;
         }
         // Venues whose frames carry several book messages bring their snapshots in the stream and never wait.
-        self.counts.unusable_total += taken.messages.len() as u64;
+        self.counts.unusable_total += self.kept_messages(&taken);
         *slot = Some(taken);
+    }
+
+    /// Book messages of a raw that this shard keeps.
+    fn kept_messages(&self, raw: &Raw) -> u64 {
+        let is_kept = |message: &&Message| message.as_book().is_some() && self.keeps(message.listing);
+        raw.messages.iter().filter(is_kept).count() as u64
     }
 
     fn keep(&mut self, listing: Listing, raw: Handle<Raw>) {
         let Some(Some(feed)) = self.books.get_mut(listing.index()) else { return };
         if !feed.may_wait() {
+            let unusable_before = feed.counts.unusable_total;
             feed.drop_oldest_waiting();
+            self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+        }
+        if feed.may_wait() {
+            feed.hold(raw);
+        } else {
+            // Nothing may wait at all.
+            feed.counts.unusable_total += 1;
             self.counts.unusable_total += 1;
         }
-        feed.hold(raw);
     }
 
     fn want_snapshot(&mut self, listing: Listing, stream: StreamId) {
@@ -153,11 +168,26 @@ impl<V: Venue> Pipeline<V> {
         self.want_snapshot(listing, header.stream);
     }
 
-    /// Gives up every book of this provider: the connection lost frames.
+    /// Gives up every book of this provider.
     #[cold]
     pub fn break_books(&mut self, reason: BookReason, at: ReceiveTime, probe: &mut impl Probe) {
         let all: Vec<StreamId> = (0..self.streams.len()).map(|index| StreamId(index as u32)).collect();
         self.break_books_of(&all, reason, at, probe);
+    }
+
+    /// Gives up the books that come on `line`, and those of which nothing came yet.
+    #[cold]
+    pub(super) fn break_books_on(
+        &mut self,
+        line: LineId,
+        reason: BookReason,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) {
+        let comes_on_it = |state: &StreamState| state.line.is_none_or(|seen| seen == line);
+        let streams = self.streams.iter().enumerate().filter(|(_, state)| comes_on_it(state));
+        let streams: Vec<StreamId> = streams.map(|(index, _)| StreamId(index as u32)).collect();
+        self.break_books_of(&streams, reason, at, probe);
     }
 
     /// Gives up the books among `streams`: their connection lost frames, or is lost itself.
@@ -175,25 +205,35 @@ impl<V: Venue> Pipeline<V> {
         };
         for &stream in streams {
             let StreamState { channel, listing, .. } = self.streams[stream.index()];
-            let (share, count) = self.options.share;
-            if !channel.is_book() || listing.0 % count != share {
+            if !channel.is_book() || !self.keeps(listing) {
                 continue;
             }
+            let last = self.book_position(stream);
             let Some(Some(feed)) = self.books.get_mut(listing.index()) else { continue };
-            if !feed.is_loaded() && feed.status() == status {
-                continue;
-            }
-            let last = feed.last();
+            let is_news = feed.is_loaded() || feed.status() != status;
+            let unusable_before = feed.counts.unusable_total;
+            // Also where it is no news: what waits came on the connection that is gone.
             feed.give_up(status);
-            self.counts.resyncs_total += 1;
-            let mut header = self.bare_header(stream, listing, at);
-            (header.sequence_first, header.sequence_last) = (last, last);
-            self.publish_state(&header, listing, reason);
-            self.snapshot_wanted[listing.index()] = false;
-            if status == BookStatus::Suspect {
+            self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+            if is_news {
+                self.counts.resyncs_total += 1;
+                let mut header = self.bare_header(stream, listing, at);
+                (header.sequence_first, header.sequence_last) = (last, last);
+                self.publish_state(&header, listing, reason);
+            }
+            if status == BookStatus::Stale {
+                self.snapshot_wanted[listing.index()] = false;
+            } else if is_news {
+                self.snapshot_wanted[listing.index()] = false;
                 self.want_snapshot(listing, stream);
             }
         }
+    }
+
+    /// The number that the book of a stream stands at: the venue's, or the stream's own where it has none.
+    fn book_position(&self, stream: StreamId) -> u64 {
+        let state = &self.streams[stream.index()];
+        book_position(state, self.books.get(state.listing.index()).and_then(Option::as_ref))
     }
 
     /// A connection shook hands: its frames are numbered anew.
@@ -216,38 +256,75 @@ impl<V: Venue> Pipeline<V> {
         self.publish(Event { header: Header { flags: Flags::WHOLE, ..*header }, body });
     }
 
-    /// Publishes the levels of an update, and those that left the book with it.
+    /// Publishes the levels of an update and those that left the book with it: to each shard as far down as it asked.
     #[inline]
     fn publish_update(&mut self, header: &Header, listing: Listing, raw: &Raw, book: &BookMessage) {
-        let Some(Some(feed)) = self.books.get(listing.index()) else { return };
-        let (status, proof) = (feed.status(), feed.proof());
-        let cut = feed.cut();
-        self.parts.clear();
-        if cut.is_empty() {
-            let parts = Parts::new(raw.bids_of(book), raw.asks_of(book), status, proof);
-            fill(&mut self.parts, header, parts, Body::BookUpdate, Flags::default());
-        } else {
-            self.bids.clear();
-            self.bids.extend_from_slice(raw.bids_of(book));
-            self.bids.extend_from_slice(&cut.bids);
-            self.asks.clear();
-            self.asks.extend_from_slice(raw.asks_of(book));
-            self.asks.extend_from_slice(&cut.asks);
-            let parts = Parts::new(&self.bids, &self.asks, status, proof);
-            fill(&mut self.parts, header, parts, Body::BookUpdate, Flags::default());
+        self.counts.events_total += 1;
+        let Self { books, views, dispatcher, parts, bids, asks, view_bids, view_asks, .. } = self;
+        let (Some(Some(feed)), Some(views)) = (books.get(listing.index()), views.get_mut(listing.index()))
+        else {
+            return;
+        };
+        let (status, proof, cut) = (feed.status(), feed.proof(), feed.cut());
+        let (mut all_bids, mut all_asks) = (raw.bids_of(book), raw.asks_of(book));
+        let decimals = feed.book().decimals();
+        if !cut.is_empty() || header.decimals != decimals {
+            bids.clear();
+            bids.extend_from_slice(all_bids);
+            asks.clear();
+            asks.extend_from_slice(all_asks);
+            if header.decimals != decimals {
+                // Decoded before the scale grew: it waited for a snapshot. A reader's book is at the scale of ours.
+                let fits =
+                    rescale(bids, header.decimals, decimals) && rescale(asks, header.decimals, decimals);
+                debug_assert!(fits, "the book took the same levels");
+            }
+            bids.extend_from_slice(&cut.bids);
+            asks.extend_from_slice(&cut.asks);
+            (all_bids, all_asks) = (bids, asks);
         }
-        self.publish_parts();
+        let header = Header { decimals, routing_version: dispatcher.routing.version(), ..*header };
+        views.follow_routes(&dispatcher.routing, header.stream, feed);
+        if views.full || views.depths.is_empty() {
+            parts.clear();
+            let levels = Parts::new(all_bids, all_asks, status, proof);
+            fill(parts, &header, levels, Body::BookUpdate, Flags::default());
+            dispatcher.offer_at(usize::MAX, parts);
+        }
+        for view in &mut views.depths {
+            if !view.update(feed.book(), all_bids, all_asks, view_bids, view_asks) {
+                dispatcher.unchanged_at(view.depth(), header.stream);
+                continue;
+            }
+            parts.clear();
+            let levels = Parts::new(view_bids, view_asks, status, proof);
+            fill(parts, &header, levels, Body::BookUpdate, Flags::default());
+            dispatcher.offer_at(view.depth(), parts);
+        }
     }
 
-    /// Publishes all of a book.
+    /// Publishes all of a book: to each shard as far down as it asked.
     fn publish_whole(&mut self, header: &Header, listing: Listing, marks: Flags) {
-        let Some(Some(feed)) = self.books.get(listing.index()) else { return };
-        feed.book().copy_best(usize::MAX, &mut self.bids, &mut self.asks);
-        let header = Header { decimals: feed.book().decimals(), ..*header };
-        let parts = Parts::new(&self.bids, &self.asks, feed.status(), feed.proof());
-        self.parts.clear();
-        fill(&mut self.parts, &header, parts, Body::BookSnapshot, marks);
-        self.publish_parts();
+        self.counts.events_total += 1;
+        let Self { books, views, dispatcher, parts, bids, asks, .. } = self;
+        let (Some(Some(feed)), Some(views)) = (books.get(listing.index()), views.get_mut(listing.index()))
+        else {
+            return;
+        };
+        let version = dispatcher.routing.version();
+        let header = Header { decimals: feed.book().decimals(), routing_version: version, ..*header };
+        views.follow_routes(&dispatcher.routing, header.stream, feed);
+        let full = (views.full || views.depths.is_empty()).then_some(usize::MAX);
+        for depth in full.into_iter().chain(views.depths.iter().map(View::depth)) {
+            feed.book().copy_best(depth, bids, asks);
+            parts.clear();
+            let levels = Parts::new(bids, asks, feed.status(), feed.proof());
+            fill(parts, &header, levels, Body::BookSnapshot, marks);
+            dispatcher.offer_at(depth, parts);
+        }
+        for view in &mut views.depths {
+            view.reset(feed.book());
+        }
     }
 
     /// Publishes a complete list of the best levels, which needs no book of ours.
@@ -260,6 +337,7 @@ impl<V: Venue> Pipeline<V> {
         probe: &mut impl Probe,
     ) {
         let stream = &mut self.streams[message.stream.index()];
+        stream.sequence.counts.offered_total += 1;
         let numbers = stream.number(&message.numbers);
         if matches!(stream.sequence.verdict(numbers.first, numbers.last), crate::sequence::Verdict::Stale) {
             stream.sequence.counts.stale_total += 1;
@@ -287,6 +365,50 @@ impl<V: Venue> Pipeline<V> {
             part.header.routing_version = version;
         }
         self.dispatcher.offer(&self.parts);
+    }
+}
+
+/// The number that a book stands at.
+fn book_position(state: &StreamState, feed: Option<&BookFeed>) -> u64 {
+    match feed.map_or(0, BookFeed::last) {
+        0 => state.sequence.last_own_number(),
+        last => last,
+    }
+}
+
+/// The depths at which shards want one book, and a view for each that is not all of it.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    /// Version and number of changes of the routes that these are the depths of.
+    routes: Option<(u32, u64)>,
+    /// Whether a shard wants every level.
+    full: bool,
+    depths: Vec<View>,
+}
+
+impl Views {
+    /// Has a view for each depth that the routes of `stream` ask for now, and no others.
+    #[inline]
+    fn follow_routes(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed) {
+        let routes = Some((routing.version(), routing.changes_total()));
+        if self.routes != routes {
+            self.routes = routes;
+            self.adopt(routing, stream, feed);
+        }
+    }
+
+    #[cold]
+    fn adopt(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed) {
+        let routes = routing.of(stream);
+        self.full = routes.iter().any(|route| route.book_depth == usize::MAX);
+        self.depths.retain(|view| routes.iter().any(|route| route.book_depth == view.depth()));
+        for route in routes.iter().filter(|route| route.book_depth != usize::MAX) {
+            if self.depths.iter().all(|view| view.depth() != route.book_depth) {
+                let mut view = View::new(route.book_depth);
+                view.reset(feed.book());
+                self.depths.push(view);
+            }
+        }
     }
 }
 
@@ -334,13 +456,19 @@ pub(super) struct Source<'a> {
 impl BookSource for Source<'_> {
     fn conflated(&mut self, stream: StreamId, depth: usize, parts: &mut Vec<Event>) {
         parts.clear();
-        let listing = self.streams[stream.index()].listing;
+        let Some(state) = self.streams.get(stream.index()) else { return };
+        let listing = state.listing;
+        if !state.channel.is_book() {
+            return;
+        }
         let mut header = bare_header(self.directory, stream, listing, self.now);
         header.routing_version = self.version;
         let Some(Some(feed)) = self.books.get(listing.index()) else { return };
-        (header.sequence_first, header.sequence_last) = (feed.last(), feed.last());
+        let position = book_position(state, Some(feed));
+        (header.sequence_first, header.sequence_last) = (position, position);
         header.decimals = feed.book().decimals();
-        if feed.status() != BookStatus::Proved {
+        // A snapshot that no update has joined yet is sent as what it is: the update that joins it will follow.
+        if !feed.is_loaded() {
             let body = Body::BookState {
                 status: feed.status(),
                 proof: feed.proof(),

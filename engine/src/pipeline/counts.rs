@@ -1,7 +1,11 @@
 //! What a pipeline counts.
 
 crate::counters! {
-    /// Counters of one provider's pipeline. `messages = applied by streams and books + stale + waiting + unusable`.
+    /// Counters of one provider's pipeline. Every message is accounted for, at any time:
+    /// `messages = applied + stale + unusable + unpublished + waiting`, where `applied` is the sum over
+    /// streams and books and `waiting` is what streams and books hold now
+    /// ([`Pipeline::messages_applied`](super::Pipeline::messages_applied),
+    /// [`Pipeline::messages_waiting`](super::Pipeline::messages_waiting)).
     pub struct PipelineCounts {
         /// Text frames taken.
         frames_total,
@@ -17,6 +21,8 @@ crate::counters! {
         stale_total,
         /// Messages that a book could not use: no snapshot, or broken.
         unusable_total,
+        /// Trades that have their place among the ids and are not published.
+        unpublished_total,
         /// Holes declared in streams, books included.
         gaps_total,
         /// Holes in the numbers of a connection's frames.

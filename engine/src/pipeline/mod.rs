@@ -23,7 +23,7 @@ use crate::raw::{Content, DecodeError, Decoded, Message, Notice, Numbers, Raw};
 use crate::routing::{Delivery, Route};
 use crate::sequence::{Hold, Patience, Reorder, Sequence, Verdict};
 use crate::time::ReceiveTime;
-use crate::venue::{SequenceRule, Venue};
+use crate::venue::{BookRule, SequenceRule, Venue};
 
 /// Widenings that one frame may need: price and quantity, digit by digit, with room to spare.
 const WIDENINGS_MAX: usize = 64;
@@ -90,9 +90,19 @@ struct StreamState {
     channel: Channel,
     listing: Listing,
     sequence: Sequence,
-    reorder: Reorder<Handle<Event>>,
+    reorder: Reorder<Waiting>,
+    /// Connection that its last message came on.
+    line: Option<LineId>,
     /// Something may still fill a hole: another line, or a REST answer under way.
     may_fill: bool,
+}
+
+/// A message that came before its turn.
+#[derive(Debug)]
+struct Waiting {
+    event: Handle<Event>,
+    /// Whether it is to be published, or has only its place in the sequence.
+    published: bool,
 }
 
 /// What of a connection matters to the order of its streams.
@@ -115,6 +125,8 @@ pub struct Pipeline<V> {
     pools: Pools,
     streams: Vec<StreamState>,
     books: Vec<Option<BookFeed>>,
+    /// What shards see of each book, by listing.
+    views: Vec<book::Views>,
     /// Whether a snapshot of the book is under way, by listing.
     snapshot_wanted: Vec<bool>,
     lines: Vec<LineState>,
@@ -130,12 +142,12 @@ pub struct Pipeline<V> {
     /// The wait for a raw has timed out and none has come free since: frames go on without one, at full speed, so that
     /// books that wait do not hold up every other stream.
     raw_given_up: bool,
-    /// Where events are built. Always taken, so that building never waits.
-    event: Handle<Event>,
     /// Parts of the event that is being dispatched.
     parts: Vec<Event>,
     bids: Vec<Level>,
     asks: Vec<Level>,
+    view_bids: Vec<Level>,
+    view_asks: Vec<Level>,
     /// Receive time of the oldest event since the last flush.
     batch_since: Option<ReceiveTime>,
 }
@@ -144,19 +156,20 @@ impl<V: Venue> Pipeline<V> {
     /// A pipeline for the instruments and streams of `directory`. All memory of its pools is taken here.
     ///
     /// # Panics
-    /// If the pool of events or of raws has no slot at all: a topology refuses that.
+    /// If `share` names none of its shards: a share is `index < count`.
     pub fn new(venue: V, directory: Directory, dispatcher: Dispatcher, options: PipelineOptions) -> Self {
+        let (index, count) = options.share;
+        assert!(index < count, "a share is one of those that there are");
         let pools = Pools::new(&options.pools);
-        let event = pools.events.take().expect("a pool of events has at least one slot");
         let mut pipeline = Self {
             venue,
             directory,
             dispatcher,
             options,
-            event,
             pools,
             streams: Vec::new(),
             books: Vec::new(),
+            views: Vec::new(),
             snapshot_wanted: Vec::new(),
             lines: vec![LineState::default(); usize::from(options.lines).max(1)],
             wants: VecDeque::new(),
@@ -170,6 +183,8 @@ impl<V: Venue> Pipeline<V> {
             parts: Vec::with_capacity(crate::event::book_parts(options.book_reserve, options.book_reserve)),
             bids: Vec::with_capacity(options.book_reserve),
             asks: Vec::with_capacity(options.book_reserve),
+            view_bids: Vec::with_capacity(options.book_reserve),
+            view_asks: Vec::with_capacity(options.book_reserve),
             batch_since: None,
         };
         pipeline.adopt_streams();
@@ -261,16 +276,26 @@ impl<V: Venue> Pipeline<V> {
         if self.streams.len() < self.directory.streams().len() {
             self.adopt_streams();
         }
+        // Of a frame that is broken the number is not to be relied on either; the next one's shows that it is missing.
+        let is_readable = decoded.as_ref().err().is_none_or(|error| !may_hide_an_update(error));
         let next_on_line = match raw.connection_sequence {
-            Some(number) => self.connection_number(trace.line(), number, at, probe),
-            None => true,
+            Some(number) if is_readable => self.connection_number(trace.line(), number, at, probe),
+            _ => true,
         };
         let outcome = match decoded {
-            Err(error) => self.reject(error, payload, trace, at),
+            Err(error) => {
+                let outcome = self.reject(error, payload, trace, at);
+                if may_hide_an_update(&error) && self.venue.book_rule().is_blind() {
+                    self.break_books_on(trace.line(), crate::event::BookReason::UpdateUndecodable, at, probe);
+                }
+                outcome
+            }
             Ok(Decoded::Notice(notice)) => self.notice(notice),
             // An older number on its connection: the frame was seen before.
             Ok(Decoded::Data) if !next_on_line => {
-                self.counts.stale_total += 1;
+                let kept = raw.messages.iter().filter(|message| self.keeps(message.listing)).count() as u64;
+                self.counts.messages_total += kept;
+                self.counts.stale_total += kept;
                 FrameOutcome::Done
             }
             Ok(Decoded::Data) => {
@@ -314,16 +339,18 @@ impl<V: Venue> Pipeline<V> {
             if matches!(message.content, Content::TradeBefore(_)) {
                 self.skipped.add("trade_before");
             }
-            let (index, count) = self.options.share;
-            if message.listing.0 % count != index {
+            if !self.keeps(message.listing) {
                 continue;
             }
             self.counts.messages_total += 1;
+            if usize::from(raw.trace.line().0) < self.lines.len() {
+                self.streams[message.stream.index()].line = Some(raw.trace.line());
+            }
             match &message.content {
                 Content::Trade(trade) => {
                     self.ordered(raw, message, Body::Trade(*trade), Flags::WHOLE, decoded_after_ns, probe);
                 }
-                Content::TradeBefore(trade) => self.unpublished(raw, message, trade.id),
+                Content::TradeBefore(trade) => self.unpublished(raw, message, *trade),
                 Content::Ticker(ticker) => {
                     self.ordered(raw, message, Body::Ticker(*ticker), Flags::WHOLE, decoded_after_ns, probe);
                 }
@@ -373,80 +400,102 @@ impl<V: Venue> Pipeline<V> {
                     self.release(message.stream);
                 }
             }
-            Verdict::Stale => {
-                self.streams[message.stream.index()].sequence.counts.stale_total += 1;
-                self.counts.stale_total += 1;
-            }
-            Verdict::Hole { from, to } => self.hole(Event { header, body }, from, to),
+            Verdict::Stale => self.count_stale(message.stream),
+            Verdict::Hole { from, to } => self.hole(Event { header, body }, true, from, to),
         }
     }
 
-    /// A trade that is not published but has its place among the ids: what is missing before it is declared.
+    /// A trade that is not published but has its place among the ids: what is missing before it is waited for or declared
+    /// as before any other.
     #[cold]
-    fn unpublished(&mut self, raw: &Raw, message: &Message, id: u64) {
-        if let Verdict::Hole { from, to } = self.streams[message.stream.index()].sequence.verdict(id, id) {
-            let header = self.header(raw, message, Numbers::single(id), Flags::WHOLE);
-            self.declare(&header, from, to);
+    fn unpublished(&mut self, raw: &Raw, message: &Message, trade: crate::event::Trade) {
+        let stream = &mut self.streams[message.stream.index()];
+        stream.sequence.counts.offered_total += 1;
+        let verdict = stream.sequence.verdict(trade.id, trade.id);
+        let header = self.header(raw, message, Numbers::single(trade.id), Flags::WHOLE);
+        self.judged(Event { header, body: Body::Trade(trade) }, false, verdict);
+    }
+
+    /// Does with an event, published or not, what its verdict says.
+    #[cold]
+    fn judged(&mut self, event: Event, published: bool, verdict: Verdict) {
+        match verdict {
+            Verdict::Apply => {
+                self.pass(event, published);
+                self.release(event.header.stream);
+            }
+            Verdict::Stale => self.count_stale(event.header.stream),
+            Verdict::Hole { from, to } => self.hole(event, published, from, to),
         }
-        self.streams[message.stream.index()].sequence.begin_after(id);
+    }
+
+    fn count_stale(&mut self, stream: StreamId) {
+        self.streams[stream.index()].sequence.counts.stale_total += 1;
+        self.counts.stale_total += 1;
+    }
+
+    /// The event's turn has come.
+    fn pass(&mut self, event: Event, published: bool) {
+        let sequence = &mut self.streams[event.header.stream.index()].sequence;
+        if published {
+            sequence.advance(event.header.sequence_last);
+            self.publish(event);
+        } else {
+            sequence.begin_after(event.header.sequence_last);
+            self.counts.unpublished_total += 1;
+        }
     }
 
     /// Numbers are missing before `event`: waits for them if they can still come, else declares the hole.
     #[cold]
-    fn hole(&mut self, event: Event, from: u64, to: u64) {
-        let index = event.header.stream.index();
-        if self.streams[index].may_fill {
-            if let Some(mut slot) = self.pools.events.take() {
-                *slot = event;
-                let (first, last) = (event.header.sequence_first, event.header.sequence_last);
-                let stream = &mut self.streams[index];
-                stream.sequence.counts.held_total += 1;
-                match stream.reorder.hold(first, last, event.header.receive_time, slot) {
-                    Hold::Held => return,
-                    Hold::Duplicate(_) => {
-                        stream.sequence.counts.stale_total += 1;
-                        self.counts.stale_total += 1;
-                        return;
-                    }
-                    // Too many wait: give up the oldest hole, and with it perhaps this one.
-                    Hold::Full(slot) => {
-                        drop(slot);
-                        self.give_up_hole(event.header.stream);
-                        return self.reoffer(event);
+    fn hole(&mut self, event: Event, published: bool, from: u64, to: u64) {
+        let stream = event.header.stream;
+        let state = &mut self.streams[stream.index()];
+        if state.may_fill {
+            let (first, last) = (event.header.sequence_first, event.header.sequence_last);
+            let slot = self.pools.events.take();
+            self.counts.pool_empty_total += u64::from(slot.is_none());
+            let full = match slot {
+                None => true,
+                Some(mut slot) => {
+                    *slot = event;
+                    let waiting = Waiting { event: slot, published };
+                    match state.reorder.hold(first, last, event.header.receive_time, waiting) {
+                        Hold::Held => {
+                            state.sequence.counts.held_total += 1;
+                            return;
+                        }
+                        Hold::Duplicate(_) => return self.count_stale(stream),
+                        Hold::Full(_) => true,
                     }
                 }
+            };
+            // Too many wait: give up the oldest hole, and with it perhaps this one.
+            if full && !state.reorder.is_empty() {
+                self.give_up_hole(stream);
+                return self.reoffer(event, published);
             }
-            self.counts.pool_empty_total += 1;
         }
         self.declare(&event.header, from, to);
-        self.streams[index].sequence.advance(event.header.sequence_last);
-        self.publish(event);
+        self.pass(event, published);
     }
 
     /// Offers an event again after a hole was given up.
-    fn reoffer(&mut self, event: Event) {
-        let stream = &mut self.streams[event.header.stream.index()];
-        match stream.sequence.verdict(event.header.sequence_first, event.header.sequence_last) {
-            Verdict::Apply => {
-                stream.sequence.advance(event.header.sequence_last);
-                self.publish(event);
-                self.release(event.header.stream);
-            }
-            Verdict::Stale => {
-                stream.sequence.counts.stale_total += 1;
-                self.counts.stale_total += 1;
-            }
-            Verdict::Hole { from, to } => self.hole(event, from, to),
-        }
+    fn reoffer(&mut self, event: Event, published: bool) {
+        let sequence = &self.streams[event.header.stream.index()].sequence;
+        let verdict = sequence.verdict(event.header.sequence_first, event.header.sequence_last);
+        self.judged(event, published, verdict);
     }
 
-    /// Declares the first hole of a stream and publishes what waited behind it.
+    /// Declares the first hole of a stream and publishes what waited behind it: at least one message, if any waits.
     fn give_up_hole(&mut self, stream: StreamId) {
         let state = &mut self.streams[stream.index()];
-        let Some((from, to)) = state.reorder.front_hole(&state.sequence) else { return };
-        let Some(header) = state.reorder.front().map(|event| event.header) else { return };
-        self.declare(&header, from, to);
-        self.streams[stream.index()].sequence.begin_after(to);
+        let hole = state.reorder.front_hole(&state.sequence);
+        let header = state.reorder.front().map(|waiting| waiting.event.header);
+        if let (Some((from, to)), Some(header)) = (hole, header) {
+            self.declare(&header, from, to);
+            self.streams[stream.index()].sequence.begin_after(to);
+        }
         self.release(stream);
     }
 
@@ -457,9 +506,8 @@ impl<V: Venue> Pipeline<V> {
             let mut stale = 0;
             let ready = state.reorder.next_ready(&mut state.sequence, |_| stale += 1);
             self.counts.stale_total += stale;
-            let Some((_, last, event)) = ready else { return };
-            self.streams[stream.index()].sequence.advance(last);
-            self.publish(*event);
+            let Some((_, _, Waiting { event, published })) = ready else { return };
+            self.pass(*event, published);
         }
     }
 
@@ -476,9 +524,17 @@ impl<V: Venue> Pipeline<V> {
     #[inline]
     fn publish(&mut self, event: Event) {
         self.counts.events_total += 1;
-        *self.event = event;
-        self.event.header.routing_version = self.dispatcher.routing.version();
-        self.dispatcher.offer(std::slice::from_ref(&*self.event));
+        // Built in place: a pooled slot here would only be one more copy. What must wait gets one.
+        let mut event = event;
+        event.header.routing_version = self.dispatcher.routing.version();
+        self.dispatcher.offer(std::slice::from_ref(&event));
+    }
+
+    /// Whether this shard keeps an instrument's messages.
+    #[inline]
+    fn keeps(&self, listing: Listing) -> bool {
+        let (index, count) = self.options.share;
+        listing.0 % count == index
     }
 
     /// The header of an event that `message` became.
@@ -519,7 +575,7 @@ impl<V: Venue> Pipeline<V> {
             Some(last) if number > last + 1 => {
                 state.connection_sequence = Some(number);
                 self.counts.connection_gaps_total += 1;
-                self.break_books(crate::event::BookReason::ConnectionGap, at, probe);
+                self.break_books_on(line, crate::event::BookReason::ConnectionGap, at, probe);
             }
             _ => state.connection_sequence = Some(number),
         }
@@ -567,10 +623,12 @@ impl<V: Venue> Pipeline<V> {
                 listing: carried.listing,
                 sequence: Sequence::new(rule),
                 reorder: Reorder::new(held_max),
+                line: None,
                 may_fill: self.options.lines > 1,
             });
             if self.books.len() <= carried.listing.index() {
                 self.books.resize_with(carried.listing.index() + 1, || None);
+                self.views.resize_with(carried.listing.index() + 1, book::Views::default);
                 self.snapshot_wanted.resize(carried.listing.index() + 1, false);
             }
             if carried.channel.is_book() && self.books[carried.listing.index()].is_none() {
@@ -661,6 +719,21 @@ impl<V: Venue> Pipeline<V> {
         self.streams[stream.index()].sequence.counts
     }
 
+    /// Messages that streams published and books took, for the sum of [`PipelineCounts`].
+    pub fn messages_applied(&self) -> u64 {
+        let streams = self.streams.iter().map(|stream| stream.sequence.counts.applied_total);
+        let books = self.books.iter().flatten();
+        streams.sum::<u64>()
+            + books.map(|book| book.counts.snapshot_total + book.counts.applied_total).sum::<u64>()
+    }
+
+    /// Messages that wait now: trades for the numbers before them, book updates for their snapshot.
+    pub fn messages_waiting(&self) -> u64 {
+        let streams = self.streams.iter().map(|stream| stream.reorder.len());
+        let books = self.books.iter().flatten().map(BookFeed::waiting);
+        (streams.sum::<usize>() + books.sum::<usize>()) as u64
+    }
+
     /// What was counted.
     pub const fn counts(&self) -> &PipelineCounts {
         &self.counts
@@ -690,9 +763,16 @@ impl<V: Venue> Pipeline<V> {
     pub fn release_slots(&mut self) {
         self.raw = None;
         for book in self.books.iter_mut().flatten() {
-            book.close();
+            self.counts.unusable_total += book.close();
         }
         self.finish();
+    }
+}
+
+impl BookRule {
+    /// Whether an update that is missing would not show in those that follow: nothing numbers or sums them up.
+    const fn is_blind(self) -> bool {
+        matches!(self, Self::StreamSnapshotConnection | Self::StreamSnapshotUnnumbered)
     }
 }
 
@@ -709,6 +789,11 @@ impl StreamState {
     const fn sequence_rule(&self) -> SequenceRule {
         self.sequence.rule()
     }
+}
+
+/// Whether a frame that was refused may have held a book update. Channels and symbols that nobody asked for did not.
+const fn may_hide_an_update(error: &DecodeError) -> bool {
+    !matches!(error, DecodeError::UnknownChannel | DecodeError::UnknownSymbol)
 }
 
 /// A duration in a header's 32 bits: more than 4.29 s counts as that.

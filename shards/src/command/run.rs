@@ -262,6 +262,7 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
                 "to": to,
                 "offered_total": counts.offered_total,
                 "delivered_total": counts.delivered_total,
+                "unchanged_total": counts.unchanged_total,
                 "coalesced_total": counts.coalesced_total,
                 "dropped_total": counts.dropped_total,
                 "in_flight": in_flight,
@@ -270,10 +271,11 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
                 "pushed_total": state.pushed_total,
             }));
             verdict.lines.push(format!(
-                "{} to {to}: offered {} = delivered {} + coalesced {} + dropped {} + in flight {in_flight}",
+                "{} to {to}: offered {} = delivered {} + unchanged {} + coalesced {} + dropped {} + in flight {in_flight}",
                 plan.name,
                 counts.offered_total,
                 counts.delivered_total,
+                counts.unchanged_total,
                 counts.coalesced_total,
                 counts.dropped_total
             ));

@@ -52,7 +52,7 @@ pub struct Line<'a> {
 
 /// The lines of several files, one after another.
 pub struct Session {
-    files: std::vec::IntoIter<PathBuf>,
+    files: std::collections::VecDeque<PathBuf>,
     current: Option<(PathBuf, Box<dyn BufRead>)>,
     line: u64,
     buffer: Vec<u8>,
@@ -71,7 +71,7 @@ impl Session {
     /// [`CaptureError::Io`]
     pub fn open(files: &[PathBuf]) -> Result<Self, CaptureError> {
         let mut session = Self {
-            files: files.to_vec().into_iter(),
+            files: files.iter().cloned().collect(),
             current: None,
             line: 0,
             buffer: Vec::with_capacity(1 << 16),
@@ -81,7 +81,7 @@ impl Session {
     }
 
     fn open_next(&mut self) -> Result<bool, CaptureError> {
-        let Some(path) = self.files.next() else {
+        let Some(path) = self.files.pop_front() else {
             self.current = None;
             return Ok(false);
         };

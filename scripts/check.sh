@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Everything that CI does, in CI's order: what is cheap and says most comes first. `.ci/run` installs the tools and calls this.
+#
+#   scripts/check.sh                 all stages
+#   scripts/check.sh format guards   some of them: format guards policy lint docs tests
+#
+# A stage that cannot run says SKIPPED and why, at once and in the summary; it never passes silently.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}" CARGO_NET_RETRY="${CARGO_NET_RETRY:-5}"
+# Incremental files and full debug information cost time and gigabytes in a build that happens once.
+[[ ${CI:-} != true ]] || export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
+PATH="$(scripts/install-tools.sh --where):$PATH"
+
+skipped=()
+skip() {
+  echo "SKIPPED: $*" >&2
+  skipped+=("$*")
+}
+
+stage_format() {
+  cargo fmt --all --check
+  local script
+  while IFS= read -r script; do bash -n "$script"; done < <(git ls-files '*.sh' .ci/run)
+  if command -v shellcheck >/dev/null; then
+    git ls-files '*.sh' .ci/run | xargs shellcheck
+  fi
+}
+
+stage_guards() {
+  python3 scripts/guards.py --self-test
+  python3 scripts/guards.py
+  # It must run anywhere, and change nothing.
+  scripts/host-tune.sh >/dev/null
+}
+
+stage_policy() {
+  python3 scripts/policy/policy.py
+  python3 scripts/policy/test_policy.py
+  if ! command -v cargo-deny >/dev/null; then
+    skip "licences and sources: cargo-deny is not installed (scripts/install-tools.sh deny)"
+    skip "advisories: cargo-deny is not installed"
+    return
+  fi
+  # Wrappers that nobody uses yet (bench's comparison with tokio-tungstenite) are not news.
+  cargo deny --locked check --allow unused-wrapper bans licenses sources
+  local said code=0
+  said=$(GIT_TERMINAL_PROMPT=0 timeout 120 cargo deny --locked check advisories 2>&1) || code=$?
+  if ((code == 124)) || grep -q 'failed to fetch advisory database' <<<"$said"; then
+    skip "advisories: the RustSec database cannot be reached from here; the exceptions in deny.toml are unchecked"
+  else
+    printf '%s\n' "$said"
+    return "$code"
+  fi
+}
+
+stage_lint() {
+  cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+}
+
+stage_docs() {
+  RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
+}
+
+# The README's test command.
+stage_tests() {
+  [[ -d ${MELTICA_CAPTURES:-../shared/captures} ]] || skip "conformance against recordings: none found (MELTICA_CAPTURES)"
+  scripts/test.sh
+}
+
+all=(format guards policy lint docs tests)
+(($# > 0)) || set -- "${all[@]}"
+
+summary=()
+report() {
+  echo
+  echo "=== summary, ${SECONDS} s in all"
+  printf '  %s\n' "${summary[@]}"
+  ((${#skipped[@]} == 0)) || printf '  SKIPPED: %s\n' "${skipped[@]}"
+}
+
+for stage in "$@"; do
+  if ! declare -F "stage_$stage" >/dev/null; then
+    echo "no stage $stage (${all[*]})" >&2
+    exit 2
+  fi
+  echo
+  echo "=== $stage"
+  begin=$SECONDS
+  running=$stage
+  # Not `if stage`: that would switch `set -e` off inside of the stage.
+  trap 'summary+=("FAILED  $running after $((SECONDS - begin)) s"); report' EXIT
+  "stage_$stage"
+  trap - EXIT
+  summary+=("ok      $stage, $((SECONDS - begin)) s")
+done
+report
