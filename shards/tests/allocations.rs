@@ -5,8 +5,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
-use std::sync::Mutex;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -177,7 +177,8 @@ fn warm_shards_allocate_nothing() {
     let ended = gateway.stop();
     assert!(ended.panicked.is_empty(), "{:?}", ended.panicked);
     WATCHING.store(true, Ordering::SeqCst);
-    let seen = std::thread::Builder::new().name("md-allocates".to_owned()).spawn(|| drop(Box::new([0_u8; 4_096])));
+    let seen =
+        std::thread::Builder::new().name("md-allocates".to_owned()).spawn(|| drop(Box::new([0_u8; 4_096])));
     seen.expect("a thread").join().expect("it ends");
     WATCHING.store(false, Ordering::SeqCst);
     assert!(ALLOCATIONS.load(Ordering::SeqCst) > 0);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engine::book::Replica;
 use engine::consumer::{Consumer, Context};
 use engine::decimal::Decimals;
-use engine::event::{BookReason, BookStatus, Body, Event, Flags, GapReason};
+use engine::event::{Body, BookReason, BookStatus, Event, Flags, GapReason};
 use engine::ids::{ProviderId, StreamId};
 use simvenues::BookTruth;
 
@@ -120,7 +120,7 @@ impl Ledger {
         let Some(facts) = context.catalog().stream(header.provider, header.stream) else {
             return self.violated(format!("an event of an unknown stream {:?}", header.stream));
         };
-        let symbol = facts.symbol.clone();
+        let symbol = key(header.provider, &facts.symbol);
         match &event.body {
             Body::Trade(trade) => {
                 self.count("trade");
@@ -218,13 +218,19 @@ impl Ledger {
     fn copy_book(&mut self, event: &Event, context: &Context<'_>) {
         let header = &event.header;
         let Some(replica) = context.book(header.provider, header.stream) else { return };
-        let symbol = context.catalog().symbol(header.instrument).to_owned();
+        let symbol = key(header.provider, context.catalog().symbol(header.instrument));
         let copy = BookCopy::of(replica);
         if copy.status == BookStatus::Proved && crossed(&copy) {
             self.violated(format!("{symbol}: a proved book is crossed at {}", copy.sequence));
         }
         self.books.insert(symbol, copy);
     }
+}
+
+/// The name under which an instrument stands in the ledger: its symbol, and for other providers than the first the
+/// provider's number before it.
+fn key(provider: ProviderId, symbol: &str) -> String {
+    if provider.index() == 0 { symbol.to_owned() } else { format!("{}/{symbol}", provider.index()) }
 }
 
 fn crossed(copy: &BookCopy) -> bool {

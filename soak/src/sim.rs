@@ -129,7 +129,11 @@ impl Pipe {
 #[derive(Debug)]
 enum Owner {
     Line(LineId),
-    Rest { id: RestId, answer: Vec<u8>, deadline_ns: u64 },
+    Rest {
+        id: RestId,
+        answer: Vec<u8>,
+        deadline_ns: u64,
+    },
     /// We have closed it; the venue does not know yet.
     Nobody,
 }
@@ -176,8 +180,10 @@ impl World {
     /// A world at its first instant: nothing is connected.
     pub fn new(options: WorldOptions) -> Self {
         let mut config = BinanceConfig::of(options.product);
-        config.instruments =
-            default_instruments("USDT").into_iter().filter(|spec| options.bases.contains(&&*spec.base)).collect();
+        config.instruments = default_instruments("USDT")
+            .into_iter()
+            .filter(|spec| options.bases.contains(&&*spec.base))
+            .collect();
         config.seed = options.seed;
         config.messages_per_instrument_per_s = options.rate;
         config.book_levels = 200;
@@ -212,7 +218,8 @@ impl World {
         let catalog = Arc::new(catalog_of(&directory));
         let mut host = Host::new(catalog, 64);
         let made = observer.clone();
-        let seat = host.add("observer", ConsumerId(0), OnPanic::Disable, Box::new(move || Box::new(made.clone())));
+        let seat =
+            host.add("observer", ConsumerId(0), OnPanic::Disable, Box::new(move || Box::new(made.clone())));
         let (sender, receiver) = ring(options.ring_events);
         let mut dispatcher = Dispatcher::new(64);
         let output = dispatcher.add_output(ShardId(1), sender, options.spill_events);
@@ -369,7 +376,8 @@ impl World {
     pub fn assert_balanced(&self) {
         let seed = self.options.seed;
         let (counts, in_flight) = self.lane_counts();
-        let accounted = counts.delivered_total + counts.coalesced_total + counts.dropped_total + in_flight;
+        let lost = counts.coalesced_total + counts.dropped_total;
+        let accounted = counts.delivered_total + counts.unchanged_total + lost + in_flight;
         assert_eq!(counts.offered_total, accounted, "seed {seed}: {counts:?}, in flight {in_flight}");
         let state = self.provider.pipeline.dispatcher.output_state(0);
         let in_ring = state.ring_depth as u64;
@@ -498,7 +506,8 @@ impl World {
             let ending = self.site.ending(far);
             if !matches!(ending, Some(Ending::Abort(_))) {
                 while !self.site.unsent(far).is_empty() {
-                    let count = self.rng.usize(1..=self.options.piece_bytes_max).min(self.site.unsent(far).len());
+                    let count =
+                        self.rng.usize(1..=self.options.piece_bytes_max).min(self.site.unsent(far).len());
                     let bytes = self.site.unsent(far)[..count].to_vec();
                     self.site.sent(far, count);
                     let at_ns = self.arrival_ns();

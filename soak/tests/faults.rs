@@ -374,7 +374,8 @@ fn every_way_in_which_rest_fails_is_named_and_tried_again() {
 
 #[test]
 fn an_instrument_list_that_fails_does_not_keep_the_gateway_from_starting() {
-    for kind in [RestFault::TruncatedJson, RestFault::Status { status: 500, retry_after_s: 0 }, RestFault::NoAnswer]
+    for kind in
+        [RestFault::TruncatedJson, RestFault::Status { status: 500, retry_after_s: 0 }, RestFault::NoAnswer]
     {
         for seed in SEEDS {
             let mut world = World::new(WorldOptions::with_seed(seed));
@@ -445,7 +446,10 @@ fn with_two_lines_losing_one_loses_no_trade() {
                 world.fault(&Fault::Disconnect(target, How::Drop));
                 world.run_s(10.0);
             }
-            assert_eq!(world.provider.connections().iter().map(|line| line.counts.lost_total).sum::<u64>(), 2);
+            assert_eq!(
+                world.provider.connections().iter().map(|line| line.counts.lost_total).sum::<u64>(),
+                2
+            );
             let ledger = world.ledger();
             assert_eq!(ledger.gaps, [], "seed {}", world.options.seed);
             for symbol in world.symbols() {

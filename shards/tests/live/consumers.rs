@@ -36,11 +36,9 @@ fn a_consumer_that_sleeps_loses_only_its_own_events_and_is_told_which() {
     let sleeper = Sleeper { observer: Observer::default(), asleep: Arc::new(AtomicBool::new(false)) };
     let small = ConsumerSpec { ring_events: 512, spill_events: 512, book_depth: "50", ..special("sleepy") };
     let made = sleeper.clone();
-    let mut rig = Rig::start(
-        &[plain("one", &server)],
-        &[ConsumerSpec::observer(), small],
-        move |_| Box::new(made.clone()),
-    );
+    let mut rig = Rig::start(&[plain("one", &server)], &[ConsumerSpec::observer(), small], move |_| {
+        Box::new(made.clone())
+    });
     rig.wait_proved();
     sleeper.asleep.store(true, Ordering::Relaxed);
     rig.wait("drops", |rig| {
@@ -113,10 +111,15 @@ fn a_consumer_that_blocks_for_ever_does_not_keep_the_gateway_from_ending() {
     let sleeper = Sleeper { observer: Observer::default(), asleep: Arc::new(AtomicBool::new(true)) };
     let made = sleeper.clone();
     let mut rig = Rig::start(&[plain("one", &server)], &[special("stuck")], move |_| Box::new(made.clone()));
-    rig.wait("events before it", |rig| rig.board.providers().any(|status| status.outputs[0].state.ring_depth > 10));
+    rig.wait("events before it", |rig| {
+        rig.board.providers().any(|status| status.outputs[0].state.ring_depth > 10)
+    });
     let began = Instant::now();
     let ended = rig.gateway.stop();
-    assert!(began.elapsed() < Duration::from_secs(30), "a hang, and no more than that, is what this guards against");
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "a hang, and no more than that, is what this guards against"
+    );
     assert_eq!(ended.panicked.len(), 1);
     let (shard, reason) = &ended.panicked[0];
     assert_eq!(shard, "stuck");
@@ -139,15 +142,14 @@ fn a_consumer_that_panics_is_made_anew_and_the_others_go_on() {
     let handled = Arc::new(AtomicU64::new(0));
     let made = Arc::clone(&handled);
     let fragile = ConsumerSpec { on_panic: "restart", ..special("fragile") };
-    let mut rig =
-        Rig::start(&[plain("one", &server)], &[ConsumerSpec::observer(), fragile], move |_| {
-            Box::new(Fragile(Arc::clone(&made)))
-        });
+    let mut rig = Rig::start(&[plain("one", &server)], &[ConsumerSpec::observer(), fragile], move |_| {
+        Box::new(Fragile(Arc::clone(&made)))
+    });
     rig.wait("events after the panic", |_| handled.load(Ordering::Relaxed) > 300);
     rig.wait("the count", |rig| {
-        rig.board.consumers().any(|shard| {
-            shard.seats[0].counts.panics_total == 1 && shard.seats[0].counts.restarts_total == 1
-        })
+        rig.board
+            .consumers()
+            .any(|shard| shard.seats[0].counts.panics_total == 1 && shard.seats[0].counts.restarts_total == 1)
     });
     rig.wait_equal(&server);
     let ended = rig.finish();

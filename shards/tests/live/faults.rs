@@ -10,7 +10,10 @@ fn one_is_disturbed(fault: Fault, words: &str) {
     let mut rig = Rig::observed(&[plain("one", &server), plain("two", &neighbour)]);
     rig.wait_proved();
     let messages = |rig: &Rig| {
-        rig.board.providers().find(|status| status.provider == 1).map_or(0, |status| status.counts.messages_total)
+        rig.board
+            .providers()
+            .find(|status| status.provider == 1)
+            .map_or(0, |status| status.counts.messages_total)
     };
     let before = messages(&rig);
     server.faults().inject(fault);

@@ -162,7 +162,8 @@ impl Rig {
             if plan.kind == "observer" {
                 let observer = Observer::default();
                 observers.borrow_mut().insert(name, observer.clone());
-                return Ok(Box::new(move || Box::new(observer.clone())) as Factory);
+                let observe = move || Box::new(observer.clone()) as Box<dyn Consumer>;
+                return Ok(Box::new(observe) as Factory);
             }
             let (special, kind) = (special.clone(), plan.kind.clone());
             Ok(Box::new(move || special(&kind)) as Factory)
@@ -273,4 +274,3 @@ impl Rig {
         ended
     }
 }
-

@@ -38,7 +38,11 @@ fn a_venue_that_is_not_there_is_named_and_waited_for() {
     rig.wait("three tries", |rig| {
         rig.happened.iter().filter(|(_, text)| text.contains("connect failed")).count() >= 3
     });
-    assert!(rig.was_told("one", &address.to_string()) || rig.was_told("one", "refused"), "{:?}", rig.happened);
+    assert!(
+        rig.was_told("one", &address.to_string()) || rig.was_told("one", "refused"),
+        "{:?}",
+        rig.happened
+    );
     let server = crate::rig::venue_at(address, 2, 50.0, simvenues::Options::default());
     rig.wait_proved();
     rig.wait_equal(&server);
