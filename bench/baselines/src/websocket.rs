@@ -29,7 +29,7 @@ impl Memory {
         Self { bytes: bytes.to_vec(), at: 0 }
     }
 
-    fn take(&mut self, room: usize) -> &[u8] {
+    fn next(&mut self, room: usize) -> &[u8] {
         let from = self.at;
         let to = self.bytes.len().min(from + room);
         self.at = if to == self.bytes.len() { 0 } else { to };
@@ -39,7 +39,7 @@ impl Memory {
 
 impl Read for Memory {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.take(buffer.len());
+        let bytes = self.next(buffer.len());
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -57,7 +57,7 @@ impl Write for Memory {
 
 impl AsyncRead for Memory {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
-        let bytes = self.take(buffer.remaining());
+        let bytes = self.next(buffer.remaining());
         buffer.put_slice(bytes);
         Poll::Ready(Ok(()))
     }
