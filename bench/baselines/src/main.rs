@@ -15,10 +15,7 @@ fn main() {
     let wanted =
         |name: &str| arguments.is_empty() || arguments.iter().any(|part| name.contains(part.as_str()));
     let rounds = if quick { 101 } else { ROUNDS };
-    println!(
-        "median of {rounds} turns of {} us, cases by turns; allocations of one run",
-        TURN_NS / 1_000
-    );
+    println!("median of {rounds} turns of {} us, cases by turns; allocations of one run", TURN_NS / 1_000);
     println!("{:<44} {:<26} {:>10} {:>7} {:>7}", "work", "way", "ns/item", "ratio", "allocs");
     for mut group in groups() {
         if !wanted(&group.name) {

@@ -27,8 +27,8 @@ fn of_part() -> Work {
 }
 
 #[library_benchmark]
-#[bench::trade(args = (), setup = of_trade, config = at_most(800))]
-#[bench::book_part(args = (), setup = of_part, config = at_most(1_200))]
+#[bench::trade(args = (), setup = of_trade, config = at_most(330))]
+#[bench::book_part(args = (), setup = of_part, config = at_most(510))]
 fn encode((event, mut bytes): Work) -> Work {
     encode_content(black_box(&event), &mut bytes);
     encode_place(black_box(&event), &mut bytes);

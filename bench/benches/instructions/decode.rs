@@ -61,15 +61,15 @@ fn exchange_tape(name: &str) -> Work<Coinbase> {
 }
 
 #[library_benchmark]
-#[bench::trade(args = ("binance trade"), setup = binance, config = at_most(1_000))]
-#[bench::agg_trade(args = ("binance aggTrade"), setup = binance, config = at_most(1_000))]
-#[bench::book_ticker(args = ("binance bookTicker"), setup = binance, config = at_most(1_000))]
-#[bench::update_20(args = ("binance update, 20 levels"), setup = binance, config = at_most(3_000))]
-#[bench::update_20_a_side(args = ("binance update, 20 levels a side"), setup = binance, config = at_most(6_000))]
-#[bench::update_100_a_side(args = ("binance update, 100 levels a side"), setup = binance, config = at_most(30_000))]
-#[bench::tape_trade(args = ("binance trade"), setup = binance_tape, config = at_most(5_000))]
-#[bench::tape_book_ticker(args = ("binance bookTicker"), setup = binance_tape, config = at_most(5_000))]
-#[bench::tape_update_20(args = ("binance update, 20 levels"), setup = binance_tape, config = at_most(20_000))]
+#[bench::trade(args = ("binance trade"), setup = binance, config = at_most(1320))]
+#[bench::agg_trade(args = ("binance aggTrade"), setup = binance, config = at_most(1520))]
+#[bench::book_ticker(args = ("binance bookTicker"), setup = binance, config = at_most(1270))]
+#[bench::update_20(args = ("binance update, 20 levels"), setup = binance, config = at_most(6520))]
+#[bench::update_20_a_side(args = ("binance update, 20 levels a side"), setup = binance, config = at_most(11_670))]
+#[bench::update_100_a_side(args = ("binance update, 100 levels a side"), setup = binance, config = at_most(52_880))]
+#[bench::tape_trade(args = ("binance trade"), setup = binance_tape, config = at_most(6250))]
+#[bench::tape_book_ticker(args = ("binance bookTicker"), setup = binance_tape, config = at_most(5910))]
+#[bench::tape_update_20(args = ("binance update, 20 levels"), setup = binance_tape, config = at_most(24_020))]
 fn decode_binance(mut work: Work<Binance>) -> Work<Binance> {
     let (decoder, message) = &mut *work;
     #[cfg(feature = "slowdown")]
@@ -80,12 +80,12 @@ fn decode_binance(mut work: Work<Binance>) -> Work<Binance> {
 }
 
 #[library_benchmark]
-#[bench::trade(args = ("kraken trade"), setup = kraken, config = at_most(1_000))]
-#[bench::ticker(args = ("kraken ticker"), setup = kraken, config = at_most(1_500))]
-#[bench::update_2(args = ("kraken update, 2 levels"), setup = kraken, config = at_most(1_500))]
-#[bench::update_20(args = ("kraken update, 20 levels"), setup = kraken, config = at_most(4_000))]
-#[bench::tape_trade(args = ("kraken trade"), setup = kraken_tape, config = at_most(8_000))]
-#[bench::tape_update_20(args = ("kraken update, 20 levels"), setup = kraken_tape, config = at_most(30_000))]
+#[bench::trade(args = ("kraken trade"), setup = kraken, config = at_most(1380))]
+#[bench::ticker(args = ("kraken ticker"), setup = kraken, config = at_most(2000))]
+#[bench::update_2(args = ("kraken update, 2 levels"), setup = kraken, config = at_most(1750))]
+#[bench::update_20(args = ("kraken update, 20 levels"), setup = kraken, config = at_most(7000))]
+#[bench::tape_trade(args = ("kraken trade"), setup = kraken_tape, config = at_most(9790))]
+#[bench::tape_update_20(args = ("kraken update, 20 levels"), setup = kraken_tape, config = at_most(46_430))]
 fn decode_kraken(mut work: Work<Kraken>) -> Work<Kraken> {
     let (decoder, message) = &mut *work;
     let decoded = black_box(decoder.decode(black_box(message)));
@@ -94,15 +94,15 @@ fn decode_kraken(mut work: Work<Kraken>) -> Work<Kraken> {
 }
 
 #[library_benchmark]
-#[bench::l2_2(args = ("coinbase l2, 2 levels"), setup = coinbase, config = at_most(1_500))]
-#[bench::l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase, config = at_most(8_000))]
-#[bench::trades_1(args = ("coinbase trades, 1"), setup = coinbase, config = at_most(1_500))]
-#[bench::trades_10(args = ("coinbase trades, 10"), setup = coinbase, config = at_most(8_000))]
-#[bench::exchange_match(args = ("exchange match"), setup = exchange, config = at_most(1_500))]
-#[bench::exchange_l2update_1(args = ("exchange l2update, 1 level"), setup = exchange, config = at_most(1_500))]
-#[bench::exchange_l2update_20(args = ("exchange l2update, 20 levels"), setup = exchange, config = at_most(4_000))]
-#[bench::tape_l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase_tape, config = at_most(40_000))]
-#[bench::tape_exchange_match(args = ("exchange match"), setup = exchange_tape, config = at_most(8_000))]
+#[bench::l2_2(args = ("coinbase l2, 2 levels"), setup = coinbase, config = at_most(2740))]
+#[bench::l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase, config = at_most(10_820))]
+#[bench::trades_1(args = ("coinbase trades, 1"), setup = coinbase, config = at_most(2560))]
+#[bench::trades_10(args = ("coinbase trades, 10"), setup = coinbase, config = at_most(17_680))]
+#[bench::exchange_match(args = ("exchange match"), setup = exchange, config = at_most(1960))]
+#[bench::exchange_l2update_1(args = ("exchange l2update, 1 level"), setup = exchange, config = at_most(1470))]
+#[bench::exchange_l2update_20(args = ("exchange l2update, 20 levels"), setup = exchange, config = at_most(6520))]
+#[bench::tape_l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase_tape, config = at_most(55_710))]
+#[bench::tape_exchange_match(args = ("exchange match"), setup = exchange_tape, config = at_most(6350))]
 fn decode_coinbase(mut work: Work<Coinbase>) -> Work<Coinbase> {
     let (decoder, message) = &mut *work;
     let decoded = black_box(decoder.decode(black_box(message)));
@@ -111,15 +111,15 @@ fn decode_coinbase(mut work: Work<Coinbase>) -> Work<Coinbase> {
 }
 
 #[library_benchmark]
-#[bench::spot(args = (b"61837.63000000"), config = at_most(120))]
-#[bench::short(args = (b"0.006"), config = at_most(60))]
-#[bench::exponent(args = (b"1e-08"), config = at_most(250))]
+#[bench::spot(args = (b"61837.63000000"), config = at_most(210))]
+#[bench::short(args = (b"0.006"), config = at_most(120))]
+#[bench::exponent(args = (b"1e-08"), config = at_most(360))]
 fn decimal_parse(text: &[u8]) -> Number {
     black_box(Number::parse(black_box(text))).expect("a number")
 }
 
 #[library_benchmark]
-#[bench::spot(args = (b"61837.63000000\",\"0.02000000\"]]"), config = at_most(60))]
+#[bench::spot(args = (b"61837.63000000\",\"0.02000000\"]]"), config = at_most(120))]
 fn decimal_scan(text: &[u8]) -> Option<Number> {
     black_box(Scanner::new(black_box(text)).decimal())
 }
