@@ -12,7 +12,7 @@ pub fn fragmented(payload: &[u8], count: usize) -> Vec<u8> {
     let last = pieces.len().saturating_sub(1);
     let mut bytes = Vec::new();
     for (index, piece) in pieces.iter().enumerate() {
-        let opcode = if index == 0 { 0x01 } else { 0x00 };
+        let opcode = u8::from(index == 0); // text, then continuations
         let end = if index == last { 0x80 } else { 0x00 };
         bytes.extend(frame(opcode | end, piece));
     }
