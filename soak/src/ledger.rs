@@ -179,6 +179,9 @@ impl Ledger {
             }
             Body::Ticker(_) => self.count("ticker"),
             Body::Kline(_) => self.count("kline"),
+            Body::Merged(_) | Body::Fragment { .. } | Body::MergedBbo(_) | Body::Marker => {
+                self.count("merged")
+            }
         }
     }
 

@@ -56,6 +56,8 @@ pub struct WorldOptions {
     pub rate: f64,
     /// Connections for the same streams.
     pub lines: u8,
+    /// Between two verifications of one book, in nanoseconds; 0 for none.
+    pub verify_every_ns: u64,
     /// One way through the network, in nanoseconds.
     pub delay_ns: u64,
     /// What a piece may take longer, in nanoseconds.
@@ -83,6 +85,7 @@ impl WorldOptions {
             bases: vec!["BTC", "ETH", "SOL"],
             rate: 50.0,
             lines: 1,
+            verify_every_ns: 0,
             delay_ns: MS_NS,
             jitter_ns: MS_NS / 2,
             piece_bytes_max: 4_096,
@@ -237,7 +240,10 @@ impl World {
             book_reserve: 1_024,
             book_waiting_max: options.book_waiting_max,
             letters_max: 64,
-            lines: options.lines,
+            // One more than carry the streams: the line that a roll opens.
+            lines: options.lines + 1,
+            snapshot_levels: 1_000,
+            fill_trades: true,
             share: (0, 1),
             route_all_to: None,
         };
@@ -246,6 +252,7 @@ impl World {
             message_bytes_max: 1 << 20,
             snapshot_levels: 1_000,
             rest_share_permille: 800,
+            verify_every_ns: options.verify_every_ns,
             seed: options.seed,
         };
         let pipeline = Pipeline::new(venue, directory, dispatcher, pipeline_options);
