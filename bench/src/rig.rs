@@ -73,6 +73,8 @@ impl<V: Venue> Rig<V> {
             book_waiting_max: 100,
             letters_max: 64,
             lines: 1,
+            snapshot_levels: usize::MAX,
+            fill_trades: false,
             share: (0, 1),
             route_all_to: None,
         };
