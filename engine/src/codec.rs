@@ -5,8 +5,9 @@
 use crate::channel::Interval;
 use crate::decimal::{Decimals, Price, Qty};
 use crate::event::{
-    Amount, Body, BookPart, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Kind, Kline,
-    LEVELS_PER_PART, Level, Proof, Side, Ticker, TickerFields, Trade,
+    Amount, BestLeg, Body, BookPart, BookReason, BookStatus, Event, Flags, FragmentValue, Gap, GapReason,
+    Header, Kind, Kline, LEVELS_PER_PART, Leg, Level, MERGED_PROVIDERS_MAX, MergedBbo, MergedHead, Proof,
+    Side, Ticker, TickerFields, Trade, WindowEnd,
 };
 use crate::ids::{InstrumentId, LineId, ProviderId, StreamId, TraceId};
 use crate::time::{ReceiveTime, VenueTime};
@@ -31,7 +32,8 @@ pub enum CodecError {
 }
 
 /// Appends what identifies the event's content: kind, flags, scale, sequence, both times, body. Not the shard, the
-/// ring, the routing or numeric ids, so that the same session gives the same bytes on any number of shards.
+/// ring, the routing or numeric ids, so that the same session gives the same bytes on any number of shards. (Merged events
+/// name their providers by number: that is their content, and the topology's order, not a shard's.)
 pub fn encode_content(event: &Event, out: &mut Vec<u8>) {
     let Header { sequence_first, sequence_last, venue_time, receive_time, flags, decimals, .. } =
         event.header;
@@ -60,12 +62,7 @@ pub fn encode_place(event: &Event, out: &mut Vec<u8>) {
 fn encode_body(body: &Body, out: &mut Vec<u8>) {
     let mut put = |number: i64| out.extend_from_slice(&number.to_le_bytes());
     match body {
-        Body::Trade(trade) => {
-            put(trade.price.0);
-            put(trade.qty.0);
-            put(trade.id as i64);
-            out.push(trade.taker_side as u8);
-        }
+        Body::Trade(trade) => encode_trade(trade, out),
         Body::BookSnapshot(part) | Body::BookUpdate(part) => {
             out.extend_from_slice(&[part.status as u8, part.proof as u8, part.bid_count, part.ask_count]);
             for level in part.bids().iter().chain(part.asks()) {
@@ -73,27 +70,8 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
                 out.extend_from_slice(&level.qty.0.to_le_bytes());
             }
         }
-        Body::Ticker(t) => {
-            for price in [t.bid, t.ask, t.last, t.open, t.high, t.low] {
-                put(price.0);
-            }
-            for qty in [t.bid_qty, t.ask_qty, t.last_qty, t.volume] {
-                put(qty.0);
-            }
-            out.extend_from_slice(&t.fields.0.to_le_bytes());
-        }
-        Body::Kline(k) => {
-            for price in [k.open, k.high, k.low, k.close] {
-                put(price.0);
-            }
-            put(k.volume.0);
-            put(k.taker_buy_volume.0);
-            put(k.quote_volume.mantissa);
-            put(k.trade_count as i64);
-            put(k.open_time.raw_ns() as i64);
-            put(k.close_time.raw_ns() as i64);
-            out.extend_from_slice(&[k.quote_volume.decimals, k.interval as u8]);
-        }
+        Body::Ticker(ticker) => encode_ticker(ticker, out),
+        Body::Kline(kline) => encode_kline(kline, out),
         Body::Gap(gap) => {
             for number in [gap.from, gap.to, gap.event_count] {
                 put(number as i64);
@@ -103,7 +81,84 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
         Body::BookState { status, proof, reason } => {
             out.extend_from_slice(&[*status as u8, *proof as u8, *reason as u8]);
         }
+        Body::Merged(head) => {
+            out.push(MERGED_HEAD);
+            for number in [head.opened.ns(), head.closed.ns()] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+            out.extend_from_slice(&head.event_count.to_le_bytes());
+            out.extend_from_slice(&[head.providers_expected, head.providers_present, head.end as u8]);
+        }
+        Body::Fragment { provider, sequence, receive_time, value } => {
+            out.extend_from_slice(&[MERGED_FRAGMENT, provider.0]);
+            for number in [*sequence, receive_time.ns()] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+            match value {
+                FragmentValue::Trade(trade) => {
+                    out.push(Kind::Trade as u8);
+                    encode_trade(trade, out);
+                }
+                FragmentValue::Ticker(ticker) => {
+                    out.push(Kind::Ticker as u8);
+                    encode_ticker(ticker, out);
+                }
+                FragmentValue::Kline(kline) => {
+                    out.push(Kind::KlineSummary as u8);
+                    encode_kline(kline, out);
+                }
+            }
+        }
+        Body::MergedBbo(bbo) => {
+            for best in [&bbo.bid, &bbo.ask] {
+                out.push(u8::from(best.is_some()));
+                if let Some(leg) = best {
+                    out.extend_from_slice(&leg.price.0.to_le_bytes());
+                    out.extend_from_slice(&leg.qty.0.to_le_bytes());
+                    let BestLeg { decimals, provider, proof, .. } = leg;
+                    out.extend_from_slice(&[decimals.price, decimals.qty, provider.0, *proof as u8]);
+                }
+            }
+            out.push(bbo.legs().len() as u8);
+            for leg in bbo.legs() {
+                out.extend_from_slice(&leg.age_ms.to_le_bytes());
+                out.extend_from_slice(&[leg.provider.0, leg.status as u8, leg.proof as u8]);
+            }
+        }
+        Body::Marker => {}
     }
+}
+
+/// The two bodies of [`Kind::Merged`].
+const MERGED_HEAD: u8 = 0;
+const MERGED_FRAGMENT: u8 = 1;
+
+fn encode_trade(trade: &Trade, out: &mut Vec<u8>) {
+    for number in [trade.price.0, trade.qty.0, trade.id as i64] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.push(trade.taker_side as u8);
+}
+
+fn encode_ticker(t: &Ticker, out: &mut Vec<u8>) {
+    for price in [t.bid, t.ask, t.last, t.open, t.high, t.low] {
+        out.extend_from_slice(&price.0.to_le_bytes());
+    }
+    for qty in [t.bid_qty, t.ask_qty, t.last_qty, t.volume] {
+        out.extend_from_slice(&qty.0.to_le_bytes());
+    }
+    out.extend_from_slice(&t.fields.0.to_le_bytes());
+}
+
+fn encode_kline(k: &Kline, out: &mut Vec<u8>) {
+    for price in [k.open, k.high, k.low, k.close] {
+        out.extend_from_slice(&price.0.to_le_bytes());
+    }
+    let numbers = [k.volume.0, k.taker_buy_volume.0, k.quote_volume.mantissa, k.trade_count as i64];
+    for number in numbers.into_iter().chain([k.open_time, k.close_time].map(|time| time.raw_ns() as i64)) {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(&[k.quote_volume.decimals, k.interval as u8]);
 }
 
 /// Reads what [`encode_content`] and then [`encode_place`] wrote, from the front of `bytes`, which is moved on.
@@ -140,61 +195,11 @@ pub fn decode(bytes: &mut &[u8]) -> Result<Event, CodecError> {
 
 fn decode_body(kind: Kind, bytes: &mut &[u8]) -> Result<Body, CodecError> {
     Ok(match kind {
-        Kind::Trade => Body::Trade(Trade {
-            price: Price(signed(bytes)?),
-            qty: Qty(signed(bytes)?),
-            id: number(bytes)?,
-            taker_side: match take::<1>(bytes)?[0] {
-                0 => Side::Buy,
-                1 => Side::Sell,
-                value => return Err(CodecError::Unknown { field: "taker_side", value }),
-            },
-        }),
+        Kind::Trade => Body::Trade(decode_trade(bytes)?),
         Kind::BookSnapshot => Body::BookSnapshot(decode_part(bytes)?),
         Kind::BookUpdate => Body::BookUpdate(decode_part(bytes)?),
-        Kind::Ticker => {
-            let mut ticker = Ticker::default();
-            for price in [
-                &mut ticker.bid,
-                &mut ticker.ask,
-                &mut ticker.last,
-                &mut ticker.open,
-                &mut ticker.high,
-                &mut ticker.low,
-            ] {
-                *price = Price(signed(bytes)?);
-            }
-            for qty in [&mut ticker.bid_qty, &mut ticker.ask_qty, &mut ticker.last_qty, &mut ticker.volume] {
-                *qty = Qty(signed(bytes)?);
-            }
-            ticker.fields = TickerFields(u16::from_le_bytes(take(bytes)?));
-            Body::Ticker(ticker)
-        }
-        Kind::KlineSummary => {
-            let [open, high, low, close] =
-                [signed(bytes)?, signed(bytes)?, signed(bytes)?, signed(bytes)?].map(Price);
-            let (volume, taker_buy_volume) = (Qty(signed(bytes)?), Qty(signed(bytes)?));
-            let (mantissa, trade_count) = (signed(bytes)?, number(bytes)?);
-            let (open_time, close_time) =
-                (VenueTime::from_ns(number(bytes)?), VenueTime::from_ns(number(bytes)?));
-            let [decimals, interval] = take(bytes)?;
-            let known = Interval::ALL.get(usize::from(interval));
-            let interval = known.ok_or(CodecError::Unknown { field: "interval", value: interval })?.0;
-            let quote_volume = Amount { mantissa, decimals };
-            Body::Kline(Kline {
-                open_time,
-                close_time,
-                open,
-                high,
-                low,
-                close,
-                volume,
-                taker_buy_volume,
-                quote_volume,
-                trade_count,
-                interval,
-            })
-        }
+        Kind::Ticker => Body::Ticker(decode_ticker(bytes)?),
+        Kind::KlineSummary => Body::Kline(decode_kline(bytes)?),
         Kind::Gap => {
             let (from, to, event_count) = (number(bytes)?, number(bytes)?, number(bytes)?);
             let reason = match take::<1>(bytes)?[0] {
@@ -212,6 +217,134 @@ fn decode_body(kind: Kind, bytes: &mut &[u8]) -> Result<Body, CodecError> {
             let reason = *known.ok_or(CodecError::Unknown { field: "book reason", value: reason })?;
             Body::BookState { status: decode_status(status)?, proof: decode_proof(proof)?, reason }
         }
+        Kind::Merged => match take::<1>(bytes)?[0] {
+            MERGED_HEAD => {
+                let [opened, closed] = [number(bytes)?, number(bytes)?].map(ReceiveTime::from_ns);
+                let event_count = u32::from_le_bytes(take(bytes)?);
+                let [providers_expected, providers_present, end] = take(bytes)?;
+                let end = match end {
+                    0 => WindowEnd::Length,
+                    1 => WindowEnd::Count,
+                    value => return Err(CodecError::Unknown { field: "window end", value }),
+                };
+                Body::Merged(MergedHead {
+                    opened,
+                    closed,
+                    event_count,
+                    providers_expected,
+                    providers_present,
+                    end,
+                })
+            }
+            MERGED_FRAGMENT => Body::Fragment {
+                provider: ProviderId(take::<1>(bytes)?[0]),
+                sequence: number(bytes)?,
+                receive_time: ReceiveTime::from_ns(number(bytes)?),
+                value: decode_fragment(bytes)?,
+            },
+            value => return Err(CodecError::Unknown { field: "merged part", value }),
+        },
+        Kind::MergedBbo => Body::MergedBbo(decode_bbo(bytes)?),
+        Kind::Marker => Body::Marker,
+    })
+}
+
+fn decode_fragment(bytes: &mut &[u8]) -> Result<FragmentValue, CodecError> {
+    let kind = take::<1>(bytes)?[0];
+    Ok(match Kind::ALL.get(usize::from(kind)) {
+        Some(Kind::Trade) => FragmentValue::Trade(decode_trade(bytes)?),
+        Some(Kind::Ticker) => FragmentValue::Ticker(decode_ticker(bytes)?),
+        Some(Kind::KlineSummary) => FragmentValue::Kline(decode_kline(bytes)?),
+        _ => return Err(CodecError::Unknown { field: "fragment kind", value: kind }),
+    })
+}
+
+fn decode_bbo(bytes: &mut &[u8]) -> Result<MergedBbo, CodecError> {
+    let mut bbo = MergedBbo::default();
+    for best in [&mut bbo.bid, &mut bbo.ask] {
+        *best = match take::<1>(bytes)?[0] {
+            0 => None,
+            1 => {
+                let (leg_price, leg_qty) = (Price(signed(bytes)?), Qty(signed(bytes)?));
+                let [price, qty, provider, proof] = take(bytes)?;
+                Some(BestLeg {
+                    price: leg_price,
+                    qty: leg_qty,
+                    decimals: Decimals { price, qty },
+                    provider: ProviderId(provider),
+                    proof: decode_proof(proof)?,
+                })
+            }
+            value => return Err(CodecError::Unknown { field: "best leg", value }),
+        };
+    }
+    bbo.leg_count = take::<1>(bytes)?[0];
+    if usize::from(bbo.leg_count) > MERGED_PROVIDERS_MAX {
+        return Err(CodecError::Unknown { field: "leg count", value: bbo.leg_count });
+    }
+    for leg in &mut bbo.legs[..usize::from(bbo.leg_count)] {
+        let age_ms = u16::from_le_bytes(take(bytes)?);
+        let [provider, status, proof] = take(bytes)?;
+        let (status, proof) = (decode_status(status)?, decode_proof(proof)?);
+        *leg = Leg { age_ms, provider: ProviderId(provider), status, proof };
+    }
+    Ok(bbo)
+}
+
+fn decode_trade(bytes: &mut &[u8]) -> Result<Trade, CodecError> {
+    Ok(Trade {
+        price: Price(signed(bytes)?),
+        qty: Qty(signed(bytes)?),
+        id: number(bytes)?,
+        taker_side: match take::<1>(bytes)?[0] {
+            0 => Side::Buy,
+            1 => Side::Sell,
+            value => return Err(CodecError::Unknown { field: "taker_side", value }),
+        },
+    })
+}
+
+fn decode_ticker(bytes: &mut &[u8]) -> Result<Ticker, CodecError> {
+    let mut ticker = Ticker::default();
+    for price in [
+        &mut ticker.bid,
+        &mut ticker.ask,
+        &mut ticker.last,
+        &mut ticker.open,
+        &mut ticker.high,
+        &mut ticker.low,
+    ] {
+        *price = Price(signed(bytes)?);
+    }
+    for qty in [&mut ticker.bid_qty, &mut ticker.ask_qty, &mut ticker.last_qty, &mut ticker.volume] {
+        *qty = Qty(signed(bytes)?);
+    }
+    ticker.fields = TickerFields(u16::from_le_bytes(take(bytes)?));
+    Ok(ticker)
+}
+
+fn decode_kline(bytes: &mut &[u8]) -> Result<Kline, CodecError> {
+    let [open, high, low, close] =
+        [signed(bytes)?, signed(bytes)?, signed(bytes)?, signed(bytes)?].map(Price);
+    let (volume, taker_buy_volume) = (Qty(signed(bytes)?), Qty(signed(bytes)?));
+    let (mantissa, trade_count) = (signed(bytes)?, number(bytes)?);
+    let (open_time, close_time) = (VenueTime::from_ns(number(bytes)?), VenueTime::from_ns(number(bytes)?));
+    let [decimals, interval] = take(bytes)?;
+    let known = Interval::ALL.get(usize::from(interval));
+    let interval = known.ok_or(CodecError::Unknown { field: "interval", value: interval })?.0;
+    let quote_volume = Amount { mantissa, decimals };
+    Ok(Kline {
+        open_time,
+        close_time,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        taker_buy_volume,
+        quote_volume,
+        trade_count,
+        interval,
     })
 }
 
@@ -295,8 +428,50 @@ mod tests {
             fields: TickerFields::BEST.with(TickerFields::VOLUME),
             ..Ticker::default()
         };
+        let trade = Trade { price: Price(i64::MAX), qty: Qty(1), id: u64::MAX, taker_side: Side::Sell };
+        let fragment = |value| Body::Fragment {
+            provider: ProviderId(3),
+            sequence: 12,
+            receive_time: ReceiveTime::from_ns(13),
+            value,
+        };
+        let head = MergedHead {
+            opened: ReceiveTime::from_ns(1),
+            closed: ReceiveTime::from_ns(2),
+            event_count: 3,
+            providers_expected: 4,
+            providers_present: 5,
+            end: WindowEnd::Count,
+        };
+        let best = BestLeg {
+            price: Price(5),
+            qty: Qty(6),
+            decimals: Decimals { price: 7, qty: 8 },
+            provider: ProviderId(9),
+            proof: Proof::Continuity,
+        };
+        let leg = |provider| Leg {
+            age_ms: u16::MAX,
+            provider: ProviderId(provider),
+            status: BookStatus::Suspect,
+            proof: Proof::Checksum,
+        };
+        let mut legs = [Leg::default(); MERGED_PROVIDERS_MAX];
+        legs[..2].copy_from_slice(&[leg(1), leg(2)]);
         vec![
-            Body::Trade(Trade { price: Price(i64::MAX), qty: Qty(1), id: u64::MAX, taker_side: Side::Sell }),
+            Body::Trade(trade),
+            Body::Merged(head),
+            fragment(FragmentValue::Trade(trade)),
+            fragment(FragmentValue::Ticker(ticker)),
+            fragment(FragmentValue::Kline(kline)),
+            Body::MergedBbo(MergedBbo { bid: Some(best), ask: None, leg_count: 2, legs }),
+            Body::MergedBbo(MergedBbo {
+                bid: None,
+                ask: Some(best),
+                leg_count: 0,
+                legs: [Leg::default(); 8],
+            }),
+            Body::Marker,
             Body::BookSnapshot(part),
             Body::BookUpdate(part),
             Body::Ticker(ticker),

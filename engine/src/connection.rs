@@ -88,7 +88,7 @@ pub enum Lost {
     /// More bytes wait to be written than may: the venue does not read.
     #[error("the venue does not read what is sent")]
     OutboxFull,
-    /// We end it: planned roll, or shutdown.
+    /// We end it: a planned roll. It becomes the spare one.
     #[error("closed by us: {0}")]
     Ours(&'static str),
 }
@@ -123,6 +123,8 @@ enum State {
     Shaking { deadline: ReceiveTime, answer: AnswerReader },
     /// Frames flow.
     Live { since: ReceiveTime },
+    /// Kept for a roll.
+    Spare,
     /// It stays down: shutdown.
     Down,
 }
@@ -170,6 +172,7 @@ pub struct Connection {
     request: Vec<u8>,
     request_written: usize,
     failures: u32,
+    is_old: bool,
     last_receive: ReceiveTime,
     last_ping: ReceiveTime,
     next_request: u64,
@@ -211,6 +214,7 @@ impl Connection {
             request: Vec::new(),
             request_written: 0,
             failures: 0,
+            is_old: false,
             last_receive: start,
             last_ping: start,
             next_request: 1,
@@ -223,6 +227,31 @@ impl Connection {
         }
     }
 
+    /// As [`new`](Self::new), kept for a roll: it does nothing until it is [`started`](Self::start).
+    #[must_use]
+    pub fn as_spare(mut self) -> Self {
+        self.state = State::Spare;
+        self
+    }
+
+    /// Whether it is kept for a roll.
+    pub const fn is_spare(&self) -> bool {
+        matches!(self.state, State::Spare)
+    }
+
+    /// Whether the venue will end it for its age soon.
+    pub const fn is_old(&self) -> bool {
+        self.is_old
+    }
+
+    /// Opens a spare one.
+    pub fn start(&mut self, now: ReceiveTime) {
+        if self.is_spare() {
+            self.failures = 0;
+            self.state = State::Waiting { until: now };
+        }
+    }
+
     /// Its number within the provider.
     pub const fn line(&self) -> LineId {
         self.line
@@ -231,6 +260,11 @@ impl Connection {
     /// The streams that it carries.
     pub fn streams(&self) -> &[StreamId] {
         &self.streams
+    }
+
+    /// When bytes came last.
+    pub const fn last_receive(&self) -> ReceiveTime {
+        self.last_receive
     }
 
     /// Whether frames flow.
@@ -250,6 +284,7 @@ impl Connection {
             State::Opening { .. } => "opening",
             State::Shaking { .. } => "handshake",
             State::Live { .. } => "live",
+            State::Spare => "spare",
             State::Down => "down",
         }
     }
@@ -425,9 +460,8 @@ impl Connection {
                     return Err(Lost::Silent(silent_ms));
                 }
                 let age_ns_max = self.limits.age_s_max.saturating_mul(1_000_000_000);
-                if age_ns_max > 0 && now.since_ns(*since) >= age_ns_max.saturating_sub(ROLL_BEFORE_NS) {
-                    return Err(Lost::Ours("age_limit"));
-                }
+                self.is_old =
+                    age_ns_max > 0 && now.since_ns(*since) >= age_ns_max.saturating_sub(ROLL_BEFORE_NS);
                 if self.in_flight.iter().any(|waiting| now >= waiting.deadline) {
                     return Err(Lost::NoAck);
                 }
@@ -542,10 +576,10 @@ impl Connection {
         if let Lost::Refused { retry_after_s: Some(seconds), .. } = lost {
             pause_ns = pause_ns.max(seconds.saturating_mul(1_000_000_000));
         }
-        if matches!(lost, Lost::Ours(_)) {
-            pause_ns = 0;
-        }
-        if !matches!(self.state, State::Down) {
+        self.is_old = false;
+        if matches!(lost, Lost::Ours(_)) && !matches!(self.state, State::Down) {
+            self.state = State::Spare;
+        } else if !matches!(self.state, State::Down) {
             self.state = State::Waiting { until: now.plus_ns(pause_ns) };
         }
         self.changes.clear();
@@ -573,7 +607,7 @@ impl Connection {
                 if self.limits.ping_every_ms > 0 {
                     at = at.min(self.last_ping.plus_ns(self.limits.ping_every_ms * 1_000_000));
                 }
-                if self.limits.age_s_max > 0 {
+                if self.limits.age_s_max > 0 && !self.is_old {
                     let age_ns = self.limits.age_s_max * 1_000_000_000;
                     at = at.min(since.plus_ns(age_ns.saturating_sub(ROLL_BEFORE_NS)));
                 }
@@ -587,7 +621,7 @@ impl Connection {
                 }
                 Some(at)
             }
-            State::Down => None,
+            State::Spare | State::Down => None,
         }
     }
 }

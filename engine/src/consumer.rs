@@ -420,7 +420,7 @@ impl Seat {
     fn restart(&mut self, now: ReceiveTime) {
         self.restart_at = None;
         let make = &self.make;
-        match catch_unwind(AssertUnwindSafe(|| make())) {
+        match catch_unwind(AssertUnwindSafe(make)) {
             Ok(consumer) => {
                 self.counts.restarts_total += 1;
                 self.consumer = Some(consumer);

@@ -185,6 +185,7 @@ impl Output {
         let oversize = count > self.market.capacity();
         let fits_spill = self.spill.len() + count <= self.spill_max && !oversize;
         let lane = self.lane(stream);
+        lane.book_depth = route.book_depth;
         match route.delivery {
             Delivery::Lossless if lane.undeclared.is_some() => self.drop_event(&parts[0], letters),
             // A snapshot is due that will contain this.
@@ -382,11 +383,12 @@ impl Output {
     /// The book does not fit the ring at all: says so once, and tries again when it changes.
     #[cold]
     fn refuse(&mut self, stream: StreamId, first: &Event, letters: &mut DeadLetters) -> Served {
-        if !self.market.has_room(1) {
-            return Served::NoRoom;
-        }
-        let header = Header { flags: Flags::WHOLE, part: 0, ..first.header };
-        if !std::mem::replace(&mut self.lane(stream).refused, true) {
+        if !self.lane(stream).refused {
+            if !self.market.has_room(1) {
+                return Served::NoRoom;
+            }
+            self.lane(stream).refused = true;
+            let header = Header { flags: Flags::WHOLE, part: 0, ..first.header };
             let (status, reason) = (BookStatus::Stale, BookReason::Silent);
             self.market.push(Event { header, body: Body::BookState { status, proof: Proof::None, reason } });
             let mut letter =
@@ -525,6 +527,17 @@ impl Dispatcher {
         for route in routes.iter().filter(|route| wants(route)) {
             self.outputs[route.output].offer(route, parts, &mut self.letters);
         }
+    }
+
+    /// Offers a marker to one output. Returns whether it went: not while anything waits for that ring, which the marker
+    /// would overtake, and not into a full ring, which is not idle. No lane counts it.
+    pub fn offer_marker(&mut self, output: usize, marker: Event) -> bool {
+        let output = &mut self.outputs[output];
+        let room = !output.is_congested() && output.market.has_room(1);
+        if room {
+            output.market.push(marker);
+        }
+        room
     }
 
     /// Shards that gave up a stream follow it no longer, whatever they subscribe to later.

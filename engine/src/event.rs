@@ -14,6 +14,9 @@ pub const SCHEMA_VERSION: u8 = 1;
 /// Book levels in one part: what fits a slot of three cache lines beside the header.
 pub const LEVELS_PER_PART: usize = 6;
 
+/// Providers that one merge rule can join: what the legs of a [`MergedBbo`] leave room for.
+pub const MERGED_PROVIDERS_MAX: usize = 8;
+
 const _: () = assert!(size_of::<Event>() == 192, "a market event fills three cache lines, no more");
 const _: () = assert!(size_of::<Header>() <= 80);
 
@@ -420,6 +423,96 @@ impl BookPart {
     }
 }
 
+/// Why a merge window ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum WindowEnd {
+    /// Its length was over.
+    Length,
+    /// It had as many events as its rule asks for.
+    Count,
+}
+
+/// The first part of a merged event: the window. One [`Body::Fragment`] for each provider follows.
+///
+/// The merge id is the header's sequence: later windows of a stream have greater ones, also after a restart of the merger.
+/// Receive time of all parts is `closed`, so that latencies count from the moment at which the event could be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MergedHead {
+    /// Receive time of the first event.
+    pub opened: ReceiveTime,
+    /// The window covers receive times before this; closed by its count: up to and including this.
+    pub closed: ReceiveTime,
+    /// Events in the window, those that no fragment shows included.
+    pub event_count: u32,
+    /// Providers of the rule.
+    pub providers_expected: u8,
+    /// Providers with a fragment.
+    pub providers_present: u8,
+    /// Why it ended.
+    pub end: WindowEnd,
+}
+
+/// The latest event of one provider in a merge window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FragmentValue {
+    /// Of a rule over trades.
+    Trade(Trade),
+    /// Of a rule over tickers.
+    Ticker(Ticker),
+    /// Of a rule over klines.
+    Kline(Kline),
+}
+
+/// A best price over several providers, at its own provider's scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BestLeg {
+    /// The price.
+    pub price: Price,
+    /// The quantity at that price, of this provider alone.
+    pub qty: Qty,
+    /// Scale of both.
+    pub decimals: Decimals,
+    /// Whose price it is.
+    pub provider: ProviderId,
+    /// What the trust in it rests on.
+    pub proof: Proof,
+}
+
+/// State of one provider in a consolidated best bid and offer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leg {
+    /// Age of its newest data when this event was made, in milliseconds, saturating; 0 before the first.
+    pub age_ms: u16,
+    /// The provider.
+    pub provider: ProviderId,
+    /// Only proved legs compete. A ticker's leg is proved (with proof `none`) from its first event on, suspect after a
+    /// Gap until the next one, and stale when it grew too old.
+    pub status: BookStatus,
+    /// What `proved` rests on.
+    pub proof: Proof,
+}
+
+/// Best bid and offer over the proved legs of several providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MergedBbo {
+    /// The highest bid; `None` if no proved leg has one.
+    pub bid: Option<BestLeg>,
+    /// The lowest ask; `None` if no proved leg has one.
+    pub ask: Option<BestLeg>,
+    /// How many of `legs` are used.
+    pub leg_count: u8,
+    /// All providers of the rule, in its order; those beyond the count are zero.
+    pub legs: [Leg; MERGED_PROVIDERS_MAX],
+}
+
+impl MergedBbo {
+    /// The legs of the rule.
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs[..usize::from(self.leg_count).min(MERGED_PROVIDERS_MAX)]
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -444,6 +537,23 @@ pub enum Body {
         /// Why it changed.
         reason: BookReason,
     },
+    /// A merge window is complete; its fragments follow in parts of the same event.
+    Merged(MergedHead),
+    /// One provider's latest event of that window. Instrument, scale, trace and venue time of the header are the fragment's.
+    Fragment {
+        /// Whose event it is.
+        provider: ProviderId,
+        /// Its number in its own stream.
+        sequence: u64,
+        /// When its bytes reached us.
+        receive_time: ReceiveTime,
+        /// What happened there.
+        value: FragmentValue,
+    },
+    /// The consolidated best bid and offer changed.
+    MergedBbo(MergedBbo),
+    /// From a provider shard to a merge shard: what was received before the header's receive time has been sent.
+    Marker,
 }
 
 /// The kind of an event: the name that topology, counters and reports use.
@@ -464,11 +574,17 @@ pub enum Kind {
     Gap,
     /// [`Body::BookState`]
     BookState,
+    /// [`Body::Merged`] and its [`Body::Fragment`]s
+    Merged,
+    /// [`Body::MergedBbo`]
+    MergedBbo,
+    /// [`Body::Marker`]
+    Marker,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Trade,
         Self::BookSnapshot,
         Self::BookUpdate,
@@ -476,6 +592,9 @@ impl Kind {
         Self::KlineSummary,
         Self::Gap,
         Self::BookState,
+        Self::Merged,
+        Self::MergedBbo,
+        Self::Marker,
     ];
 
     /// How many kinds there are.
@@ -491,6 +610,9 @@ impl Kind {
             Self::KlineSummary => "KlineSummary",
             Self::Gap => "Gap",
             Self::BookState => "BookState",
+            Self::Merged => "Merged",
+            Self::MergedBbo => "MergedBbo",
+            Self::Marker => "Marker",
         }
     }
 }
@@ -507,6 +629,9 @@ impl Event {
             Body::Kline(_) => Kind::KlineSummary,
             Body::Gap(_) => Kind::Gap,
             Body::BookState { .. } => Kind::BookState,
+            Body::Merged(_) | Body::Fragment { .. } => Kind::Merged,
+            Body::MergedBbo(_) => Kind::MergedBbo,
+            Body::Marker => Kind::Marker,
         }
     }
 

@@ -20,6 +20,7 @@ pub mod sequence;
 pub mod book;
 pub mod routing;
 pub mod dispatch;
+pub mod merge;
 pub mod consumer;
 pub mod dead_letter;
 // What the path stands on.
@@ -32,3 +33,6 @@ pub mod ring;
 pub mod wake;
 // What leaves the process.
 pub mod codec;
+// For tests of this crate and of those above it.
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -306,17 +306,14 @@ mod tests {
         let slot = handle.slot.as_ref().expect("held");
         let (index, generation) = (slot.index, slot.generation);
         let twin = || Box::new(Slot { index, generation, value: Buffer(Vec::new()) });
-        match how {
-            "return" => {
-                drop(Handle { slot: Some(twin()), shared: Rc::clone(&pool.shared) });
-                drop(handle);
-            }
-            _ => {
-                pool.shared.free.borrow_mut().push(twin());
-                let second = pool.take();
-                handle.0.push(1);
-                drop((second, handle));
-            }
+        if how == "return" {
+            drop(Handle { slot: Some(twin()), shared: Rc::clone(&pool.shared) });
+            drop(handle);
+        } else {
+            pool.shared.free.borrow_mut().push(twin());
+            let second = pool.take();
+            handle.0.push(1);
+            drop((second, handle));
         }
     }
 
@@ -351,19 +348,16 @@ mod tests {
             let (mut taken, mut empty, mut out_max) = (0, 0, 0);
             for step in 0..3_000_u32 {
                 if random.bool() {
-                    match pool.take() {
-                        Some(mut handle) => {
-                            assert!(handle.0.is_empty() && out.len() < capacity, "seed {seed} step {step}");
-                            assert!(handle.0.capacity() >= 16, "seed {seed} step {step}");
-                            let mark = random.u8(..);
-                            handle.0.push(mark);
-                            out.push((mark, handle));
-                            taken += 1;
-                        }
-                        None => {
-                            assert_eq!(out.len(), capacity, "seed {seed} step {step}");
-                            empty += 1;
-                        }
+                    if let Some(mut handle) = pool.take() {
+                        assert!(handle.0.is_empty() && out.len() < capacity, "seed {seed} step {step}");
+                        assert!(handle.0.capacity() >= 16, "seed {seed} step {step}");
+                        let mark = random.u8(..);
+                        handle.0.push(mark);
+                        out.push((mark, handle));
+                        taken += 1;
+                    } else {
+                        assert_eq!(out.len(), capacity, "seed {seed} step {step}");
+                        empty += 1;
                     }
                     out_max = out_max.max(out.len());
                 } else if !out.is_empty() {

@@ -3,6 +3,7 @@
 use crate::decimal::Decimals;
 use crate::event::{Event, GapReason, Header};
 use crate::ids::TraceId;
+use crate::merge::MergedEvent;
 use crate::pool::{Pool, Reset};
 use crate::raw::Raw;
 use crate::time::{ReceiveTime, VenueTime};
@@ -111,6 +112,25 @@ impl Pools {
             }),
             raws: Pool::new("ProviderRaw", sizes.raws, || Raw::with_capacity(RAW_MESSAGES, RAW_LEVELS)),
             events: Pool::new("CanonicalEvent", sizes.events, Event::default),
+        }
+    }
+}
+
+/// The pools that a merge shard's path takes from.
+#[derive(Debug)]
+pub struct MergePools {
+    /// Events that wait until every input has passed their time.
+    pub events: Pool<Event>,
+    /// Open windows.
+    pub merged: Pool<MergedEvent>,
+}
+
+impl MergePools {
+    /// Pools of these sizes; all memory is taken here.
+    pub fn new(sizes: &PoolSizes) -> Self {
+        Self {
+            events: Pool::new("CanonicalEvent", sizes.events, Event::default),
+            merged: Pool::new("MergedEvent", sizes.merged, MergedEvent::default),
         }
     }
 }

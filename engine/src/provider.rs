@@ -36,6 +36,8 @@ pub struct ProviderOptions {
     pub snapshot_levels: usize,
     /// Share of the venue's REST limit that this provider may use, in thousandths.
     pub rest_share_permille: u32,
+    /// Between two verifications of one book, in nanoseconds; 0 for none.
+    pub verify_every_ns: u64,
     /// Seed of mask keys, handshake keys and jitter.
     pub seed: u64,
 }
@@ -81,6 +83,13 @@ pub enum Happening {
     },
     /// The venue announced that it closes connections.
     ShutdownSoon(LineId),
+    /// A new line has taken over from an old one.
+    Rolled {
+        /// The old one.
+        from: LineId,
+        /// The new one.
+        to: LineId,
+    },
 }
 
 impl std::fmt::Display for Happening {
@@ -100,6 +109,7 @@ impl std::fmt::Display for Happening {
             }
             Self::RestFailed { path, reason } => write!(f, "GET {path} failed: {reason}"),
             Self::RestPaused { status, seconds } => write!(f, "REST paused for {seconds} s: HTTP {status}"),
+            Self::Rolled { from, to } => write!(f, "line {to} took over from line {from}"),
             Self::ShutdownSoon(line) => write!(f, "line {line}: the venue announced a shutdown"),
         }
     }
@@ -115,12 +125,29 @@ pub struct Provider<V> {
     rest: RestQueue,
     rng: Rng,
     happenings: VecDeque<Happening>,
+    /// Lines that one group of streams has, the spare one included.
+    lines_per_group: usize,
+    rolls: Vec<Roll>,
+    verify_at: ReceiveTime,
+    verify_next: usize,
     /// Connections wait until the instrument list was answered, or has failed once.
     listed: bool,
     stopping: bool,
     /// Whole frames wait in a connection's buffer because no pool slot was free; when to look at them again.
     stalled_until: Option<ReceiveTime>,
 }
+
+/// A line that takes over from another.
+#[derive(Clone, Copy, Debug)]
+struct Roll {
+    from: LineId,
+    to: LineId,
+    /// When the new line had all its subscriptions.
+    subscribed_at: Option<ReceiveTime>,
+}
+
+/// How long a new line runs beside the old one before that is dropped, in nanoseconds: both must show the same.
+const ROLL_OVERLAP_NS: u64 = 1_000_000_000;
 
 /// Happenings kept for the shell; a flood drops the oldest.
 const HAPPENINGS_MAX: usize = 256;
@@ -129,14 +156,17 @@ impl<V: Venue> Provider<V> {
     /// A provider that begins at `now`: it asks for the instrument list, then connects.
     pub fn new(pipeline: Pipeline<V>, options: ProviderOptions, now: ReceiveTime) -> Self {
         let limits = pipeline.venue.limits();
-        let lines = usize::from(pipeline.options().lines).max(1);
+        // The pipeline counts the spare line too: while a roll lasts, it is one more that carries the same streams.
+        let lines_per_group = usize::from(pipeline.options().lines).max(1);
+        let spare_from = if lines_per_group > 1 { lines_per_group - 1 } else { 1 };
         let mut connections = Vec::new();
         for group in groups(&pipeline, limits.streams_max) {
-            for _ in 0..lines {
+            for number in 0..lines_per_group {
                 let line = LineId(connections.len() as u8);
                 let host = &options.websocket_host;
                 let bytes_max = options.message_bytes_max;
-                connections.push(Connection::new(&pipeline.venue, line, host, group.clone(), bytes_max, now));
+                let connection = Connection::new(&pipeline.venue, line, host, group.clone(), bytes_max, now);
+                connections.push(if number >= spare_from { connection.as_spare() } else { connection });
             }
         }
         let weight_max = u64::from(limits.rest_weight_max) * u64::from(options.rest_share_permille) / 1_000;
@@ -150,6 +180,10 @@ impl<V: Venue> Provider<V> {
             rest,
             rng,
             happenings: VecDeque::new(),
+            lines_per_group,
+            rolls: Vec::new(),
+            verify_at: now,
+            verify_next: 0,
             listed: false,
             stopping: false,
             stalled_until: None,
@@ -194,6 +228,7 @@ impl<V: Venue> Provider<V> {
             }
             if !was_live && connection.is_live() {
                 self.pipeline.line_opened(line);
+                self.count_lines(line);
                 self.happened(Happening::Connected(line));
             }
         }
@@ -238,7 +273,11 @@ impl<V: Venue> Provider<V> {
                 let (code, reason) = (*code, reason.to_string());
                 self.happened(Happening::SubscriptionRefused { line, code, reason, streams });
             }
-            Notice::ShutdownSoon => self.happened(Happening::ShutdownSoon(line)),
+            Notice::ShutdownSoon => {
+                self.happened(Happening::ShutdownSoon(line));
+                let now = self.connections[line.index()].last_receive();
+                self.roll(line, now);
+            }
             _ => {}
         }
         self.connections[line.index()].notice(notice);
@@ -260,12 +299,90 @@ impl<V: Venue> Provider<V> {
             let others = |stream: &StreamId| {
                 self.connections.iter().any(|other| other.is_live() && other.streams().contains(stream))
             };
-            let alone: Vec<StreamId> = streams.into_iter().filter(|stream| !others(stream)).collect();
+            let alone: Vec<StreamId> = streams.iter().copied().filter(|stream| !others(stream)).collect();
             let reason =
                 if matches!(lost, Lost::Silent(_)) { BookReason::Silent } else { BookReason::ConnectionLost };
-            self.pipeline.break_books_of(&alone, reason, now, probe);
+            self.pipeline.line_lost(line, &streams, &alone, reason, now, probe);
+            self.count_lines(line);
+        }
+        if matches!(lost, Lost::Ours(_)) {
+            return;
         }
         self.happened(Happening::Lost(line, lost));
+    }
+
+    /// How many live lines carry the streams of `line` now: with two, one may fill the holes of the other.
+    fn count_lines(&mut self, line: LineId) {
+        let group = self.group_of(line);
+        let live = self.connections[group.clone()].iter().filter(|connection| connection.is_live()).count();
+        for stream in self.connections[group.start].streams().to_vec() {
+            self.pipeline.set_may_fill(stream, live > 1);
+        }
+    }
+
+    /// The lines that carry the same streams as `line`.
+    fn group_of(&self, line: LineId) -> std::ops::Range<usize> {
+        let start = line.index() / self.lines_per_group * self.lines_per_group;
+        start..start + self.lines_per_group
+    }
+
+    /// Opens the spare line of a group beside `from`, which ends once the new one carries all that it does. Returns
+    /// whether there is a spare line.
+    pub fn roll(&mut self, from: LineId, now: ReceiveTime) -> bool {
+        let group = self.group_of(from);
+        let busy = self.rolls.iter().any(|roll| group.contains(&roll.from.index()));
+        let spare = self.connections[group].iter_mut().find(|connection| connection.is_spare());
+        let (Some(spare), false) = (spare, busy) else { return false };
+        spare.start(now);
+        self.rolls.push(Roll { from, to: spare.line(), subscribed_at: None });
+        true
+    }
+
+    /// Goes on with the rolls under way.
+    fn go_on_rolling(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
+        for line in 0..self.connections.len() {
+            if self.connections[line].is_old() {
+                self.roll(LineId(line as u8), now);
+            }
+        }
+        let mut index = 0;
+        while index < self.rolls.len() {
+            let Roll { from, to, subscribed_at } = self.rolls[index];
+            let new = &self.connections[to.index()];
+            if !new.is_subscribed() {
+                self.rolls[index].subscribed_at = None;
+                index += 1;
+                continue;
+            }
+            let since = *self.rolls[index].subscribed_at.get_or_insert(now);
+            let joined = self.pipeline.line_is_proved(to, new.streams());
+            if subscribed_at.is_none() || now.since_ns(since) < ROLL_OVERLAP_NS || !joined {
+                index += 1;
+                continue;
+            }
+            self.rolls.remove(index);
+            self.lost(from, Lost::Ours("rolled"), now, probe);
+            self.happened(Happening::Rolled { from, to });
+        }
+    }
+
+    /// Asks for the next verification when it is due: one book at a time, all of them once in the configured time.
+    fn verify(&mut self, now: ReceiveTime) {
+        let count = self.pipeline.directory.instruments().len();
+        if self.options.verify_every_ns == 0 || count == 0 || now < self.verify_at {
+            return;
+        }
+        self.verify_at = now.plus_ns(self.options.verify_every_ns / count as u64);
+        let listing = Listing((self.verify_next % count) as u16);
+        self.verify_next += 1;
+        if self.pipeline.begin_verification(listing) {
+            let levels = self.options.snapshot_levels;
+            let request = self.pipeline.venue.snapshot_request(&self.pipeline.directory, listing, levels);
+            match request {
+                Some(request) => self.rest.ask(Purpose::Verification(listing), request, now),
+                None => self.pipeline.end_verification(listing),
+            }
+        }
     }
 
     fn happened(&mut self, happening: Happening) {
@@ -288,7 +405,7 @@ impl<V: Venue> Provider<V> {
 
     /// Does what is due. Call it when [`deadline`](Self::deadline) has come, and once a turn that did something.
     pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
-        self.pipeline.timeout(now);
+        self.pipeline.timeout(now, probe);
         if self.stalled_until.is_some_and(|until| now >= until) {
             self.resume(now, probe);
         }
@@ -305,6 +422,8 @@ impl<V: Venue> Provider<V> {
                 self.lost(LineId(index as u8), lost, now, probe);
             }
         }
+        self.go_on_rolling(now, probe);
+        self.verify(now);
     }
 
     /// Takes the frames that had to wait for a pool slot: no byte need come to push them through.
@@ -327,11 +446,20 @@ impl<V: Venue> Provider<V> {
                     self.rest.ask(Purpose::Snapshot(listing), request, now);
                 }
             }
-            Want::Resubscribe(stream) => {
+            Want::Resubscribe(stream, line) => {
                 for connection in &mut self.connections {
-                    if connection.streams().contains(&stream) {
+                    let meant = line.is_none_or(|line| line == connection.line());
+                    if meant && connection.streams().contains(&stream) {
                         connection.resubscribe(stream);
                     }
+                }
+            }
+            Want::Trades { stream, from, to } => {
+                let listing = self.pipeline.directory.carries(stream).listing;
+                let request = self.pipeline.venue.trades_request(&self.pipeline.directory, listing, from, to);
+                match request {
+                    Some(request) => self.rest.ask(Purpose::Trades(stream), request, now),
+                    None => self.pipeline.trades_filled(stream),
                 }
             }
         }
@@ -381,9 +509,13 @@ impl<V: Venue> Provider<V> {
                 return;
             }
         }
-        if purpose == Purpose::Instruments {
-            self.listed = true;
-            self.name_unlisted();
+        match purpose {
+            Purpose::Instruments => {
+                self.listed = true;
+                self.name_unlisted();
+            }
+            Purpose::Trades(stream) => self.pipeline.trades_filled(stream),
+            Purpose::Snapshot(_) | Purpose::Verification(_) => {}
         }
     }
 
@@ -397,6 +529,22 @@ impl<V: Venue> Provider<V> {
     #[cold]
     fn rest_failed_for(&mut self, purpose: Purpose, request: RestRequest, reason: String, now: ReceiveTime) {
         let path = request.path.split('?').next().unwrap_or_default().to_owned();
+        match purpose {
+            // Not worth a second try: the next one comes in its time, and a hole in trades is declared.
+            Purpose::Verification(listing) => {
+                self.pipeline.end_verification(listing);
+                self.rest.given_up();
+                self.happened(Happening::RestFailed { path, reason });
+                return;
+            }
+            Purpose::Trades(stream) => {
+                self.pipeline.trades_filled(stream);
+                self.rest.given_up();
+                self.happened(Happening::RestFailed { path, reason });
+                return;
+            }
+            Purpose::Instruments | Purpose::Snapshot(_) => {}
+        }
         // Without a list the widest text sets each scale: the gateway works, so it does not wait for a second try.
         self.listed |= purpose == Purpose::Instruments;
         self.rest.again(purpose, request, now, &mut self.rng);
@@ -426,8 +574,18 @@ impl<V: Venue> Provider<V> {
     /// When [`timeout`](Self::timeout) or [`poll_rest`](Self::poll_rest) has something to do.
     pub fn deadline(&self, now: ReceiveTime) -> Option<ReceiveTime> {
         let connections = self.connections.iter().filter(|_| self.listed).filter_map(Connection::deadline);
-        let others = self.pipeline.deadline().into_iter().chain(self.rest.deadline(now));
-        let soonest = connections.chain(others).chain(self.stalled_until).min();
+        let mut soonest = connections
+            .chain(self.pipeline.deadline())
+            .chain(self.rest.deadline(now))
+            .chain(self.stalled_until)
+            .min();
+        if !self.rolls.is_empty() {
+            let soon = now.plus_ns(ROLL_LOOK_NS);
+            soonest = Some(soonest.map_or(soon, |at| at.min(soon)));
+        }
+        if self.options.verify_every_ns > 0 && self.listed {
+            soonest = Some(soonest.map_or(self.verify_at, |at| at.min(self.verify_at)));
+        }
         if self.pipeline.dispatcher.is_congested() {
             // A consumer shard wakes nobody when it has drained its ring: look again soon.
             let soon = now.plus_ns(CONGESTED_LOOK_NS);
@@ -459,6 +617,8 @@ impl<V: Venue> Provider<V> {
     }
 }
 
+/// How often a roll under way is looked at, in nanoseconds.
+const ROLL_LOOK_NS: u64 = 50_000_000;
 /// How soon a congested ring is looked at again, in nanoseconds.
 const CONGESTED_LOOK_NS: u64 = 200_000;
 

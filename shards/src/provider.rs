@@ -498,7 +498,7 @@ impl<V: Venue> Drive for Driver<V> {
             provider: self.index,
             counts: *self.provider.pipeline.counts(),
             rest: *self.provider.rest_counts(),
-            connections: connections.len() as u8,
+            connections: connections.iter().filter(|connection| !connection.is_spare()).count() as u8,
             connections_live: connections.iter().filter(|connection| connection.is_subscribed()).count()
                 as u8,
             lost_total: connections.iter().map(|connection| connection.counts.lost_total).sum(),

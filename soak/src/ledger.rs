@@ -179,6 +179,8 @@ impl Ledger {
             }
             Body::Ticker(_) => self.count("ticker"),
             Body::Kline(_) => self.count("kline"),
+            // Of streams that no provider has.
+            _ => self.count("other"),
         }
     }
 

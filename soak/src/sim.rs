@@ -70,6 +70,8 @@ pub struct WorldOptions {
     pub pools: PoolSizes,
     /// Updates of one book that may wait for its snapshot.
     pub book_waiting_max: usize,
+    /// Whether missing trades are asked for by REST.
+    pub fill_trades: bool,
     /// The venue's limits, where a test wants others.
     pub limits: Option<simvenues::BinanceLimits>,
 }
@@ -90,6 +92,7 @@ impl WorldOptions {
             spill_events: 8_192,
             pools: PoolSizes::SPEC,
             book_waiting_max: 100,
+            fill_trades: true,
             limits: None,
         }
     }
@@ -238,6 +241,8 @@ impl World {
             book_waiting_max: options.book_waiting_max,
             letters_max: 64,
             lines: options.lines,
+            snapshot_levels: 1_000,
+            fill_trades: options.fill_trades,
             share: (0, 1),
             route_all_to: None,
         };
@@ -246,6 +251,7 @@ impl World {
             message_bytes_max: 1 << 20,
             snapshot_levels: 1_000,
             rest_share_permille: 800,
+            verify_every_ns: 180 * SECOND_NS,
             seed: options.seed,
         };
         let pipeline = Pipeline::new(venue, directory, dispatcher, pipeline_options);

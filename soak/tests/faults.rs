@@ -203,7 +203,7 @@ fn update_ids_that_lie_never_leave_a_wrong_book_proved() {
 #[test]
 fn trades_that_the_venue_leaves_out_are_declared_one_by_one() {
     each_seed(
-        |_| {},
+        |options| options.fill_trades = false,
         |world| {
             world.fault(&of_venue(VenueFault::DropTrades { symbol: SYMBOL.to_owned(), count: 4 }));
             world.run_s(5.0);
@@ -212,6 +212,20 @@ fn trades_that_the_venue_leaves_out_are_declared_one_by_one() {
             for symbol in NEIGHBOURS {
                 assert!(!ledger.disturbed(symbol), "{symbol}");
             }
+        },
+    );
+}
+
+#[test]
+fn trades_that_the_venue_leaves_out_are_fetched() {
+    each_seed(
+        |_| {},
+        |world| {
+            world.fault(&of_venue(VenueFault::DropTrades { symbol: SYMBOL.to_owned(), count: 4 }));
+            world.run_s(5.0);
+            let ledger = world.ledger();
+            assert_eq!(ledger.trades[SYMBOL].missing_total, 0, "{:?}", ledger.gaps);
+            assert_eq!(ledger.gaps, []);
         },
     );
 }

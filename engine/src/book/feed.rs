@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::verify::Reach;
 use super::{Book, Cut};
 use crate::decimal::{Decimals, power_of_ten};
 use crate::event::{BookReason, BookStatus, Level, Proof};
@@ -21,6 +22,8 @@ pub struct FeedOptions {
     pub reserve: usize,
     /// Updates that may wait for a snapshot.
     pub waiting_max: usize,
+    /// Levels a side that a REST snapshot is asked for.
+    pub snapshot_levels: usize,
     /// The venue's checksum of a book, where it has one.
     pub checksum: Option<Checksum>,
 }
@@ -105,6 +108,8 @@ pub struct BookFeed {
     waiting: VecDeque<Handle<Raw>>,
     /// What left the book with the last update without the venue's saying so.
     cut: Cut,
+    /// How far from the touch its snapshot reached.
+    reach: Reach,
     closed_as: Option<BookStatus>,
     /// What was counted.
     pub counts: BookCounts,
@@ -124,6 +129,7 @@ impl BookFeed {
             too_old: 0,
             waiting: VecDeque::with_capacity(options.waiting_max.min(1_024)),
             cut: Cut::default(),
+            reach: Reach::default(),
             closed_as: None,
             counts: BookCounts::default(),
         }
@@ -182,9 +188,44 @@ impl BookFeed {
         matches!(self.rule, BookRule::RestSnapshotRange | BookRule::RestSnapshotChained)
     }
 
+    /// The depth that the venue granted, if it has told one.
+    pub const fn depth(&self) -> Option<usize> {
+        self.depth
+    }
+
     /// The depth that the venue granted: both sides cut to it from now on.
     pub fn set_depth(&mut self, depth: usize) {
         self.depth = Some(depth);
+    }
+
+    /// How far from the touch it knows the venue's book.
+    pub const fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// Takes over a book that was verified against a newer snapshot, standing at the same number.
+    pub fn adopt(&mut self, book: Book, reach: Reach) {
+        self.book = book;
+        self.reach = reach;
+        self.counts.snapshot_total += 1;
+    }
+
+    /// The numbers missing before an update, if there is a hole and the book could go on without it.
+    #[inline]
+    pub fn hole_before(&self, numbers: &Numbers) -> bool {
+        if !self.loaded || self.status != BookStatus::Proved {
+            return false;
+        }
+        match self.rule {
+            BookRule::RestSnapshotRange => numbers.first > self.last + 1,
+            BookRule::RestSnapshotChained => numbers.last > self.last && !follows(numbers, self.last, true),
+            _ => false,
+        }
+    }
+
+    /// When the oldest update that waits came.
+    pub fn waiting_since(&self) -> Option<crate::time::ReceiveTime> {
+        self.waiting.front().map(|raw| raw.receive_time)
     }
 
     /// Updates that wait for a snapshot.
@@ -382,6 +423,7 @@ impl BookFeed {
             let depth = *self.depth.get_or_insert(bids.len().max(asks.len()));
             self.book.truncate(depth, &mut self.cut);
         }
+        self.reach = Reach::of(&self.book, bids.len(), asks.len(), self.options.snapshot_levels);
         // A snapshot is published whole: what it cut was never in a copy.
         self.cut.clear();
         self.last = message.numbers.last;
@@ -430,8 +472,10 @@ fn follows(numbers: &Numbers, last: u64, joined: bool) -> bool {
     match numbers.previous {
         Some(previous) if previous == last => true,
         // Another line's update that covers more: its range must touch what the book contains.
-        Some(previous) => previous < last && numbers.first <= last + 1 || !joined && numbers.first <= last,
-        None => numbers.first <= last + 1,
+        Some(previous) => {
+            previous < last && numbers.first <= last.saturating_add(1) || !joined && numbers.first <= last
+        }
+        None => numbers.first <= last.saturating_add(1),
     }
 }
 

@@ -66,7 +66,13 @@ impl Replica {
                 }
             }
             Body::Gap(_) => self.lose(),
-            Body::Trade(_) | Body::Ticker(_) | Body::Kline(_) => {}
+            Body::Trade(_)
+            | Body::Ticker(_)
+            | Body::Kline(_)
+            | Body::Merged(_)
+            | Body::Fragment { .. }
+            | Body::MergedBbo(_)
+            | Body::Marker => {}
         }
     }
 

@@ -27,10 +27,21 @@ impl<V: Venue> Pipeline<V> {
         decoded_after_ns: u32,
         probe: &mut impl Probe,
     ) -> bool {
+        if self.options.lines > 1
+            && let Some(held) = self.redundant(raw, message, book)
+        {
+            return held;
+        }
         let Some(Some(feed)) = self.books.get_mut(message.listing.index()) else {
             self.counts.unusable_total += 1;
             return false;
         };
+        if book.snapshot && feed.is_loaded() && feed.snapshot_by_rest() {
+            self.take_shadow(message, book, raw, probe);
+            return false;
+        }
+        // Before the book changes: what a new route was sent to begin with is the book as it was.
+        self.views[message.listing.index()].follow_routes(&self.dispatcher.routing, message.stream, feed);
         let unusable_before = feed.counts.unusable_total;
         let outcome = feed.offer(message, book, raw);
         self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
@@ -54,7 +65,10 @@ impl<V: Venue> Pipeline<V> {
         header.decoded_after_ns = decoded_after_ns;
         (header.ordered_after_ns, header.enqueued_after_ns) = (ordered_after_ns, ordered_after_ns);
         match outcome {
-            Outcome::Applied => self.publish_update(&header, message.listing, raw, book),
+            Outcome::Applied => {
+                self.publish_update(&header, message.listing, raw, book);
+                self.after_update(&header, message, raw, book, probe);
+            }
             Outcome::Stale => self.counts.stale_total += 1,
             Outcome::Wait => {
                 self.want_snapshot(message.listing, message.stream);
@@ -64,6 +78,7 @@ impl<V: Venue> Pipeline<V> {
             Outcome::Joined => {
                 self.publish_state(&header, message.listing, BookReason::Joined);
                 self.publish_update(&header, message.listing, raw, book);
+                self.after_update(&header, message, raw, book, probe);
             }
             Outcome::Replaced => {
                 self.publish_whole(&header, message.listing, Flags::default());
@@ -87,7 +102,7 @@ impl<V: Venue> Pipeline<V> {
     }
 
     /// Applies the updates that waited for a snapshot.
-    fn apply_waiting(&mut self, listing: Listing, probe: &mut impl Probe) {
+    pub(super) fn apply_waiting(&mut self, listing: Listing, probe: &mut impl Probe) {
         while let Some(held) = self.books[listing.index()].as_mut().and_then(BookFeed::next_waiting) {
             let message = held.messages[0].clone();
             let Some(book) = message.as_book() else { continue };
@@ -95,6 +110,7 @@ impl<V: Venue> Pipeline<V> {
                 && let Some(Some(feed)) = self.books.get_mut(listing.index())
             {
                 feed.hold_first(held);
+                return;
             }
         }
     }
@@ -145,7 +161,8 @@ impl<V: Venue> Pipeline<V> {
             return;
         }
         let by_rest = self.waits(listing);
-        self.wants.push_back(if by_rest { Want::Snapshot(listing) } else { Want::Resubscribe(stream) });
+        let line = self.active_line[listing.index()];
+        self.wants.push_back(if by_rest { Want::Snapshot(listing) } else { Want::Resubscribe(stream, line) });
     }
 
     /// The fetch of a snapshot failed or was given up: it may be wanted again.
@@ -158,6 +175,11 @@ impl<V: Venue> Pipeline<V> {
     #[cold]
     fn broken(&mut self, header: &Header, listing: Listing, reason: BookReason, missing: Option<(u64, u64)>) {
         self.counts.resyncs_total += 1;
+        self.forget_shadow(listing);
+        if self.switch(header, listing) {
+            // Another line's book is proved: the reader sees a snapshot of it and no gap. The broken one syncs anew.
+            return;
+        }
         if let Some((from, to)) = missing {
             self.counts.gaps_total += 1;
             let gap = Gap { from, to, event_count: 0, reason: GapReason::Sequence };
@@ -184,9 +206,13 @@ impl<V: Venue> Pipeline<V> {
         at: ReceiveTime,
         probe: &mut impl Probe,
     ) {
-        let comes_on_it = |state: &StreamState| state.line.is_none_or(|seen| seen == line);
+        let comes_on_it = |state: &StreamState| match self.active_line.get(state.listing.index()) {
+            Some(Some(active)) => *active == line,
+            _ => state.line.is_none_or(|seen| seen == line),
+        };
         let streams = self.streams.iter().enumerate().filter(|(_, state)| comes_on_it(state));
         let streams: Vec<StreamId> = streams.map(|(index, _)| StreamId(index as u32)).collect();
+        self.break_standby_on(line);
         self.break_books_of(&streams, reason, at, probe);
     }
 
@@ -209,6 +235,9 @@ impl<V: Venue> Pipeline<V> {
                 continue;
             }
             let last = self.book_position(stream);
+            self.forget_shadow(listing);
+            let mut header = self.bare_header(stream, listing, at);
+            (header.sequence_first, header.sequence_last) = (last, last);
             let Some(Some(feed)) = self.books.get_mut(listing.index()) else { continue };
             let is_news = feed.is_loaded() || feed.status() != status;
             let unusable_before = feed.counts.unusable_total;
@@ -217,8 +246,9 @@ impl<V: Venue> Pipeline<V> {
             self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
             if is_news {
                 self.counts.resyncs_total += 1;
-                let mut header = self.bare_header(stream, listing, at);
-                (header.sequence_first, header.sequence_last) = (last, last);
+                if self.switch(&header, listing) {
+                    continue;
+                }
                 self.publish_state(&header, listing, reason);
             }
             if status == BookStatus::Stale {
@@ -250,7 +280,7 @@ impl<V: Venue> Pipeline<V> {
         bare_header(&self.directory, stream, listing, at)
     }
 
-    fn publish_state(&mut self, header: &Header, listing: Listing, reason: BookReason) {
+    pub(super) fn publish_state(&mut self, header: &Header, listing: Listing, reason: BookReason) {
         let Some(Some(feed)) = self.books.get(listing.index()) else { return };
         let body = Body::BookState { status: feed.status(), proof: feed.proof(), reason };
         self.publish(Event { header: Header { flags: Flags::WHOLE, ..*header }, body });
@@ -284,7 +314,6 @@ impl<V: Venue> Pipeline<V> {
             (all_bids, all_asks) = (bids, asks);
         }
         let header = Header { decimals, routing_version: dispatcher.routing.version(), ..*header };
-        views.follow_routes(&dispatcher.routing, header.stream, feed);
         if views.full || views.depths.is_empty() {
             parts.clear();
             let levels = Parts::new(all_bids, all_asks, status, proof);
@@ -304,7 +333,7 @@ impl<V: Venue> Pipeline<V> {
     }
 
     /// Publishes all of a book: to each shard as far down as it asked.
-    fn publish_whole(&mut self, header: &Header, listing: Listing, marks: Flags) {
+    pub(super) fn publish_whole(&mut self, header: &Header, listing: Listing, marks: Flags) {
         self.counts.events_total += 1;
         let Self { books, views, dispatcher, parts, bids, asks, .. } = self;
         let (Some(Some(feed)), Some(views)) = (books.get(listing.index()), views.get_mut(listing.index()))
@@ -313,7 +342,6 @@ impl<V: Venue> Pipeline<V> {
         };
         let version = dispatcher.routing.version();
         let header = Header { decimals: feed.book().decimals(), routing_version: version, ..*header };
-        views.follow_routes(&dispatcher.routing, header.stream, feed);
         let full = (views.full || views.depths.is_empty()).then_some(usize::MAX);
         for depth in full.into_iter().chain(views.depths.iter().map(View::depth)) {
             feed.book().copy_best(depth, bids, asks);

@@ -29,6 +29,14 @@ crate::counters! {
         connection_gaps_total,
         /// Book snapshots wanted anew because a check failed.
         resyncs_total,
+        /// Snapshots published because another line's book took over.
+        switches_total,
+        /// Requests for missing trades.
+        fills_asked_total,
+        /// Books compared with a second snapshot and found equal.
+        verified_total,
+        /// Books compared with a second snapshot and found different.
+        verification_failures_total,
         /// Times an instrument's scale grew.
         widenings_total,
         /// Takes that found a pool empty when something had to be kept.

@@ -4,11 +4,13 @@
 
 mod book;
 mod counts;
+mod lines;
 
 pub use counts::{PipelineCounts, Tally};
 
 use std::collections::VecDeque;
 
+use crate::book::verify::Shadow;
 use crate::book::{BookFeed, FeedOptions};
 use crate::channel::Channel;
 use crate::dead_letter::{DeadLetter, DeadReason, Priority};
@@ -22,8 +24,13 @@ use crate::probe::{PathStage, Probe};
 use crate::raw::{Content, DecodeError, Decoded, Message, Notice, Numbers, Raw};
 use crate::routing::{Delivery, Route};
 use crate::sequence::{Hold, Patience, Reorder, Sequence, Verdict};
-use crate::time::ReceiveTime;
+use crate::time::{ReceiveTime, VenueTime};
 use crate::venue::{BookRule, SequenceRule, Venue};
+
+/// How long a stream waits for trades that are fetched by REST, in nanoseconds.
+const FILL_NS_MAX: u64 = 5_000_000_000;
+/// Trades that are fetched at most; a longer hole is declared at once. One answer of Binance holds as many.
+const FILL_TRADES_MAX: u64 = 1_000;
 
 /// Widenings that one frame may need: price and quantity, digit by digit, with room to spare.
 const WIDENINGS_MAX: usize = 64;
@@ -43,8 +50,12 @@ pub struct PipelineOptions {
     pub book_waiting_max: usize,
     /// Dead letters kept.
     pub letters_max: usize,
-    /// Connections that carry the same streams.
+    /// Connections that carry the same streams, those kept for a roll included: 1 means that nothing is redundant.
     pub lines: u8,
+    /// Levels a side that a REST snapshot is asked for.
+    pub snapshot_levels: usize,
+    /// Whether trades that are missing are fetched by REST where the venue offers it. Not in a replay.
+    pub fill_trades: bool,
     /// Of `count` shards that read the same session, this one keeps the instruments whose listing is `index` modulo
     /// `count`. Live: `(0, 1)`.
     pub share: (u16, u16),
@@ -57,8 +68,18 @@ pub struct PipelineOptions {
 pub enum Want {
     /// A book snapshot by REST.
     Snapshot(Listing),
-    /// A new subscription of this stream, because its snapshot comes in the stream.
-    Resubscribe(StreamId),
+    /// A new subscription of this stream, because its snapshot comes in the stream: on this line, or on every line that
+    /// carries it.
+    Resubscribe(StreamId, Option<LineId>),
+    /// Trades that are missing, by REST.
+    Trades {
+        /// The stream.
+        stream: StreamId,
+        /// First id missing.
+        from: u64,
+        /// Last id missing.
+        to: u64,
+    },
 }
 
 /// What became of a frame, for the connection that it came on.
@@ -93,8 +114,21 @@ struct StreamState {
     reorder: Reorder<Waiting>,
     /// Connection that its last message came on.
     line: Option<LineId>,
-    /// Something may still fill a hole: another line, or a REST answer under way.
+    /// Another line may still fill a hole.
     may_fill: bool,
+    /// Until when a REST answer may still fill one.
+    filling_until: Option<ReceiveTime>,
+    /// The line whose message was published last, and what that was: for streams that several lines carry.
+    published: Published,
+}
+
+/// The last message of a stream that was published, where several lines carry it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Published {
+    line: Option<LineId>,
+    number: u64,
+    venue_time: VenueTime,
+    receive_time: ReceiveTime,
 }
 
 /// A message that came before its turn.
@@ -110,6 +144,20 @@ struct Waiting {
 struct LineState {
     frames: u64,
     connection_sequence: Option<u64>,
+    race: Race,
+}
+
+/// How a line fared against the others that carry the same streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Race {
+    /// Messages that it brought first.
+    pub won_total: u64,
+    /// Messages of those that another line brought later.
+    pub confirmed_total: u64,
+    /// How much later, in nanoseconds, over all of those.
+    pub margin_ns_total: u64,
+    /// How much later at most, in nanoseconds.
+    pub margin_ns_max: u64,
 }
 
 /// Decodes, orders, checks and dispatches the frames of one provider.
@@ -127,6 +175,14 @@ pub struct Pipeline<V> {
     books: Vec<Option<BookFeed>>,
     /// What shards see of each book, by listing.
     views: Vec<book::Views>,
+    /// Books that other lines keep, by listing; only where the stream brings the snapshot.
+    standby: Vec<Vec<lines::Standby>>,
+    /// The line whose book is published, by listing; only where the stream brings the snapshot.
+    active_line: Vec<Option<LineId>>,
+    /// The verification under way, if one is.
+    shadow: Option<(Listing, Box<Shadow>)>,
+    /// Books give up a hole at once: the wait for another line is over.
+    impatient: bool,
     /// Whether a snapshot of the book is under way, by listing.
     snapshot_wanted: Vec<bool>,
     lines: Vec<LineState>,
@@ -170,6 +226,10 @@ impl<V: Venue> Pipeline<V> {
             streams: Vec::new(),
             books: Vec::new(),
             views: Vec::new(),
+            standby: Vec::new(),
+            active_line: Vec::new(),
+            shadow: None,
+            impatient: false,
             snapshot_wanted: Vec::new(),
             lines: vec![LineState::default(); usize::from(options.lines).max(1)],
             wants: VecDeque::new(),
@@ -348,7 +408,9 @@ impl<V: Venue> Pipeline<V> {
             }
             match &message.content {
                 Content::Trade(trade) => {
-                    self.ordered(raw, message, Body::Trade(*trade), Flags::WHOLE, decoded_after_ns, probe);
+                    let fetched = raw.trace.line() == LineId(u8::MAX);
+                    let flags = if fetched { Flags::WHOLE.with(Flags::RECOVERED) } else { Flags::WHOLE };
+                    self.ordered(raw, message, Body::Trade(*trade), flags, decoded_after_ns, probe);
                 }
                 Content::TradeBefore(trade) => self.unpublished(raw, message, *trade),
                 Content::Ticker(ticker) => {
@@ -383,8 +445,12 @@ impl<V: Venue> Pipeline<V> {
         decoded_after_ns: u32,
         probe: &mut impl Probe,
     ) {
+        let redundant = self.options.lines > 1;
         let stream = &mut self.streams[message.stream.index()];
         stream.sequence.counts.offered_total += 1;
+        if redundant && stream.is_echo(raw.trace.line(), message) {
+            return self.echo(raw, message);
+        }
         let numbers = stream.number(&message.numbers);
         let verdict = stream.sequence.verdict(numbers.first, numbers.last);
         let ordered_after_ns = saturated(probe.now().since_ns(raw.receive_time));
@@ -394,14 +460,48 @@ impl<V: Venue> Pipeline<V> {
         header.enqueued_after_ns = ordered_after_ns;
         match verdict {
             Verdict::Apply => {
+                if redundant {
+                    self.won(raw, message, numbers.last);
+                }
                 self.streams[message.stream.index()].sequence.advance(numbers.last);
                 self.publish(Event { header, body });
                 if !self.streams[message.stream.index()].reorder.is_empty() {
                     self.release(message.stream);
                 }
             }
+            Verdict::Stale if redundant => self.echo(raw, message),
             Verdict::Stale => self.count_stale(message.stream),
             Verdict::Hole { from, to } => self.hole(Event { header, body }, true, from, to),
+        }
+    }
+
+    /// A line brought a message before the others.
+    fn won(&mut self, raw: &Raw, message: &Message, number: u64) {
+        let line = raw.trace.line();
+        if let Some(state) = self.lines.get_mut(line.index()) {
+            state.race.won_total += 1;
+        }
+        let (venue_time, receive_time) = (message.venue_time, raw.receive_time);
+        self.streams[message.stream.index()].published =
+            Published { line: Some(line), number, venue_time, receive_time };
+    }
+
+    /// A line brought what another has brought before.
+    fn echo(&mut self, raw: &Raw, message: &Message) {
+        self.count_stale(message.stream);
+        let Published { line, number, venue_time, receive_time } =
+            self.streams[message.stream.index()].published;
+        let same = if message.numbers == Numbers::NONE {
+            venue_time == message.venue_time
+        } else {
+            number == message.numbers.last
+        };
+        let Some(line) = line.filter(|line| same && *line != raw.trace.line()) else { return };
+        if let Some(state) = self.lines.get_mut(line.index()) {
+            let margin_ns = raw.receive_time.since_ns(receive_time);
+            state.race.confirmed_total += 1;
+            state.race.margin_ns_total += margin_ns;
+            state.race.margin_ns_max = state.race.margin_ns_max.max(margin_ns);
         }
     }
 
@@ -450,8 +550,9 @@ impl<V: Venue> Pipeline<V> {
     #[cold]
     fn hole(&mut self, event: Event, published: bool, from: u64, to: u64) {
         let stream = event.header.stream;
+        self.ask_for_trades(&event.header, from, to);
         let state = &mut self.streams[stream.index()];
-        if state.may_fill {
+        if state.may_fill || state.filling_until.is_some() {
             let (first, last) = (event.header.sequence_first, event.header.sequence_last);
             let slot = self.pools.events.take();
             self.counts.pool_empty_total += u64::from(slot.is_none());
@@ -478,6 +579,31 @@ impl<V: Venue> Pipeline<V> {
         }
         self.declare(&event.header, from, to);
         self.pass(event, published);
+    }
+
+    /// Asks for trades that no other line can bring, where the venue offers them by id.
+    #[cold]
+    fn ask_for_trades(&mut self, header: &Header, from: u64, to: u64) {
+        let state = &mut self.streams[header.stream.index()];
+        let fetchable =
+            self.options.fill_trades && state.channel == Channel::Trade && to - from < FILL_TRADES_MAX;
+        if state.may_fill || state.filling_until.is_some() || !fetchable {
+            return;
+        }
+        if self.venue.trades_request(&self.directory, state.listing, from, to).is_some() {
+            state.filling_until = Some(header.receive_time.plus_ns(FILL_NS_MAX));
+            self.counts.fills_asked_total += 1;
+            self.wants.push_back(Want::Trades { stream: header.stream, from, to });
+        }
+    }
+
+    /// The answer to a request for missing trades was taken, or there is none: what is still missing is declared.
+    pub fn trades_filled(&mut self, stream: StreamId) {
+        self.streams[stream.index()].filling_until = None;
+        while self.streams[stream.index()].reorder.front().is_some() && !self.streams[stream.index()].may_fill
+        {
+            self.give_up_hole(stream);
+        }
     }
 
     /// Offers an event again after a hole was given up.
@@ -606,6 +732,9 @@ impl<V: Venue> Pipeline<V> {
             if let Some(Some(book)) = self.books.get_mut(listing.index()) {
                 book.set_depth(usize::from(*depth));
             }
+            for standby in self.standby.get_mut(listing.index()).into_iter().flatten() {
+                standby.feed.set_depth(usize::from(*depth));
+            }
         }
         FrameOutcome::Notice(notice)
     }
@@ -625,20 +754,18 @@ impl<V: Venue> Pipeline<V> {
                 reorder: Reorder::new(held_max),
                 line: None,
                 may_fill: self.options.lines > 1,
+                filling_until: None,
+                published: Published::default(),
             });
             if self.books.len() <= carried.listing.index() {
                 self.books.resize_with(carried.listing.index() + 1, || None);
                 self.views.resize_with(carried.listing.index() + 1, book::Views::default);
                 self.snapshot_wanted.resize(carried.listing.index() + 1, false);
+                self.standby.resize_with(carried.listing.index() + 1, Vec::new);
+                self.active_line.resize(carried.listing.index() + 1, None);
             }
             if carried.channel.is_book() && self.books[carried.listing.index()].is_none() {
-                let feed = FeedOptions {
-                    depth_max: self.options.book_depth_max,
-                    reserve: self.options.book_reserve,
-                    waiting_max: self.options.book_waiting_max,
-                    checksum: self.venue.checksum(),
-                };
-                self.books[carried.listing.index()] = Some(BookFeed::new(self.venue.book_rule(), feed));
+                self.books[carried.listing.index()] = Some(self.new_book());
             }
             if let Some(output) = self.options.route_all_to {
                 let route = Route { output, delivery: Delivery::Lossless, book_depth: usize::MAX };
@@ -646,6 +773,29 @@ impl<V: Venue> Pipeline<V> {
             }
             self.dispatcher.reserve(stream);
         }
+    }
+
+    fn new_book(&self) -> BookFeed {
+        let options = FeedOptions {
+            depth_max: self.options.book_depth_max,
+            reserve: self.options.book_reserve,
+            waiting_max: self.options.book_waiting_max,
+            snapshot_levels: self.options.snapshot_levels,
+            checksum: self.venue.checksum(),
+        };
+        BookFeed::new(self.venue.book_rule(), options)
+    }
+
+    /// Says whether another live line may still bring what a stream misses.
+    pub fn set_may_fill(&mut self, stream: StreamId, may_fill: bool) {
+        if let Some(state) = self.streams.get_mut(stream.index()) {
+            state.may_fill = may_fill;
+        }
+    }
+
+    /// How each line fared against the others.
+    pub fn races(&self) -> impl Iterator<Item = Race> + '_ {
+        self.lines.iter().map(|line| line.race)
     }
 
     /// Ends a read batch: publishes to the rings. `published` is called with each output that has something new.
@@ -666,23 +816,34 @@ impl<V: Venue> Pipeline<V> {
     }
 
     /// Gives up holes that have waited too long. Call it when [`deadline`](Self::deadline) has come.
-    pub fn timeout(&mut self, now: ReceiveTime) {
+    pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
         for index in 0..self.streams.len() {
             loop {
                 let state = &self.streams[index];
+                let patience = self.patience_of(state);
                 if state.reorder.is_empty()
-                    || state.reorder.overdue(&state.sequence, &self.options.patience, now).is_none()
+                    || state.reorder.overdue(&state.sequence, &patience, now).is_none()
                 {
                     break;
                 }
+                self.streams[index].filling_until = None;
                 self.give_up_hole(StreamId(index as u32));
             }
         }
+        self.give_up_book_holes(now, probe);
+    }
+
+    fn patience_of(&self, state: &StreamState) -> Patience {
+        let lateness_ns =
+            if state.filling_until.is_some() { FILL_NS_MAX } else { self.options.patience.lateness_ns };
+        Patience { lateness_ns, ..self.options.patience }
     }
 
     /// When the next hole becomes overdue.
     pub fn deadline(&self) -> Option<ReceiveTime> {
-        self.streams.iter().filter_map(|stream| stream.reorder.deadline(&self.options.patience)).min()
+        let streams = self.streams.iter();
+        let holes = streams.filter_map(|stream| stream.reorder.deadline(&self.patience_of(stream)));
+        holes.chain(self.book_hole_deadline()).min()
     }
 
     /// The end of the input: what waits for missing numbers is published, with its Gaps.
@@ -722,7 +883,7 @@ impl<V: Venue> Pipeline<V> {
     /// Messages that streams published and books took, for the sum of [`PipelineCounts`].
     pub fn messages_applied(&self) -> u64 {
         let streams = self.streams.iter().map(|stream| stream.sequence.counts.applied_total);
-        let books = self.books.iter().flatten();
+        let books = self.books.iter().flatten().chain(self.standby_books());
         streams.sum::<u64>()
             + books.map(|book| book.counts.snapshot_total + book.counts.applied_total).sum::<u64>()
     }
@@ -730,7 +891,7 @@ impl<V: Venue> Pipeline<V> {
     /// Messages that wait now: trades for the numbers before them, book updates for their snapshot.
     pub fn messages_waiting(&self) -> u64 {
         let streams = self.streams.iter().map(|stream| stream.reorder.len());
-        let books = self.books.iter().flatten().map(BookFeed::waiting);
+        let books = self.books.iter().flatten().chain(self.standby_books()).map(BookFeed::waiting);
         (streams.sum::<usize>() + books.sum::<usize>()) as u64
     }
 
@@ -777,6 +938,23 @@ impl BookRule {
 }
 
 impl StreamState {
+    /// Whether a message of a stream without numbers repeats what another line has brought: not newer by the venue's
+    /// time, or, without a time, not of the line that is listened to.
+    fn is_echo(&self, line: LineId, message: &Message) -> bool {
+        if self.sequence_rule() != SequenceRule::Arrival || message.numbers != Numbers::NONE {
+            return false;
+        }
+        let Some(heard) = self.published.line else { return false };
+        heard != line && message.venue_time <= self.published.venue_time
+    }
+
+    /// A line is gone: another may be listened to.
+    fn forget_line(&mut self, line: LineId) {
+        if self.published.line == Some(line) {
+            self.published.line = None;
+        }
+    }
+
     /// The venue's numbers, or the stream's own where it has none.
     #[inline]
     fn number(&mut self, numbers: &Numbers) -> Numbers {

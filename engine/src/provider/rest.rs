@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::ids::Listing;
+use crate::ids::{Listing, StreamId};
 use crate::time::ReceiveTime;
 use crate::venue::RestRequest;
 
@@ -28,8 +28,12 @@ pub struct RestId(pub u64);
 pub enum Purpose {
     /// The instrument list.
     Instruments,
+    /// Trades missing in a stream.
+    Trades(StreamId),
     /// A book's snapshot.
     Snapshot(Listing),
+    /// A second snapshot of a book that lives.
+    Verification(Listing),
 }
 
 crate::counters! {
@@ -169,6 +173,11 @@ impl RestQueue {
         if !self.waiting.iter().any(|waiting| waiting.purpose == purpose) {
             self.put(Waiting { purpose, request, not_before });
         }
+    }
+
+    /// A request failed and is not tried again.
+    pub fn given_up(&mut self) {
+        self.counts.failed_total += 1;
     }
 
     /// Obeys a 429 or 418: nothing is sent until the time is over. Returns the pause in seconds.

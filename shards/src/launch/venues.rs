@@ -87,7 +87,10 @@ pub fn driver(
         book_reserve,
         book_waiting_max: BOOK_WAITING_MAX,
         letters_max: LETTERS_MAX,
-        lines: parts.plan.lines,
+        // One more than the topology asks for: the line that a roll opens beside the old one.
+        lines: parts.plan.lines + 1,
+        snapshot_levels,
+        fill_trades: true,
         share: (0, 1),
         route_all_to: None,
     };
@@ -101,6 +104,7 @@ pub fn driver(
         websocket_host: host,
         message_bytes_max: MESSAGE_BYTES_MAX,
         snapshot_levels,
+        verify_every_ns: parts.plan.book.map_or(0, |book| u64::from(book.verify_s)) * 1_000_000_000,
         rest_share_permille: parts.plan.rest_weight_share_permille,
         seed: fastrand::u64(..),
     };

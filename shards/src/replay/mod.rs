@@ -90,6 +90,8 @@ pub fn replay<V: Venue>(
                         book_waiting_max: BOOK_WAITING_MAX,
                         letters_max: 64,
                         lines: 1,
+                        snapshot_levels: usize::MAX,
+                        fill_trades: false,
                         share: (index, options.shards),
                         route_all_to: Some(output),
                     };

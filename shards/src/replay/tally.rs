@@ -109,7 +109,8 @@ impl StreamTally {
                 self.last_ticker = Some((*ticker, event.header.decimals));
             }
             Body::Gap(_) => self.gaps += 1,
-            Body::Kline(_) => {}
+            // A replay has no merge shard.
+            Body::Kline(_) | Body::Merged(_) | Body::Fragment { .. } | Body::MergedBbo(_) | Body::Marker => {}
         }
     }
 

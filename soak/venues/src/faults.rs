@@ -55,6 +55,9 @@ pub enum Fault {
     CutFrame(Target),
     /// The next data frame is sent twice.
     DuplicateFrame(Target),
+    /// The next data frame is not sent. Where frames carry a running number of the connection (Coinbase Advanced),
+    /// the client sees a hole in it.
+    SkipSequence(Target),
     /// A text frame that is not JSON.
     Garbage(Target),
     /// A text frame with an event of an unknown kind.
@@ -108,10 +111,12 @@ pub enum RestFault {
     NoAnswer,
 }
 
-/// A fault in a venue's data. `symbol` is canonical (`BTC-USDT`).
+/// A fault in a venue's data. `symbol` is canonical (`BTC-USDT`). A venue without the thing that is to be wrong (update
+/// ids, checksums) ignores the fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VenueFault {
-    /// The next `count` book updates of each speed are not sent: a gap in the sequence.
+    /// The next `count` book updates of each speed (of each depth) are not sent: a gap in the sequence, or later a
+    /// wrong checksum; nothing but a wrong book where there is neither (Coinbase).
     DropUpdates {
         /// Instrument.
         symbol: String,
@@ -140,6 +145,14 @@ pub enum VenueFault {
         /// Instrument.
         symbol: String,
         /// Snapshots.
+        count: u32,
+    },
+    /// The next `count` book updates carry a wrong checksum: one digit of it is another. Only venues that send one
+    /// (Kraken).
+    LieChecksum {
+        /// Instrument.
+        symbol: String,
+        /// Updates.
         count: u32,
     },
     /// Ends the faults above.

@@ -5,27 +5,36 @@
 //! twice.
 //!
 //! ```text
-//! market (seeded, no I/O) -> venue protocol (binance, ...) -> site (HTTP, WebSocket, faults) -> server (sockets)
+//! market (seeded, no I/O) -> venue protocol (binance, coinbase, kraken) -> site (HTTP, WebSocket, faults) -> server (sockets)
 //! ```
 //!
 //! Everything but [`server`] is without I/O and takes the time as an argument: a whole gateway can be simulated in one
 //! thread on top of [`site::Site`].
 
 pub mod binance;
+mod clock;
+pub mod coinbase;
 pub mod faults;
 mod frames;
 pub mod http;
 pub mod instruments;
+pub mod kraken;
+mod limits;
 pub mod market;
 pub mod output;
 pub mod server;
 pub mod site;
 mod text;
+mod topics;
 pub mod venue;
+#[cfg(test)]
+mod world;
 
 pub use binance::{BinanceConfig, BinanceLimits, Product};
+pub use coinbase::{CoinbaseConfig, CoinbaseLimits, CoinbaseProduct};
 pub use faults::{Fault, How, RestFault, Target, VenueFault};
 pub use instruments::{InstrumentSpec, default_instruments};
+pub use kraken::{KrakenConfig, KrakenLimits};
 pub use server::{FaultHandle, Options, Server, run_alone, start, start_with};
 pub use venue::{BookTruth, InstrumentTruth, Stats};
 
@@ -34,6 +43,10 @@ pub use venue::{BookTruth, InstrumentTruth, Stats};
 pub enum VenueConfig {
     /// Binance, spot or USD-M.
     Binance(BinanceConfig),
+    /// Kraken spot, WebSocket v2.
+    Kraken(KrakenConfig),
+    /// Coinbase, Advanced Trade or Exchange.
+    Coinbase(CoinbaseConfig),
 }
 
 impl VenueConfig {
@@ -41,6 +54,8 @@ impl VenueConfig {
     pub fn build(self, start_ns: u64) -> Box<dyn venue::Venue> {
         match self {
             Self::Binance(config) => Box::new(config.build(start_ns)),
+            Self::Kraken(config) => Box::new(config.build(start_ns)),
+            Self::Coinbase(config) => Box::new(config.build(start_ns)),
         }
     }
 
@@ -48,6 +63,8 @@ impl VenueConfig {
     pub fn output_bytes_max(&self) -> usize {
         match self {
             Self::Binance(config) => config.limits.output_bytes_max,
+            Self::Kraken(config) => config.limits.output_bytes_max,
+            Self::Coinbase(config) => config.limits.output_bytes_max,
         }
     }
 }

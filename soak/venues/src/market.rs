@@ -8,6 +8,7 @@
 
 mod bars;
 mod book;
+mod reference;
 
 use std::collections::VecDeque;
 
@@ -15,7 +16,9 @@ use fastrand::Rng;
 
 pub use self::bars::{Bar, Bars, INTERVALS};
 pub use self::book::{Book, Level, Levels, Side, Top};
+use self::reference::{Reference, hash_text};
 use crate::instruments::InstrumentSpec;
+use crate::venue::InstrumentTruth;
 
 /// Trades kept for history requests, for each instrument.
 const TRADES_KEPT: usize = 10_000;
@@ -35,7 +38,29 @@ const TOP_PERCENT: u32 = 40;
 pub const TRADE_AND_TOP_FRAMES_PER_EVENT: f64 =
     (TAKER_PERCENT as f64 * (1.0 + FILLS_PER_TAKER) + TOP_PERCENT as f64) / 100.0;
 /// Fills of one taker order on average; a test measures it.
-const FILLS_PER_TAKER: f64 = 1.65;
+pub(crate) const FILLS_PER_TAKER: f64 = 1.65;
+/// Events that change a best price or its quantity, among all.
+pub(crate) const TOPS_PER_EVENT: f64 = (TAKER_PERCENT + TOP_PERCENT) as f64 / 100.0;
+/// Events with trades among all.
+pub(crate) const TAKERS_PER_EVENT: f64 = TAKER_PERCENT as f64 / 100.0;
+
+/// The events per second that make `messages_per_s`, where `messages` says how many some events make (increasing, and
+/// at least one message for 20 events).
+pub(crate) fn events_for(messages_per_s: f64, messages: impl Fn(f64) -> f64) -> f64 {
+    if messages_per_s <= 0.0 {
+        return 0.0;
+    }
+    let (mut low, mut high) = (0.0, 20.0 * messages_per_s);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if messages(middle) < messages_per_s {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
 
 /// One fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +114,8 @@ pub struct MarketEvent {
 /// How a market is made.
 #[derive(Clone, Debug)]
 pub struct MarketConfig {
+    /// The venue's name. Venues with the same seed have different books and trades, but prices that move together.
+    pub venue: &'static str,
     /// What is traded.
     pub instruments: Vec<InstrumentSpec>,
     /// Levels a side that each book is kept at; fewer where the price has no room for them.
@@ -119,6 +146,7 @@ pub struct Instrument {
     spacing: i64,
     qty_typical: i64,
     target: i64,
+    reference: Reference,
 }
 
 impl Instrument {
@@ -135,21 +163,24 @@ impl Instrument {
         let lot_value = spec.price_ticks as f64 * spec.tick as f64 * spec.lot as f64
             / 10f64.powi((spec.price_decimals + spec.qty_decimals) as i32);
         let qty_typical = ((5000.0 / lot_value) as i64).clamp(2, 1 << 40);
+        let reference = Reference::new(config.seed, &spec.base, config.venue);
+        let target = reference.price(spec.price_ticks, start_ns);
         let mut instrument = Self {
             spec: spec.clone(),
             book: Book::new(levels + 8),
             last_update_id: 70_000_000_000 - index as u64 * 1_000_000_000 + rng.u64(0..1_000_000_000),
-            bars: Bars::new(start_ns, spec.price_ticks),
+            bars: Bars::new(start_ns, target),
             trades: VecDeque::new(),
             next_trade_id: 5_000_000_000 - index as u64 * 90_000_000 + rng.u64(0..90_000_000),
             next_group: 1_000_000_000 + rng.u64(0..90_000_000),
             levels,
             spacing,
             qty_typical,
-            target: spec.price_ticks,
+            target,
+            reference,
         };
         for side in [Side::Bid, Side::Ask] {
-            let mut price = spec.price_ticks - i64::from(side == Side::Bid);
+            let mut price = target - i64::from(side == Side::Bid);
             for _ in 0..levels {
                 let qty = instrument.draw_qty(rng);
                 instrument.book.side_mut(side).set(price, qty);
@@ -188,7 +219,7 @@ impl Market {
     /// A market at `start_ns` (nanoseconds since 1970) that has already traded for a while.
     pub fn new(config: &MarketConfig, start_ns: u64) -> Self {
         assert!(!config.instruments.is_empty(), "a market has at least one instrument");
-        let mut rng = Rng::with_seed(config.seed);
+        let mut rng = Rng::with_seed(hash_text(config.seed, config.venue));
         let early_ns = start_ns.saturating_sub(WARM_UP_NS);
         let instruments: Vec<Instrument> = config
             .instruments
@@ -257,6 +288,16 @@ impl Market {
         &self.instruments
     }
 
+    /// What a venue has published, completed with the market's own numbers.
+    pub(crate) fn truth(&self, published: &[InstrumentTruth]) -> Vec<InstrumentTruth> {
+        let now = |(truth, instrument): (&InstrumentTruth, &Instrument)| InstrumentTruth {
+            update_id_last: instrument.last_update_id,
+            trade_id_market: instrument.trades.back().map_or(0, |trade| trade.id),
+            ..truth.clone()
+        };
+        published.iter().zip(&self.instruments).map(now).collect()
+    }
+
     /// Closes the bars of one instrument that ended at or before `now_ns`.
     pub fn roll_bars(&mut self, instrument: usize, now_ns: u64) {
         // Trades carry the engine's time: those published now may still belong to the bar before.
@@ -284,7 +325,7 @@ impl Market {
         let before = instrument.book.top();
 
         let mut change = Change { instrument, event, rng: &mut self.rng };
-        change.walk_target();
+        change.move_target();
         let kind = change.rng.u32(0..100);
         if kind < TAKER_PERCENT {
             change.taker_order();
@@ -320,22 +361,21 @@ impl Change<'_> {
         self.event.levels.push(LevelChange { side, price, qty });
     }
 
-    /// The price that the market drifts to wanders slowly, within a quarter of where it started.
-    fn walk_target(&mut self) {
-        if self.rng.u8(0..64) != 0 {
-            return;
-        }
-        let start = self.instrument.spec.price_ticks;
-        let step = self.rng.i64(1..=(start / 10_000).max(1));
-        let step = if self.rng.bool() { step } else { -step };
-        self.instrument.target = (self.instrument.target + step).clamp(start - start / 4, start + start / 4);
+    /// The price that the market drifts to is the asset's on all venues.
+    fn move_target(&mut self) {
+        let instrument = &mut *self.instrument;
+        let start = instrument.spec.price_ticks;
+        instrument.target = instrument.reference.price(start, self.event.time_ns);
     }
 
-    /// The side that is to win now: buyers below the target price, sellers above it, mostly.
+    /// The side that is to win now: buyers below the target price, sellers above it, mostly; and nearly always if the
+    /// market is far from it.
     fn pressure(&mut self) -> Side {
         let top = self.instrument.book.top();
-        let below = i64::midpoint(top.bid.price, top.ask.price) < self.instrument.target;
-        let with_target = self.rng.u8(0..100) < 62;
+        let middle = i64::midpoint(top.bid.price, top.ask.price);
+        let far = (middle - self.instrument.target).abs() > self.instrument.spec.price_ticks / 10_000;
+        let below = middle < self.instrument.target;
+        let with_target = self.rng.u8(0..100) < if far { 90 } else { 62 };
         if below == with_target { Side::Bid } else { Side::Ask }
     }
 
@@ -480,6 +520,7 @@ mod tests {
 
     fn market(seed: u64, rate: f64) -> Market {
         let config = MarketConfig {
+            venue: "test",
             instruments: default_instruments("USDT"),
             book_levels: 200,
             seed,
@@ -588,11 +629,41 @@ mod tests {
     }
 
     #[test]
+    fn prices_of_one_asset_move_together_on_all_venues() {
+        let instruments: Vec<_> = default_instruments("USD").into_iter().take(2).collect();
+        let mut markets = ["binance", "kraken", "coinbase"].map(|venue| {
+            let config = MarketConfig {
+                venue,
+                instruments: instruments.clone(),
+                book_levels: 1000,
+                seed: 3,
+                events_per_instrument_per_s: 10.0,
+                update_id_gaps: false,
+            };
+            Market::new(&config, START_NS)
+        });
+        let mut seen = Vec::new();
+        for minute in 1..=120 {
+            let middles = markets.each_mut().map(|market| {
+                while market.step(START_NS + minute * 60 * SECOND_NS).is_some() {}
+                let top = market.instruments()[0].book.top();
+                i64::midpoint(top.bid.price, top.ask.price)
+            });
+            let (low, high) = (middles.iter().min().unwrap(), middles.iter().max().unwrap());
+            assert!((high - low) * 1000 < *low, "a tenth of a percent apart: {middles:?}");
+            seen.push(middles[0]);
+        }
+        let moved = seen.iter().max().unwrap() - seen.iter().min().unwrap();
+        assert!(moved * 2000 > seen[0], "the price moves by more than venues differ: {moved}");
+    }
+
+    #[test]
     fn books_keep_their_depth_and_prices_stay_near_their_start_over_a_long_run() {
         let all = default_instruments("USDT");
         // A fine tick, and the coarsest ones, where the book reaches down to a price of nothing.
         let coarse = ["BTC", "PEPE", "TRX", "XLM", "ALGO"];
         let config = MarketConfig {
+            venue: "test",
             instruments: all.into_iter().filter(|spec| coarse.contains(&spec.base.as_str())).collect(),
             book_levels: 500,
             seed: 11,

@@ -33,6 +33,8 @@ pub(crate) enum FrameFault {
     Cut,
     /// Send it twice.
     Duplicate,
+    /// Do not send it.
+    Skip,
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +155,11 @@ impl Output {
                 let half = start + (slot.buffer.len() - start) / 2;
                 slot.buffer.truncate(half);
                 slot.ending = Some(Ending::AfterFlush(Reason::Fault));
+            }
+            Some(FrameFault::Skip) => {
+                self.frames -= 1;
+                self.bytes -= (slot.buffer.len() - start) as u64;
+                slot.buffer.truncate(start);
             }
             Some(FrameFault::Duplicate) => {
                 slot.buffer.extend_from_within(start..);
@@ -278,6 +285,8 @@ mod tests {
         output.text(ID, &[b"a"]);
         output.text(ID, &[b"b"]);
         assert_eq!(output.unsent(ID), b"\x89\x00\x81\x01a\x81\x01a\x81\x01b");
+        output.arm(ID, FrameFault::Skip);
+        output.text(ID, &[b"skipped"]);
         output.arm(ID, FrameFault::Cut);
         output.sent(ID, 11);
         output.text(ID, &[b"abcdef"]);

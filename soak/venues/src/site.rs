@@ -224,6 +224,7 @@ impl Site {
             }
             Fault::CutFrame(target) => self.arm(target, FrameFault::Cut),
             Fault::DuplicateFrame(target) => self.arm(target, FrameFault::Duplicate),
+            Fault::SkipSequence(target) => self.arm(target, FrameFault::Skip),
             Fault::Garbage(target) => {
                 for (id, _) in self.targets(target) {
                     self.output.text(id, &[b"{\"stream\":\"\x01}]garbage,,"]);

@@ -64,6 +64,8 @@ pub enum Reason {
     PongTimeout,
     /// The client sent more frames than allowed.
     IncomingLimit,
+    /// The client subscribed to nothing, or was silent, for longer than the venue allows.
+    Idle,
     /// The connection reached its greatest age.
     Age,
     /// The client broke WebSocket or HTTP.
@@ -82,6 +84,7 @@ impl Reason {
             Self::SlowClient => "slow_client",
             Self::PongTimeout => "pong_timeout",
             Self::IncomingLimit => "incoming_limit",
+            Self::Idle => "idle",
             Self::Age => "age",
             Self::Protocol => "protocol",
             Self::Fault => "fault",

@@ -242,8 +242,13 @@ fn the_engines_book_stays_proved_over_every_recording() {
     for (name, checksums) in V2_BOOKS.into_iter().zip([301, 2_052, 1_147, 1]) {
         let (mut kraken, mut raw) = (Kraken::default(), Raw::default());
         let mut directory = Directory::open(ProviderId(0));
-        let options =
-            FeedOptions { depth_max: 1_000, reserve: 100, waiting_max: 0, checksum: kraken.checksum() };
+        let options = FeedOptions {
+            depth_max: 1_000,
+            reserve: 100,
+            waiting_max: 0,
+            snapshot_levels: usize::MAX,
+            checksum: kraken.checksum(),
+        };
         let mut feed = BookFeed::new(kraken.book_rule(), options);
         for (_, mut frame) in lines(&captures, name) {
             let outcome = decode(&mut kraken, &mut directory, &mut raw, |kraken, directory, raw| {

@@ -18,19 +18,14 @@ use self::encode::{Day, Listing, UpdateHead};
 use self::rest::Usage;
 use self::session::{Attempts, Session};
 use self::streams::{Kind, PARTIAL_LEVELS, Topic, Topics};
+use crate::clock::{LAG_NS_MAX, MS_NS, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
 use crate::instruments::{InstrumentSpec, default_instruments};
-use crate::market::{INTERVALS, Market, MarketConfig, Side, TRADE_AND_TOP_FRAMES_PER_EVENT};
+use crate::market::{INTERVALS, Market, MarketConfig, Side, TRADE_AND_TOP_FRAMES_PER_EVENT, events_for};
 use crate::output::{ConnectionId, Output};
 use crate::venue::{BookTruth, InstrumentTruth, Stats, Venue};
 
-const MS_NS: u64 = 1_000_000;
-const SECOND_NS: u64 = 1_000_000_000;
-/// A market further behind than this is skipped ahead: the thread cannot keep up, and catching up would make a burst.
-const LAG_NS_MAX: u64 = 2 * SECOND_NS;
-/// Market events and timers handled in one poll, so that sockets get their turn.
-const STEPS_PER_POLL_MAX: usize = 20_000;
 /// Bars and tickers are published this long after their boundary, when the last trades before it are known.
 const BOUNDARY_DELAY_NS: u64 = 2 * MS_NS;
 
@@ -166,42 +161,9 @@ impl BinanceConfig {
 /// Market events that make this many messages per second: one `depth@100ms` in each tenth of a second with an event,
 /// and trades and best prices in proportion to the events.
 fn events_for_messages(messages_per_s: f64) -> f64 {
-    if messages_per_s <= 0.0 {
-        return 0.0;
-    }
-    let messages =
-        |events: f64| TRADE_AND_TOP_FRAMES_PER_EVENT * events + 10.0 * (1.0 - (-events / 10.0).exp());
-    let (mut low, mut high) = (0.0, 2.0 * messages_per_s);
-    for _ in 0..60 {
-        let middle = f64::midpoint(low, high);
-        if messages(middle) < messages_per_s {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
-/// Market time as a function of the caller's.
-#[derive(Clone, Copy, Debug)]
-struct MarketClock {
-    start_ns: u64,
-    speed: f64,
-}
-
-impl MarketClock {
-    fn market_ns(&self, now_ns: u64) -> u64 {
-        let elapsed_ns = now_ns.saturating_sub(self.start_ns);
-        if self.speed == 1.0 { now_ns } else { self.start_ns + (elapsed_ns as f64 * self.speed) as u64 }
-    }
-
-    fn caller_ns(&self, market_ns: u64) -> u64 {
-        if self.speed == 1.0 || market_ns == u64::MAX {
-            return market_ns;
-        }
-        self.start_ns + (market_ns.saturating_sub(self.start_ns) as f64 / self.speed) as u64 + 1
-    }
+    events_for(messages_per_s, |events| {
+        TRADE_AND_TOP_FRAMES_PER_EVENT * events + 10.0 * (1.0 - (-events / 10.0).exp())
+    })
 }
 
 /// What is published at a time.
@@ -263,6 +225,10 @@ impl Binance {
     fn new(config: BinanceConfig, start_ns: u64) -> Self {
         let market = Market::new(
             &MarketConfig {
+                venue: match config.product {
+                    Product::Spot => "binance",
+                    Product::UsdM => "binance-usdm",
+                },
                 instruments: config.instruments.clone(),
                 book_levels: config.book_levels,
                 seed: config.seed,
@@ -285,7 +251,7 @@ impl Binance {
         });
         let mut venue = Self {
             product: config.product,
-            clock: MarketClock { start_ns, speed: config.speed.max(0.001) },
+            clock: MarketClock::new(start_ns, config.speed),
             topics: Topics::new(listings.len()),
             sessions: Vec::new(),
             sessions_wake_ns: u64::MAX,
@@ -571,6 +537,8 @@ impl Venue for Binance {
                         Some((instrument.book.clone(), instrument.last_update_id, *count));
                 }
             }
+            // Books carry no checksum here.
+            VenueFault::LieChecksum { .. } => {}
             VenueFault::Clear => {
                 self.faults.fill(InstrumentFaults::default());
                 for pending in self.pending.iter_mut().flatten() {
@@ -608,12 +576,7 @@ impl Venue for Binance {
     }
 
     fn truth(&self) -> Vec<InstrumentTruth> {
-        let now = |(truth, instrument): (&InstrumentTruth, &crate::market::Instrument)| InstrumentTruth {
-            update_id_last: instrument.last_update_id,
-            trade_id_market: instrument.trades().back().map_or(0, |trade| trade.id),
-            ..truth.clone()
-        };
-        self.truth.iter().zip(self.market.instruments()).map(now).collect()
+        self.market.truth(&self.truth)
     }
 
     fn book(&self, symbol: &str) -> Option<BookTruth> {

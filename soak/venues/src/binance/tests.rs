@@ -4,11 +4,12 @@ mod world;
 
 use serde_json::{Value, json};
 
-use self::world::{Follower, Frame, START_NS, World, config, mantissa};
+use self::world::{Follower, config, mantissa};
 use super::*;
 use crate::faults::{Fault, How, RestFault, Target};
 use crate::output::Ending;
 use crate::venue::Reason;
+use crate::world::{Frame, START_NS, World};
 
 fn snapshot_and_updates_give_the_book(product: Product, stream: &str, path: &str) {
     let mut world = World::new(config(product, 200.0));

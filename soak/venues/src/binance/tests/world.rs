@@ -1,25 +1,9 @@
-//! A venue, a clock and clients for the tests: bytes in, frames out, no sockets.
+//! Binance in the tests: its configuration, and a client that follows the documented procedure.
 
 use serde_json::Value;
 
 use super::super::*;
-use crate::site::Site;
-
-pub(super) const START_NS: u64 = 1_783_000_000_000_000_000;
-
-/// A site, a clock and what one client has received.
-pub(super) struct World {
-    pub(super) site: Site,
-    pub(super) now_ns: u64,
-}
-
-#[derive(Debug, PartialEq)]
-pub(super) enum Frame {
-    Text(Value),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(u16),
-}
+use crate::world::{START_NS, World};
 
 pub(super) fn config(product: Product, rate: f64) -> BinanceConfig {
     BinanceConfig {
@@ -32,109 +16,11 @@ pub(super) fn config(product: Product, rate: f64) -> BinanceConfig {
 impl World {
     pub(super) fn new(config: BinanceConfig) -> Self {
         let output_bytes_max = config.limits.output_bytes_max;
-        Self { site: Site::new(Box::new(config.build(START_NS)), output_bytes_max), now_ns: START_NS }
+        Self::of(Box::new(config.build(START_NS)), output_bytes_max)
     }
 
     pub(super) fn spot(rate: f64) -> Self {
         Self::new(config(Product::Spot, rate))
-    }
-
-    /// Passes time in steps of 10 ms.
-    pub(super) fn pass(&mut self, time_ms: u64) {
-        for _ in 0..time_ms.div_ceil(10) {
-            self.now_ns += 10 * MS_NS;
-            self.site.poll(self.now_ns);
-        }
-    }
-
-    pub(super) fn take(&mut self, id: ConnectionId) -> Vec<u8> {
-        let bytes = self.site.unsent(id).to_vec();
-        self.site.sent(id, bytes.len());
-        bytes
-    }
-
-    pub(super) fn upgrade(&mut self, target: &str) -> (ConnectionId, String) {
-        let id = self.site.open(self.now_ns).expect("not refused");
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        self.site.receive(id, request.as_bytes(), self.now_ns);
-        let answer = self.take(id);
-        (id, String::from_utf8(answer).unwrap())
-    }
-
-    pub(super) fn connect(&mut self, target: &str) -> ConnectionId {
-        let (id, answer) = self.upgrade(target);
-        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-        // The worked example of RFC 6455, 1.3.
-        assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
-        id
-    }
-
-    pub(super) fn send_frame(&mut self, id: ConnectionId, opcode: u8, payload: &[u8]) {
-        let mut frame = vec![0x80 | opcode];
-        match payload.len() {
-            0..=125 => frame.push(0x80 | payload.len() as u8),
-            length => {
-                frame.push(0xFE);
-                frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(payload);
-        self.site.receive(id, &frame, self.now_ns);
-    }
-
-    pub(super) fn ask(&mut self, id: ConnectionId, text: &str) -> Value {
-        self.send_frame(id, 1, text.as_bytes());
-        match self.frames(id).pop() {
-            Some(Frame::Text(answer)) => answer,
-            other => panic!("no answer to {text}: {other:?}"),
-        }
-    }
-
-    pub(super) fn frames(&mut self, id: ConnectionId) -> Vec<Frame> {
-        let bytes = self.take(id);
-        let mut rest = &bytes[..];
-        let mut frames = Vec::new();
-        while let &[first, second, ..] = rest {
-            let (length, head) = match second {
-                126 => (usize::from(u16::from_be_bytes([rest[2], rest[3]])), 4),
-                127 => (u64::from_be_bytes(rest[2..10].try_into().unwrap()) as usize, 10),
-                short => (usize::from(short), 2),
-            };
-            let payload = &rest[head..head + length];
-            frames.push(match first {
-                0x81 => Frame::Text(serde_json::from_slice(payload).expect("JSON")),
-                0x88 => Frame::Close(u16::from_be_bytes([payload[0], payload[1]])),
-                0x89 => Frame::Ping(payload.to_vec()),
-                0x8A => Frame::Pong(payload.to_vec()),
-                other => panic!("unexpected frame {other:#x}"),
-            });
-            rest = &rest[head + length..];
-        }
-        frames
-    }
-
-    pub(super) fn events(&mut self, id: ConnectionId) -> Vec<Value> {
-        let texts = self.frames(id).into_iter();
-        texts.filter_map(|frame| if let Frame::Text(text) = frame { Some(text) } else { None }).collect()
-    }
-
-    pub(super) fn rest_raw(&mut self, request: &str) -> String {
-        let id = self.site.open(self.now_ns).expect("not refused");
-        self.site.receive(id, request.as_bytes(), self.now_ns);
-        let answer = String::from_utf8(self.take(id)).unwrap();
-        self.site.closed(id);
-        answer
-    }
-
-    pub(super) fn rest(&mut self, target: &str) -> (u16, Value) {
-        let answer = self.rest_raw(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head[9..12].parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
     }
 }
 
