@@ -240,7 +240,8 @@ impl World {
             book_reserve: 1_024,
             book_waiting_max: options.book_waiting_max,
             letters_max: 64,
-            lines: options.lines,
+            // And the spare one, for rolls.
+            lines: options.lines + 1,
             snapshot_levels: 1_000,
             fill_trades: options.fill_trades,
             share: (0, 1),
@@ -336,7 +337,8 @@ impl World {
     /// Runs until every subscription is taken and every book is proved.
     pub fn settle(&mut self) {
         self.run_for("all books proved", 60.0, |world| {
-            world.all_proved() && world.provider.connections().iter().all(|line| line.is_subscribed())
+            let mut lines = world.provider.connections().iter();
+            world.all_proved() && lines.all(|line| line.is_spare() || line.is_subscribed())
         });
         self.run_s(1.0);
     }
