@@ -179,9 +179,8 @@ impl Ledger {
             }
             Body::Ticker(_) => self.count("ticker"),
             Body::Kline(_) => self.count("kline"),
-            Body::Merged(_) | Body::Fragment { .. } | Body::MergedBbo(_) | Body::Marker => {
-                self.count("merged")
-            }
+            // Of streams that no provider has.
+            _ => self.count("other"),
         }
     }
 

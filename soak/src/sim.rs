@@ -56,8 +56,6 @@ pub struct WorldOptions {
     pub rate: f64,
     /// Connections for the same streams.
     pub lines: u8,
-    /// Between two verifications of one book, in nanoseconds; 0 for none.
-    pub verify_every_ns: u64,
     /// One way through the network, in nanoseconds.
     pub delay_ns: u64,
     /// What a piece may take longer, in nanoseconds.
@@ -72,6 +70,8 @@ pub struct WorldOptions {
     pub pools: PoolSizes,
     /// Updates of one book that may wait for its snapshot.
     pub book_waiting_max: usize,
+    /// Whether missing trades are asked for by REST.
+    pub fill_trades: bool,
     /// The venue's limits, where a test wants others.
     pub limits: Option<simvenues::BinanceLimits>,
 }
@@ -85,7 +85,6 @@ impl WorldOptions {
             bases: vec!["BTC", "ETH", "SOL"],
             rate: 50.0,
             lines: 1,
-            verify_every_ns: 0,
             delay_ns: MS_NS,
             jitter_ns: MS_NS / 2,
             piece_bytes_max: 4_096,
@@ -93,6 +92,7 @@ impl WorldOptions {
             spill_events: 8_192,
             pools: PoolSizes::SPEC,
             book_waiting_max: 100,
+            fill_trades: true,
             limits: None,
         }
     }
@@ -240,10 +240,10 @@ impl World {
             book_reserve: 1_024,
             book_waiting_max: options.book_waiting_max,
             letters_max: 64,
-            // One more than carry the streams: the line that a roll opens.
+            // And the spare one, for rolls.
             lines: options.lines + 1,
             snapshot_levels: 1_000,
-            fill_trades: true,
+            fill_trades: options.fill_trades,
             share: (0, 1),
             route_all_to: None,
         };
@@ -252,7 +252,7 @@ impl World {
             message_bytes_max: 1 << 20,
             snapshot_levels: 1_000,
             rest_share_permille: 800,
-            verify_every_ns: options.verify_every_ns,
+            verify_every_ns: 180 * SECOND_NS,
             seed: options.seed,
         };
         let pipeline = Pipeline::new(venue, directory, dispatcher, pipeline_options);
@@ -337,7 +337,8 @@ impl World {
     /// Runs until every subscription is taken and every book is proved.
     pub fn settle(&mut self) {
         self.run_for("all books proved", 60.0, |world| {
-            world.all_proved() && world.provider.connections().iter().all(|line| line.is_subscribed())
+            let mut lines = world.provider.connections().iter();
+            world.all_proved() && lines.all(|line| line.is_spare() || line.is_subscribed())
         });
         self.run_s(1.0);
     }
