@@ -19,7 +19,13 @@ fn shipped() -> PathBuf {
 
 fn meltica(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meltica"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Recordings go where it runs.
+    command
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 

@@ -9,6 +9,7 @@ pub mod format;
 mod tests;
 pub mod writer;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -49,10 +50,26 @@ pub fn factory(config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
         .run_dir
         .file_name()
         .map_or_else(|| utc::file_name(config.started_at), |name| name.to_string_lossy().into_owned());
-    let path = dir.join(format!("{run}-{}", config.name));
+    let parent = |source| ConsumerError::Io { path: dir.clone(), source };
+    std::fs::create_dir_all(dir).map_err(parent)?;
+    let path = own_directory(dir, &format!("{run}-{}", config.name))?;
     let io = |source| ConsumerError::Io { path: path.clone(), source };
-    std::fs::create_dir_all(&path).map_err(io)?;
     on(config, Directory(path.clone()), u64::from(*rotate_mib) << 20, BLOCK_COUNT).map_err(io)
+}
+
+/// Makes a directory that nobody else has: two gateways may start within one second and record to one place.
+fn own_directory(parent: &Path, name: &str) -> Result<PathBuf, ConsumerError> {
+    let mut path = parent.join(name);
+    for number in 2.. {
+        match std::fs::create_dir(&path) {
+            Ok(()) => break,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && number < 1_000 => {
+                path = parent.join(format!("{name}-{number}"));
+            }
+            Err(source) => return Err(ConsumerError::Io { path, source }),
+        }
+    }
+    Ok(path)
 }
 
 /// Makes a recorder on any disk.
