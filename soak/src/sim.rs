@@ -351,6 +351,9 @@ impl World {
         self.fault(&Fault::Clear);
         self.asleep = false;
         self.settle();
+        // A disconnect that was announced before may still come.
+        self.run_s(5.0);
+        self.settle();
         self.run_s(3.0);
         self.site.set_rate(0.0, self.now_ns);
         self.run_s(3.0);
