@@ -277,6 +277,11 @@ impl Connection {
         self.is_live() && self.changes.is_empty() && self.in_flight.is_empty()
     }
 
+    /// Whether it is over already: neither open nor being opened.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Waiting { .. } | State::Spare | State::Down)
+    }
+
     /// The word for its state in status lines.
     pub const fn state_name(&self) -> &'static str {
         match self.state {

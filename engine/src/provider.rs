@@ -291,6 +291,10 @@ impl<V: Venue> Provider<V> {
     /// A connection is over, whoever ended it. Its books are stale unless another line carries them.
     #[cold]
     pub fn lost(&mut self, line: LineId, lost: Lost, now: ReceiveTime, probe: &mut impl Probe) {
+        // A close frame is followed by the end of the socket: one loss, and one step of the backoff.
+        if self.connections[line.index()].is_over() && !matches!(lost, Lost::Ours(_)) {
+            return;
+        }
         let connection = &mut self.connections[line.index()];
         let was_live = connection.is_live();
         connection.lost(&lost, now, &mut self.rng);

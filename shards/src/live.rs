@@ -36,7 +36,7 @@ impl Board {
         self.consumers.iter().flatten()
     }
 
-    /// The line. `run_ns` is how long it runs.
+    /// The line, within 80 columns while all is well: what is not well is added. `run_ns` is how long it runs.
     pub fn line(&mut self, topology: &Topology, collector: &Collector, run_ns: u64) -> String {
         let messages: u64 = self.providers().map(|provider| provider.counts.messages_total).sum();
         let (before, at_ns) = self.before.replace((messages, run_ns)).unwrap_or((0, 0));
@@ -45,17 +45,19 @@ impl Board {
         let delivered = Stage::ReceiveToDelivered.name();
         let lag_ns = collector.live().flat_map(|shard| shard.stages).filter(|stage| stage.stage == delivered);
         let lag_ns = lag_ns.map(|stage| stage.latency_ns_p99).max();
-        let mut line = format!("{} {:>7.0} msg/s", clock(run_ns), rate);
+        let mut line = format!("{} {:>6.0} msg/s", clock(run_ns), rate);
         let _ = match lag_ns {
-            Some(lag_ns) => write!(line, "  lag p99 {:>8}", latency(lag_ns)),
-            None => write!(line, "  lag p99 {:>8}", "-"),
+            Some(lag_ns) => write!(line, "  lag p99 {:>6}", latency(lag_ns)),
+            None => write!(line, "  lag p99 {:>6}", "-"),
         };
         let mut sums = Sums::default();
         for provider in self.providers() {
             sums.add(provider);
         }
         let _ = write!(line, "  books {}/{} proved", sums.books_proved, sums.books);
-        let _ = write!(line, "  lines {}/{}", sums.lines_live, sums.lines);
+        if sums.lines_live < sums.lines {
+            let _ = write!(line, "  lines {}/{}", sums.lines_live, sums.lines);
+        }
         for (value, name) in [
             (sums.gaps, "gaps"),
             (sums.resyncs, "resyncs"),

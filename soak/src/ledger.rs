@@ -223,7 +223,12 @@ impl Ledger {
         let symbol = key(header.provider, context.catalog().symbol(header.instrument));
         let copy = BookCopy::of(replica);
         if copy.status == BookStatus::Proved && crossed(&copy) {
-            self.violated(format!("{symbol}: a proved book is crossed at {}", copy.sequence));
+            let (kind, flags) = (event.kind(), header.flags);
+            let best = (copy.bids.first(), copy.asks.first());
+            self.violated(format!(
+                "{symbol}: a proved book is crossed at {}, {best:?}, after {kind:?} {flags:?} {}..={}",
+                copy.sequence, header.sequence_first, header.sequence_last
+            ));
         }
         self.books.insert(symbol, copy);
     }

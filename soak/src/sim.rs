@@ -351,18 +351,28 @@ impl World {
         self.fault(&Fault::Clear);
         self.asleep = false;
         self.settle();
+        // A disconnect that was announced before may still come.
+        self.run_s(5.0);
+        self.settle();
         self.run_s(3.0);
         self.site.set_rate(0.0, self.now_ns);
         self.run_s(3.0);
         let seed = self.options.seed;
         let ledger = self.observer.ledger();
-        assert!(ledger.violations.is_empty(), "seed {seed}: {:#?}", ledger.violations);
+        assert!(
+            ledger.violations.is_empty(),
+            "seed {seed}: {:#?}; states {:?}; gaps {:?}",
+            ledger.violations,
+            ledger.states,
+            ledger.gaps
+        );
         for truth in self.site.truth() {
             let symbol = &truth.symbol;
             let book = self.site.book(symbol).expect("it is listed");
             let copy = ledger.books.get(symbol).unwrap_or_else(|| panic!("seed {seed}: no book of {symbol}"));
             if let Err(reason) = copy.compare(&book) {
-                panic!("seed {seed}: the book of {symbol} {reason}; gaps {:?}", ledger.gaps);
+                let (all, states) = (&self.happenings, &ledger.states);
+                panic!("seed {seed}: the book of {symbol} {reason}; states {states:?}; happened {all:?}");
             }
             let trades = ledger.trades.get(symbol).copied().unwrap_or_default();
             if self.options.product == simvenues::Product::Spot {

@@ -173,7 +173,13 @@ impl<V: Venue> Pipeline<V> {
     }
 
     #[cold]
-    fn broken(&mut self, header: &Header, listing: Listing, reason: BookReason, missing: Option<(u64, u64)>) {
+    pub(super) fn broken(
+        &mut self,
+        header: &Header,
+        listing: Listing,
+        reason: BookReason,
+        missing: Option<(u64, u64)>,
+    ) {
         self.counts.resyncs_total += 1;
         self.forget_shadow(listing);
         if self.switch(header, listing) {

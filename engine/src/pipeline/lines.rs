@@ -195,10 +195,10 @@ impl<V: Venue> Pipeline<V> {
             && *listing == message.listing
         {
             let Numbers { first, last, .. } = message.numbers;
-            if !shadow.keep(first, last, raw.bids_of(book), raw.asks_of(book)) {
-                self.shadow = None;
-            } else {
+            if shadow.keep(first, last, raw.bids_of(book), raw.asks_of(book)) {
                 self.compare_shadow(header, probe);
+            } else {
+                self.shadow = None;
             }
         }
         if self.options.lines > 1
@@ -282,6 +282,17 @@ impl<V: Venue> Pipeline<V> {
         self.compare_shadow(&header, probe);
     }
 
+    /// Gives up a book whose verification came to nothing that can be: it wants a new snapshot.
+    #[cold]
+    fn give_up_unverified(&mut self, header: &Header, listing: Listing) {
+        if let Some(Some(feed)) = self.books.get_mut(listing.index()) {
+            let unusable_before = feed.counts.unusable_total;
+            feed.give_up(BookStatus::Suspect);
+            self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+        }
+        self.broken(header, listing, BookReason::VerificationFailed, None);
+    }
+
     /// Compares the shadow with the live book once both stand at the same number.
     fn compare_shadow(&mut self, header: &Header, _: &mut impl Probe) {
         let Some((listing, shadow)) = &self.shadow else { return };
@@ -303,6 +314,11 @@ impl<V: Venue> Pipeline<V> {
             return;
         }
         let header = Header { sequence_first: last, sequence_last: last, ..*header };
+        let (book, reach) = shadow.into_book();
+        if book.is_crossed() {
+            // An update that the shadow joined lied about its number: neither of the two can be trusted.
+            return self.give_up_unverified(&header, listing);
+        }
         if failed {
             let body = Body::BookState {
                 status: BookStatus::Suspect,
@@ -312,7 +328,6 @@ impl<V: Venue> Pipeline<V> {
             self.publish(Event { header, body });
         }
         // The shadow is newer from its snapshot on and knows at least as much: it takes the live book's place.
-        let (book, reach) = shadow.into_book();
         if let Some(Some(feed)) = self.books.get_mut(listing.index()) {
             feed.adopt(book, reach);
         }

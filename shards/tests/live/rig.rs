@@ -14,7 +14,7 @@ use simvenues::{BinanceConfig, Options, Server, VenueConfig, default_instruments
 use crate::ledger::Observer;
 
 /// A wait that lasts longer has failed. Long, because test machines are busy.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 /// Names that consumers of these tests may have in `kind`.
 const KINDS: [&str; 3] = ["observer", "special", "other"];
 
@@ -59,6 +59,7 @@ pub fn cores() -> (u32, u32) {
 }
 
 /// The text of a topology: one provider shard, and a shard for each consumer.
+#[allow(clippy::format_push_string, reason = "a test's text, made once")]
 pub fn topology_text(providers: &[ProviderSpec], consumers: &[ConsumerSpec]) -> String {
     let (first, last) = cores();
     let mut text = format!(
