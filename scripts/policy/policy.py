@@ -33,16 +33,20 @@ ARROWS = {
 ENGINE_USES = {
     "base64",
     "crc32fast",
+    "ed25519-dalek",  # signatures of orders: computed from bytes, keys and time alone
     "fastrand",  # a generator that the caller seeded and handed in; scripts/guards.py holds that
     "heapless",
     "hmac",
     "httparse",
     "loom",
+    "p256",  # signatures of orders at Coinbase
     "rtrb",
+    "sha1",  # UUID version 5: the only order id that Coinbase takes
     "sha2",
     "simd-json",
     "thiserror",
     "tungstenite",
+    "zeroize",  # keys leave no copy behind
 }
 ENGINE_ADVICE = {
     "serde_json": "use simd-json (engine::venue's scanners, or the reused tape)",

@@ -5,7 +5,7 @@
 //! Site (venue) <-> links (delay, cut into pieces, stalls) <-> Provider -> ring -> Host -> Observer
 //! ```
 //!
-//! The part of [`World::step`] that serves the provider does what `shards::provider::Driver` does with real sockets.
+//! The part of `World::step` that serves the provider does what `shards::provider::Driver` does with real sockets.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};

@@ -19,7 +19,7 @@ const BANNED_PAUSE_S: u64 = 120;
 /// Longest pause that an answer can make us take, in seconds: the longest ban that Binance documents, three days.
 const PAUSE_S_MAX: u64 = 259_200;
 
-/// Names a request between [`next`](RestQueue::next) and its answer.
+/// Names a request between its sending and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RestId(pub u64);
 

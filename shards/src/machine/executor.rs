@@ -62,7 +62,7 @@ const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of each of glommio's three rings. A shard has a journal, a recorder and a few timers.
 const RING_DEPTH: usize = 32;
 
-/// Locked memory that one executor takes, rings and [`IO_MEMORY_BYTES`] three times; measured 192 KiB and 24 of them
+/// Locked memory that one executor takes, rings and `IO_MEMORY_BYTES` three times; measured 192 KiB and 24 of them
 /// within 8 MiB. For a check of a whole topology.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 340 << 10;
 

@@ -2,7 +2,7 @@
 //!
 //! On the shard an event is encoded into a block that was allocated at start; the [`writer`] thread does the rest. When
 //! the disk stalls, blocks run out: events are then counted, and the count is written where they would have stood.
-//! [`format`] is the form of the files; `meltica replay --recording` reads them.
+//! [`mod@format`] is the form of the files; `meltica replay --recording` reads them.
 
 pub mod format;
 #[cfg(test)]

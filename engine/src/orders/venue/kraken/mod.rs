@@ -52,7 +52,7 @@ impl OrderGateway for KrakenOrders {
         "kraken"
     }
 
-    /// Each order carries a deadline of [`encode::DEADLINE_MS`] after which the engine refuses it; the rest is margin.
+    /// Each order carries a deadline of `encode::DEADLINE_MS` after which the engine refuses it; the rest is margin.
     fn not_found_final_ns(&self) -> u64 {
         15_000_000_000
     }
