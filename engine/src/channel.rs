@@ -227,9 +227,18 @@ mod tests {
 
     #[test]
     fn other_words_are_refused() {
-        for text in
-            ["", "trades", "book 100", "book 100ms fast", "partial_book", "kline", "kline 2m", "kline 1m 1m", "merged", "merged book"]
-        {
+        for text in [
+            "",
+            "trades",
+            "book 100",
+            "book 100ms fast",
+            "partial_book",
+            "kline",
+            "kline 2m",
+            "kline 1m 1m",
+            "merged",
+            "merged book",
+        ] {
             assert_eq!(text.parse::<Channel>(), Err(UnknownChannel), "{text:?}");
         }
     }

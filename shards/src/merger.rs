@@ -130,7 +130,9 @@ impl MergerShard {
     #[inline]
     fn publish(&mut self, now_ns: u64) {
         let (wakers, stages) = (&self.wakers, &mut self.stages);
-        self.merger.flush(|output| wakers[output].wake());
+        self.merger.flush(|output| {
+            wakers[output].wake();
+        });
         self.merger.drain_latencies(|ns| stages.record(Stage::ReceiveToMerged, ns));
         while let Some(suppressed) = self.merger.poll_suppressed() {
             for provider in &suppressed.missing {

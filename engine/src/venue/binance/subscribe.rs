@@ -32,7 +32,9 @@ pub(super) fn supports(channel: Channel, product: Product) -> Result<(), &'stati
         ) => {
             return Err("trade, ticker, book and partial_book are carried by binance_usdm");
         }
-        (_, Channel::Merged(_)) => return Err("the channels of one venue; merged streams come from merge shards"),
+        (_, Channel::Merged(_)) => {
+            return Err("the channels of one venue; merged streams come from merge shards");
+        }
         _ => {}
     }
     let ok = match channel {
