@@ -76,6 +76,31 @@ impl Interval {
     }
 }
 
+/// What a merged stream joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Joined {
+    /// Trades, in windows.
+    Trade,
+    /// Tickers, in windows.
+    Ticker,
+    /// Klines, in windows.
+    Kline,
+    /// Best bids and offers, at every change.
+    Bbo,
+}
+
+impl Joined {
+    /// All of them, with the spelling of topology and reports.
+    pub const ALL: [(Self, &'static str); 4] =
+        [(Self::Trade, "trade"), (Self::Ticker, "ticker"), (Self::Kline, "kline"), (Self::Bbo, "bbo")];
+
+    /// The spelling.
+    pub const fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
 /// What a stream carries; the event kinds follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
@@ -102,6 +127,8 @@ pub enum Channel {
     Ticker24h,
     /// Open, high, low, close and volume of an interval. Event kind `KlineSummary`.
     Kline(Interval),
+    /// Streams of several providers, joined by a rule on a merge shard. Event kinds Merged, `MergedBbo`.
+    Merged(Joined),
 }
 
 impl Channel {
@@ -128,6 +155,7 @@ impl fmt::Display for Channel {
             Self::Ticker => f.write_str("ticker"),
             Self::Ticker24h => f.write_str("ticker_24h"),
             Self::Kline(interval) => write!(f, "kline {}", interval.name()),
+            Self::Merged(joined) => write!(f, "merged {}", joined.name()),
         }
     }
 }
@@ -135,7 +163,7 @@ impl fmt::Display for Channel {
 /// A text names no channel. Says which do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no such channel; one of trade, agg_trade, book [<speed>ms], partial_book <depth> [<speed>ms], ticker, ticker_24h, kline <interval>"
+    "no such channel; one of trade, agg_trade, book [<speed>ms], partial_book <depth> [<speed>ms], ticker, ticker_24h, kline <interval>, merged <kind>"
 )]
 pub struct UnknownChannel;
 
@@ -163,6 +191,10 @@ impl FromStr for Channel {
             "kline" => Self::Kline(
                 words.next().and_then(|name| Interval::from_bytes(name.as_bytes())).ok_or(UnknownChannel)?,
             ),
+            "merged" => {
+                let kind = words.next().and_then(|word| Joined::ALL.iter().find(|(_, name)| *name == word));
+                Self::Merged(kind.ok_or(UnknownChannel)?.0)
+            }
             _ => return Err(UnknownChannel),
         };
         if words.next().is_some() { Err(UnknownChannel) } else { Ok(channel) }
@@ -186,6 +218,8 @@ mod tests {
             "ticker_24h",
             "kline 1m",
             "kline 1M",
+            "merged trade",
+            "merged bbo",
         ] {
             assert_eq!(text.parse::<Channel>().map(|channel| channel.to_string()).as_deref(), Ok(text));
         }
@@ -193,9 +227,18 @@ mod tests {
 
     #[test]
     fn other_words_are_refused() {
-        for text in
-            ["", "trades", "book 100", "book 100ms fast", "partial_book", "kline", "kline 2m", "kline 1m 1m"]
-        {
+        for text in [
+            "",
+            "trades",
+            "book 100",
+            "book 100ms fast",
+            "partial_book",
+            "kline",
+            "kline 2m",
+            "kline 1m 1m",
+            "merged",
+            "merged book",
+        ] {
             assert_eq!(text.parse::<Channel>(), Err(UnknownChannel), "{text:?}");
         }
     }
@@ -204,6 +247,9 @@ mod tests {
     fn the_list_of_intervals_is_in_the_order_of_the_variants() {
         for (index, (interval, name)) in Interval::ALL.iter().enumerate() {
             assert_eq!(*interval as usize, index, "{name}");
+        }
+        for (index, (joined, name)) in Joined::ALL.iter().enumerate() {
+            assert_eq!((*joined as usize, joined.name()), (index, *name));
         }
     }
 }

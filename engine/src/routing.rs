@@ -30,7 +30,9 @@ impl Delivery {
     /// The rule of a channel's events unless a subscription asks for another.
     pub const fn default_of(channel: Channel) -> Self {
         match channel {
-            Channel::Trade | Channel::AggTrade | Channel::PartialBook { .. } => Self::Lossless,
+            Channel::Trade | Channel::AggTrade | Channel::PartialBook { .. } | Channel::Merged(_) => {
+                Self::Lossless
+            }
             Channel::Book { .. } => Self::Book,
             Channel::Ticker | Channel::Ticker24h | Channel::Kline(_) => Self::Latest,
         }
@@ -41,7 +43,11 @@ impl Delivery {
         match channel {
             Channel::Trade | Channel::AggTrade => matches!(self, Self::Lossless),
             Channel::Book { .. } => matches!(self, Self::Book | Self::Lossless),
-            Channel::PartialBook { .. } | Channel::Ticker | Channel::Ticker24h | Channel::Kline(_) => {
+            Channel::PartialBook { .. }
+            | Channel::Ticker
+            | Channel::Ticker24h
+            | Channel::Kline(_)
+            | Channel::Merged(_) => {
                 matches!(self, Self::Latest | Self::Lossless)
             }
         }

@@ -1,6 +1,7 @@
 //! From a checked topology to running shards, and back: rings first, then one pinned executor a shard; the end in
 //! reverse. Nothing starts unless everything can be made.
 
+mod merges;
 mod venues;
 
 use std::path::Path;
@@ -26,13 +27,15 @@ use crate::machine::idle::{Idle, IdlePolicy, Waker};
 use crate::machine::poller::Poller;
 use crate::machine::resolve::Resolver;
 use crate::machine::tls::TlsSetupError;
+use crate::merger::MergerShard;
 use crate::provider::{Io, ProviderShard, Target};
 use crate::report::usage::ThreadUsage;
-use crate::report_of::{ConsumerShardSummary, ProviderSummary};
+use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
 use crate::status::{Report, STATUS_RING, Status};
 use crate::topology::{self, ConsumerPlan, HostMode, ProviderPlan, Role, ShardIndex, Subscription, Topology};
 
+use merges::Merges;
 pub use venues::{Simulation, SimulationError};
 
 /// Makes a consumer on its shard.
@@ -52,6 +55,8 @@ const BOOK_WAITING_MAX: usize = 100;
 const LETTERS_MAX: usize = 256;
 /// How long providers may take to publish what waits for room when it ends, in nanoseconds.
 const PROVIDERS_END_NS_MAX: u64 = 2_000_000_000;
+/// How long mergers may then take to join what was sent and to send it on, in nanoseconds.
+const MERGERS_END_NS_MAX: u64 = 500_000_000;
 /// How long consumers may then take to handle what was sent, in nanoseconds; what is left is named.
 const CONSUMERS_END_NS_MAX: u64 = 2_000_000_000;
 /// After this time from the order to stop a shard is given up: some handler does not return.
@@ -79,6 +84,14 @@ pub enum LaunchError {
     Consumer {
         /// Its name.
         consumer: String,
+        /// Why.
+        reason: String,
+    },
+    /// A merge rule cannot be applied.
+    #[error("merge {merge}: {reason}")]
+    Merge {
+        /// Its name.
+        merge: String,
         /// Why.
         reason: String,
     },
@@ -121,6 +134,7 @@ pub struct Gateway {
     /// The simulated venues, if there are any.
     pub simulation: Simulation,
     providers: Vec<Thread<Vec<ProviderSummary>>>,
+    mergers: Vec<Thread<MergerSummary>>,
     consumers: Vec<Thread<ConsumerShardSummary>>,
     statuses: Vec<rtrb::Consumer<Status>>,
     reports: mpsc::Receiver<Report>,
@@ -134,6 +148,8 @@ pub struct Gateway {
 pub struct Ended {
     /// Of all providers.
     pub providers: Vec<ProviderSummary>,
+    /// Of all merge shards.
+    pub mergers: Vec<MergerSummary>,
     /// Of all consumer shards.
     pub consumers: Vec<ConsumerShardSummary>,
     /// Shards that panicked or did not end: their names and why.
@@ -152,6 +168,8 @@ struct ProviderParts {
     routes: Vec<(StreamId, Route)>,
     outputs: Vec<(ShardId, Sender<Event>, usize)>,
     wakers: Vec<Waker>,
+    /// Outputs that go to merge shards: they get markers.
+    markers: Vec<usize>,
     websocket: Target,
     rest: Target,
 }
@@ -165,7 +183,8 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     // Threads that are not pinned are started by this one, before any shard is.
     let resolver = Resolver::start().map_err(io("starting the resolver"))?;
     let simulation = Simulation::start(&topology)?;
-    let (catalog, directories) = catalog_of(&topology);
+    let (mut catalog, directories) = catalog_of(&topology);
+    let merges = Merges::plan(&topology, &mut catalog)?;
     let catalog = Arc::new(catalog);
     let mut wakers = Vec::new();
     for _ in &topology.shards {
@@ -177,7 +196,8 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             .map_err(|reason| LaunchError::Consumer { consumer: consumer.name.clone(), reason })?;
         factories.push(Some(factory));
     }
-    let (mut parts, mut receivers) = wire(&topology, &directories, &wakers, &simulation)?;
+    let (mut parts, mut receivers) = wire(&topology, &directories, &merges, &wakers, &simulation)?;
+    let merger_parts = merges.wire(&topology, &wakers, &mut receivers);
     let policy = match topology.host {
         HostMode::Dedicated => IdlePolicy::Spin,
         HostMode::Shared => IdlePolicy::PARK,
@@ -191,6 +211,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         catalog: Arc::clone(&catalog),
         simulation,
         providers: Vec::new(),
+        mergers: Vec::new(),
         consumers: Vec::new(),
         statuses: Vec::new(),
         reports,
@@ -206,7 +227,8 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let mut seats = Vec::new();
         for (index, consumer) in gateway.topology.consumers_on(shard) {
             let factory = factories[index].take().expect("each consumer has one shard");
-            let wants = subscriptions(&gateway.topology, consumer, &directories);
+            let mut wants = subscriptions(&gateway.topology, consumer, &directories);
+            wants.extend(merges.subscribed(consumer).map(|(provider, stream, _)| (provider, stream, None)));
             seats.push((index, consumer.name.clone(), consumer.on_panic, factory, wants));
         }
         let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
@@ -245,6 +267,36 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             (summary, ThreadUsage::read(context.thread_id as u32).since(&before))
         })?;
         gateway.consumers.push(Thread { shard, stop, counters, handle });
+    }
+    for (shard, mut own) in merger_parts {
+        let plan = gateway.topology.shard(shard).clone();
+        let Role::Merger { pools, .. } = plan.role else { continue };
+        let (stages, end) =
+            ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
+        gateway.collector.register(identity(&plan), end);
+        let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
+        gateway.statuses.push(status_end);
+        let rings = std::mem::take(&mut receivers[usize::from(shard.0)]);
+        let rings: Vec<_> = own.inputs.iter().copied().zip(rings).collect();
+        let waker = wakers[usize::from(shard.0)].clone();
+        let stop = Stop::new(waker.clone());
+        let counters = Arc::new(LoopCounters::default());
+        let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
+        let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
+        let handle = spawn_shard(options, move |context| async move {
+            let before = ThreadUsage::read(context.thread_id as u32);
+            let merger = own.merger(pools, catalog);
+            let mut shard = MergerShard::new(shard.0, merger, rings, own.wakers, stages, statuses);
+            let poller = Poller::new().expect("one more descriptor: the limit was checked");
+            let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
+            drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
+                .await
+                .expect("the wait of an open epoll set does not fail");
+            let deadline_ns = Clock::new().now() + MERGERS_END_NS_MAX;
+            let summary = shard.finish(deadline_ns);
+            (summary, ThreadUsage::read(context.thread_id as u32).since(&before))
+        })?;
+        gateway.mergers.push(Thread { shard, stop, counters, handle });
     }
     for (number, waker) in wakers.iter().enumerate() {
         let shard = ShardIndex(number as u8);
@@ -386,10 +438,11 @@ fn for_each_stream(
 
 type Receivers = Vec<Vec<Receiver<Event>>>;
 
-/// Makes the rings: one from each provider to each consumer shard that wants any of its streams.
+/// Makes the rings: one from each provider to each consumer or merge shard that wants any of its streams.
 fn wire(
     topology: &Topology,
     directories: &[Directory],
+    merges: &Merges,
     wakers: &[Waker],
     simulation: &Simulation,
 ) -> Result<(Vec<ProviderParts>, Receivers), LaunchError> {
@@ -404,13 +457,20 @@ fn wire(
             routes: Vec::new(),
             outputs: Vec::new(),
             wakers: Vec::new(),
+            markers: Vec::new(),
             websocket,
             rest,
         };
         for (number, shard) in topology.shards.iter().enumerate() {
-            let Role::Consumer { rings } = shard.role else { continue };
+            let Some(rings) = shard.rings() else { continue };
             let output = part.outputs.len();
-            let mut routes = Vec::new();
+            // A merge is the same whatever the load only if nothing that it joins is coalesced on the way.
+            let lossless = Route { output, delivery: Delivery::Lossless, book_depth: 0 };
+            let merged = merges.wanted(ShardIndex(number as u8), index);
+            let mut routes: Vec<_> = merged.map(|stream| (stream, lossless)).collect();
+            if !routes.is_empty() {
+                part.markers.push(output);
+            }
             for (_, consumer) in topology.consumers_on(ShardIndex(number as u8)) {
                 for_each_stream(
                     topology,
@@ -472,14 +532,17 @@ impl Gateway {
         let providers = self.providers.iter().filter(|thread| thread.handle.is_finished());
         let mut names = providers.map(|thread| thread.handle.name());
         let consumers = self.consumers.iter().filter(|thread| thread.handle.is_finished());
-        names.next().or_else(|| consumers.map(|thread| thread.handle.name()).next())
+        let mergers = self.mergers.iter().filter(|thread| thread.handle.is_finished());
+        let consumers = consumers.map(|thread| thread.handle.name());
+        names.next().or_else(|| mergers.map(|thread| thread.handle.name()).chain(consumers).next())
     }
 
     /// The cores that each shard was granted.
     pub fn affinities(&self) -> Vec<(&str, &[usize])> {
         let providers = self.providers.iter().map(|thread| (thread.handle.name(), thread.handle.affinity()));
         let consumers = self.consumers.iter().map(|thread| (thread.handle.name(), thread.handle.affinity()));
-        providers.chain(consumers).collect()
+        let mergers = self.mergers.iter().map(|thread| (thread.handle.name(), thread.handle.affinity()));
+        providers.chain(mergers).chain(consumers).collect()
     }
 
     /// The directory that reports go to.
@@ -487,51 +550,53 @@ impl Gateway {
         &self.topology.report.dir
     }
 
-    /// Ends it: providers first, then consumers once they have what was sent. Takes 5 s at most.
+    /// Ends it: providers first, then mergers and consumers, each once they have what was sent. Takes 5 s at most.
     pub fn stop(&mut self) -> Ended {
         let began = Instant::now();
         let mut ended = Ended {
             providers: Vec::new(),
+            mergers: Vec::new(),
             consumers: Vec::new(),
             panicked: Vec::new(),
             usage: Vec::new(),
             took: Duration::ZERO,
         };
-        for thread in &self.providers {
-            thread.stop.ask();
-        }
-        for thread in self.providers.drain(..) {
-            let usage = match join_by(thread.handle, began) {
-                Ok((summaries, usage)) => {
-                    ended.providers.extend(summaries);
-                    Some(usage)
-                }
-                Err(error) => {
-                    ended.panicked.push((self.topology.shard(thread.shard).name.clone(), error));
-                    None
-                }
-            };
-            ended.usage.push((thread.shard, usage, thread.counters));
-        }
-        for thread in &self.consumers {
-            thread.stop.ask();
-        }
-        for thread in self.consumers.drain(..) {
-            let usage = match join_by(thread.handle, began) {
-                Ok((summary, usage)) => {
-                    ended.consumers.push(summary);
-                    Some(usage)
-                }
-                Err(error) => {
-                    ended.panicked.push((self.topology.shard(thread.shard).name.clone(), error));
-                    None
-                }
-            };
-            ended.usage.push((thread.shard, usage, thread.counters));
-        }
+        let providers = ended.join(&self.topology, &mut self.providers, began);
+        ended.providers = providers.into_iter().flatten().collect();
+        ended.mergers = ended.join(&self.topology, &mut self.mergers, began);
+        ended.consumers = ended.join(&self.topology, &mut self.consumers, began);
         ended.providers.sort_by_key(|summary| summary.index);
         ended.took = began.elapsed();
         ended
+    }
+}
+
+impl Ended {
+    /// Asks threads to stop and waits for them.
+    fn join<T: Send + 'static>(
+        &mut self,
+        topology: &Topology,
+        threads: &mut Vec<Thread<T>>,
+        began: Instant,
+    ) -> Vec<T> {
+        for thread in threads.iter() {
+            thread.stop.ask();
+        }
+        let mut summaries = Vec::new();
+        for thread in threads.drain(..) {
+            let usage = match join_by(thread.handle, began) {
+                Ok((summary, usage)) => {
+                    summaries.push(summary);
+                    Some(usage)
+                }
+                Err(error) => {
+                    self.panicked.push((topology.shard(thread.shard).name.clone(), error));
+                    None
+                }
+            };
+            self.usage.push((thread.shard, usage, thread.counters));
+        }
+        summaries
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! topology.yaml -> topology -> launch -> provider shard: machine::socket -> engine::provider -> rings
+//!                                     -> merge shard:    rings -> engine::merge::Merger -> rings
 //!                                     -> consumer shard: rings -> engine::consumer::Host -> consumers
 //!                             command::run supervises: statuses -> live, histograms -> collect -> report
 //! ```
@@ -15,6 +16,7 @@ pub mod host;
 pub mod launch;
 // The shards, by the way of an event.
 pub mod provider;
+pub mod merger;
 pub mod consumer;
 pub mod consumers;
 // What they tell while they run and when they end.

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use crate::collect::Collector;
 use crate::report::table::latency;
 use crate::stages::Stage;
-use crate::status::{ConsumerStatus, ProviderStatus, Status};
+use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Status};
 use crate::topology::Topology;
 
 /// The newest status of every shard.
 #[derive(Debug, Default)]
 pub struct Board {
     providers: Vec<Option<ProviderStatus>>,
+    mergers: Vec<Option<MergerStatus>>,
     consumers: Vec<Option<ConsumerStatus>>,
     /// Messages counted when the last line was made, and when that was.
     before: Option<(u64, u64)>,
@@ -22,6 +23,7 @@ impl Board {
     pub fn take(&mut self, status: Status) {
         match status {
             Status::Provider(status) => *slot(&mut self.providers, status.provider) = Some(status),
+            Status::Merger(status) => *slot(&mut self.mergers, status.shard) = Some(status),
             Status::Consumer(status) => *slot(&mut self.consumers, status.shard) = Some(status),
         }
     }
@@ -29,6 +31,11 @@ impl Board {
     /// The statuses of all providers.
     pub fn providers(&self) -> impl Iterator<Item = &ProviderStatus> {
         self.providers.iter().flatten()
+    }
+
+    /// The statuses of all merge shards.
+    pub fn mergers(&self) -> impl Iterator<Item = &MergerStatus> {
+        self.mergers.iter().flatten()
     }
 
     /// The statuses of all consumer shards.
@@ -54,9 +61,17 @@ impl Board {
         for provider in self.providers() {
             sums.add(provider);
         }
+        for merger in self.mergers() {
+            sums.add_outputs(&merger.outputs[..usize::from(merger.output_count)]);
+        }
         let _ = write!(line, "  books {}/{} proved", sums.books_proved, sums.books);
         if sums.lines_live < sums.lines {
             let _ = write!(line, "  lines {}/{}", sums.lines_live, sums.lines);
+        }
+        if self.mergers().next().is_some() {
+            let merged: u64 = self.mergers().map(|merger| merger.counts.merged_total).sum();
+            let partial: u64 = self.mergers().map(|merger| merger.merges.windows_partial_total).sum();
+            let _ = write!(line, "  merged {merged} (partial {partial})");
         }
         for (value, name) in [
             (sums.gaps, "gaps"),
@@ -110,7 +125,11 @@ impl Sums {
         self.resyncs += provider.counts.resyncs_total;
         self.errors += provider.counts.decode_errors_total;
         self.lost += provider.lost_total;
-        for output in &provider.outputs[..usize::from(provider.output_count)] {
+        self.add_outputs(&provider.outputs[..usize::from(provider.output_count)]);
+    }
+
+    fn add_outputs(&mut self, outputs: &[OutputStatus]) {
+        for output in outputs {
             self.coalesced += output.counts.coalesced_total;
             self.dropped += output.counts.dropped_total;
         }

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use engine::connection::{Ask, Lost};
-use engine::ids::LineId;
+use engine::ids::{LineId, ProviderId};
+use engine::merge::marker::{MARKER_EVERY_NS, MarkerPace, marker, passed};
 use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
@@ -142,6 +143,26 @@ pub struct Driver<V> {
     reports: mpsc::Sender<Report>,
     /// When the provider has something to do of itself.
     deadline_ns: u64,
+    markers: Markers,
+}
+
+/// Says to merge shards how far this provider is, so that they need not wait for it while it is idle.
+#[derive(Debug)]
+struct Markers {
+    /// Outputs that go to merge shards.
+    outputs: Vec<usize>,
+    pace: MarkerPace,
+    /// How long an event may wait for missing numbers.
+    lateness_ns: u64,
+}
+
+impl Markers {
+    const NONE: Self = Self { outputs: Vec::new(), pace: MarkerPace::new(MARKER_EVERY_NS), lateness_ns: 0 };
+
+    /// When the next one is due, in nanoseconds.
+    fn deadline_ns(&self) -> u64 {
+        if self.outputs.is_empty() { u64::MAX } else { self.pace.deadline().ns() }
+    }
 }
 
 /// A provider of any venue: one call a turn, everything below it is static.
@@ -188,7 +209,14 @@ impl<V: Venue> Driver<V> {
             wakers,
             reports,
             deadline_ns: 0,
+            markers: Markers::NONE,
         }
+    }
+
+    /// The same, with these outputs going to merge shards. An event waits `lateness_ns` at most for missing numbers.
+    pub fn with_markers(mut self, outputs: &[usize], lateness_ns: u64) -> Self {
+        self.markers = Markers { outputs: outputs.to_vec(), lateness_ns, ..Markers::NONE };
+        self
     }
 
     fn token(&self, line: LineId) -> Token {
@@ -478,12 +506,15 @@ impl<V: Venue> Drive for Driver<V> {
         if now_ns >= self.deadline_ns || self.provider.needs_attention() {
             worked += self.due(now_ns, io);
         }
+        if now_ns >= self.markers.deadline_ns() {
+            self.mark(now_ns);
+        }
         self.publish(io);
         worked
     }
 
     fn deadline_ns(&self) -> u64 {
-        self.deadline_ns
+        self.deadline_ns.min(self.markers.deadline_ns())
     }
 
     fn has_more(&self) -> bool {
@@ -541,6 +572,19 @@ impl<V: Venue> Drive for Driver<V> {
 }
 
 impl<V: Venue> Driver<V> {
+    /// Tells merge shards what has been sent: everything received before this turn began, except what waits for missing
+    /// numbers. Frames that are still unread are received when they are taken.
+    fn mark(&mut self, now_ns: u64) {
+        let now = ReceiveTime::from_ns(now_ns);
+        let at = passed(now, self.provider.pipeline.deadline(), self.markers.lateness_ns);
+        let event = marker(ProviderId(self.index), at);
+        for &output in &self.markers.outputs {
+            // Where events wait for room none is sent: they themselves will say how far this is, and then the next one.
+            self.provider.pipeline.dispatcher.offer_marker(output, event);
+        }
+        self.markers.pace.sent(now);
+    }
+
     /// What has come due: connections, requests, writes.
     #[cold]
     fn due(&mut self, now_ns: u64, io: &mut Io) -> usize {

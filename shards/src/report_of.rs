@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use engine::consumer::Host;
 use engine::dead_letter::DeadLetters;
 use engine::dispatch::{LaneCounts, OutputState};
-use engine::ids::{Listing, ShardId, StreamId};
+use engine::ids::{Listing, ProviderId, ShardId, StreamId};
+use engine::merge::{MergeCounts, Merger, MergerCounts};
 use engine::pipeline::PipelineCounts;
 use engine::provider::{Provider, RestCounts};
 use engine::venue::Venue;
@@ -25,7 +26,7 @@ pub struct ProviderSummary {
     /// How many books ended in which state, and how many of all.
     pub books_by_state: BTreeMap<String, u64>,
     /// The ways to consumer shards.
-    pub outputs: Vec<(ShardId, OutputState, LaneCounts, u64)>,
+    pub outputs: Vec<OutputSummary>,
     /// Slots that are still out, and since where.
     pub outstanding: Vec<String>,
     /// Pools, connections, books, errors: for `report.json`.
@@ -150,16 +151,157 @@ impl ProviderSummary {
 
     /// Whether `offered = delivered + unchanged + coalesced + dropped + in flight` holds for every way out; if not, which not.
     pub fn unbalanced(&self) -> Option<String> {
-        self.outputs.iter().find_map(|(shard, _, counts, in_flight)| {
-            let accounted = counts.delivered_total
-                + counts.unchanged_total
-                + counts.coalesced_total
-                + counts.dropped_total
-                + in_flight;
-            (counts.offered_total != accounted).then(|| {
-                format!("to shard {shard}: offered {} but accounted {accounted}", counts.offered_total)
+        unbalanced_output(&self.outputs)
+    }
+}
+
+/// A way to another shard: which, how it stands, what became of the events, and how many are in flight.
+pub type OutputSummary = (ShardId, OutputState, LaneCounts, u64);
+
+fn unbalanced_output(outputs: &[OutputSummary]) -> Option<String> {
+    outputs.iter().find_map(|(shard, _, counts, in_flight)| {
+        let accounted = counts.delivered_total
+            + counts.unchanged_total
+            + counts.coalesced_total
+            + counts.dropped_total
+            + in_flight;
+        (counts.offered_total != accounted)
+            .then(|| format!("to shard {shard}: offered {} but accounted {accounted}", counts.offered_total))
+    })
+}
+
+/// Everything that one merge shard counted.
+#[derive(Debug)]
+pub struct MergerSummary {
+    /// Its index in the topology.
+    pub index: u8,
+    /// Events and markers taken off its rings.
+    pub received_total: u64,
+    /// Events still in its rings when it had to end.
+    pub left_total: u64,
+    /// What it did with the events.
+    pub counts: MergerCounts,
+    /// By rule and merged stream: the rule's name, what was counted, and what is still open.
+    pub merges: Vec<(String, StreamId, MergeCounts, u64)>,
+    /// By provider number: suppressed windows that lacked it.
+    pub missed_by_provider: Vec<u64>,
+    /// The ways to consumer shards.
+    pub outputs: Vec<OutputSummary>,
+    /// Slots that are still out, and since where.
+    pub outstanding: Vec<String>,
+    /// Counts, rules and pools: for `report.json`.
+    pub facts: Value,
+    /// Dead letters: for `report.json`.
+    pub letters: Vec<Value>,
+}
+
+impl MergerSummary {
+    /// Of a merger that has finished.
+    pub fn of(
+        index: u8,
+        merger: &Merger,
+        received_total: u64,
+        left_total: u64,
+        missed_by_provider: &[u64],
+    ) -> Self {
+        let dispatcher = &merger.dispatcher;
+        let outputs = dispatcher.shards().enumerate().map(|(output, shard)| {
+            let (counts, in_flight) = dispatcher.output_counts(output);
+            (shard, dispatcher.output_state(output), counts, in_flight)
+        });
+        let mut merges = Vec::new();
+        let mut rules = Vec::new();
+        for (rule, streams) in merger.rules() {
+            let mut of_rule = Vec::new();
+            for &stream in streams {
+                let (counts, open) = merger.merge_counts(stream);
+                of_rule.push(json!({
+                    "instruments": merger.joined_by(stream).map(|inputs| {
+                        inputs.iter().map(|input| json!([input.provider.0, input.instrument.0])).collect::<Vec<_>>()
+                    }),
+                    "counts": object_of!(MergeCounts, counts),
+                }));
+                merges.push((rule.name.clone(), stream, counts, open));
+            }
+            rules.push(json!({"name": rule.name, "kind": rule.kind.name(), "streams": of_rule}));
+        }
+        let usage = |usage: engine::pool::Usage| {
+            json!({
+                "capacity": usage.capacity,
+                "out": usage.out,
+                "out_max": usage.out_max,
+                "taken_total": usage.taken_total,
+                "empty_total": usage.empty_total,
             })
-        })
+        };
+        let pools = merger.pools();
+        let outstanding = pools.events.outstanding().into_iter().chain(pools.merged.outstanding());
+        Self {
+            index,
+            received_total,
+            left_total,
+            counts: *merger.counts(),
+            merges,
+            missed_by_provider: missed_by_provider.to_vec(),
+            outputs: outputs.collect(),
+            outstanding: outstanding.map(|slot| slot.to_string()).collect(),
+            facts: json!({
+                "counts": object_of!(MergerCounts, merger.counts()),
+                "rules": rules,
+                "windows_missed_by_provider": missed_by_provider,
+                "pools": {"events": usage(pools.events.usage()), "merged": usage(pools.merged.usage())},
+            }),
+            letters: letters_of(&dispatcher.letters),
+        }
+    }
+
+    /// The counts of all merged streams together, and the events still open.
+    pub fn totals(&self) -> (MergeCounts, u64) {
+        let mut totals = (MergeCounts::default(), 0);
+        for (_, _, counts, open) in &self.merges {
+            totals.0.add(counts);
+            totals.1 += open;
+        }
+        totals
+    }
+
+    /// Suppressed windows that lacked a provider.
+    pub fn missed_by(&self, provider: ProviderId) -> u64 {
+        self.missed_by_provider.get(provider.index()).copied().unwrap_or(0)
+    }
+
+    /// Whether everything that came is accounted for: on the way in, in every merged stream, and on every way out. If
+    /// not, where not.
+    pub fn unbalanced(&self) -> Option<String> {
+        let counts = &self.counts;
+        let came = counts.events_total + counts.markers_total;
+        if came != self.received_total {
+            return Some(format!("received {} but handled {came}", self.received_total));
+        }
+        let sorted = counts.unwanted_total
+            + counts.duplicates_total
+            + counts.best_total
+            + counts.held_total
+            + counts.no_slot_total;
+        if counts.events_total != sorted {
+            return Some(format!("{} events came but {sorted} are accounted for", counts.events_total));
+        }
+        for (rule, stream, counts, open) in &self.merges {
+            let windows = counts.late_total
+                + counts.no_slot_total
+                + counts.complete_events_total
+                + counts.partial_events_total
+                + counts.discarded_events_total
+                + open;
+            // Best prices have no windows.
+            if windows > 0 && counts.events_total != windows {
+                return Some(format!(
+                    "rule {rule} stream {stream}: {} events but accounted {windows}",
+                    counts.events_total
+                ));
+            }
+        }
+        unbalanced_output(&self.outputs)
     }
 }
 

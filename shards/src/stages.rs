@@ -66,6 +66,8 @@ stages! {
     ReceiveToOrdered = "receive_to_ordered",
     /// From the bytes read to the event in the ring of a consumer's shard.
     ReceiveToEnqueued = "receive_to_enqueued",
+    /// From the end of a merge window, or the bytes that changed a best price, to the merged event in its ring.
+    ReceiveToMerged = "receive_to_merged",
     /// From the bytes read to the call of the consumer.
     ReceiveToDelivered = "receive_to_delivered",
     /// One call of a consumer; all consumers of the shard together.

@@ -5,10 +5,11 @@
 use engine::consumer::SeatCounts;
 use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::LineId;
+use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::PipelineCounts;
 use engine::provider::{Happening, RestCounts};
 
-/// Consumer shards that one provider can feed.
+/// Shards that one provider or merge shard can feed and that its status shows.
 pub const OUTPUTS_MAX: usize = 16;
 /// Consumers that one shard can host.
 pub const SEATS_MAX: usize = 64;
@@ -77,12 +78,35 @@ pub struct ConsumerStatus {
     pub seats: [SeatStatus; SEATS_MAX],
 }
 
+/// One merge shard now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MergerStatus {
+    /// Its index in the topology.
+    pub shard: u8,
+    /// Events and markers taken off its rings.
+    pub received_total: u64,
+    /// What it did with them.
+    pub counts: MergerCounts,
+    /// What became of windows and best prices, over all rules.
+    pub merges: MergeCounts,
+    /// Events in open windows.
+    pub open_events: u64,
+    /// Providers that are not waited for because they did not pass in time.
+    pub inputs_lagging: u8,
+    /// How many of `outputs` are used.
+    pub output_count: u8,
+    /// The ways to consumer shards.
+    pub outputs: [OutputStatus; OUTPUTS_MAX],
+}
+
 /// What a shard tells.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::large_enum_variant, reason = "copied into a ring a few times a second")]
 pub enum Status {
     /// Of a provider.
     Provider(ProviderStatus),
+    /// Of a merge shard.
+    Merger(MergerStatus),
     /// Of a consumer shard.
     Consumer(ConsumerStatus),
 }

@@ -90,6 +90,18 @@ enum Work {
     Gone,
 }
 
+impl Merge {
+    /// Ends it; its open window is discarded.
+    fn end(&mut self) {
+        if let Work::Window(window) = std::mem::replace(&mut self.work, Work::Gone)
+            && window.end().is_some()
+        {
+            self.counts.windows_discarded_total += 1;
+            self.counts.discarded_events_total += window.open_count();
+        }
+    }
+}
+
 /// Who joins a provider's stream: merged streams, each with the place of the provider in its rule.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -224,12 +236,7 @@ impl Merger {
         let (_, streams) = self.rules.remove(at);
         for stream in streams {
             let merge = &mut self.merges[stream.index()];
-            if let Work::Window(window) = std::mem::replace(&mut merge.work, Work::Gone)
-                && window.end().is_some()
-            {
-                merge.counts.windows_discarded_total += 1;
-                merge.counts.discarded_events_total += window.open_count();
-            }
+            merge.end();
             let inputs = merge.inputs.clone();
             for &input in &inputs {
                 let wanted = self.wanted_mut(input);
@@ -553,6 +560,16 @@ impl Merger {
                 );
             }
         }
+    }
+
+    /// The end of the input: nothing follows. What is held takes its turn, windows that are over close, and those still
+    /// open are discarded, since nobody knows what else would have come into them. Then [`flush`](Self::flush).
+    pub fn finish(&mut self, now: ReceiveTime) {
+        self.order.force(now.plus_ns(1));
+        self.release(now);
+        self.merges.iter_mut().for_each(Merge::end);
+        self.next_end = NEVER;
+        self.next_expiry = NEVER;
     }
 
     /// When an event, or the end of a window, has waited long enough for inputs that do not pass it.

@@ -1,6 +1,6 @@
 //! Merge rules: what is joined from whom, checked against what there is. A bad rule is refused with the reason and what would fit.
 
-use crate::channel::{Channel, Interval};
+use crate::channel::{Channel, Interval, Joined};
 use crate::consumer::Catalog;
 use crate::event::MERGED_PROVIDERS_MAX;
 use crate::ids::{InstrumentId, ProviderId, StreamId};
@@ -39,14 +39,19 @@ impl MergeKind {
         }
     }
 
+    /// What its merged streams carry.
+    pub const fn joined(self) -> Joined {
+        match self {
+            Self::Trade => Joined::Trade,
+            Self::Ticker => Joined::Ticker,
+            Self::Kline(_) => Joined::Kline,
+            Self::Bbo(_) => Joined::Bbo,
+        }
+    }
+
     /// The word for it in topology, reports and metrics.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Trade => "trade",
-            Self::Ticker => "ticker",
-            Self::Kline(_) => "kline",
-            Self::Bbo(_) => "bbo",
-        }
+        self.joined().name()
     }
 }
 

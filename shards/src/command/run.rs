@@ -17,6 +17,7 @@ use crate::machine::clock::Clock;
 use crate::report::files::ReportDirectory;
 use crate::report::table::{TableStyle, exit_text};
 use crate::report::{DisturbanceKind, RunReport};
+use crate::report_of::OutputSummary;
 use crate::status::Report;
 use crate::topology::{HostMode, Topology, check, memory};
 
@@ -218,6 +219,57 @@ struct Verdict {
     failed: bool,
 }
 
+impl Verdict {
+    /// Checks that a shard got what others sent to it.
+    fn check_received(&mut self, shard: &str, sent: u64, received: u64, left: u64) {
+        if sent != received + left {
+            self.lines.push(format!(
+                "meltica: shard {shard} received {received} of {sent} event parts, {left} are left in its rings"
+            ));
+            self.failed = true;
+        }
+    }
+}
+
+/// Fills what became of the events of a provider or merge shard on its ways out; `pushed` counts by receiving shard.
+fn fill_outputs(
+    report: &mut RunReport,
+    verdict: &mut Verdict,
+    topology: &Topology,
+    pushed: &mut [u64],
+    (shard, name): (&str, &str),
+    summaries: &[OutputSummary],
+) -> Value {
+    let mut outputs = Vec::new();
+    for (to, state, counts, in_flight) in summaries {
+        pushed[to.index()] += state.pushed_total;
+        let to = &topology.shards[to.index()].name;
+        let detail = format!("{name} to {to}");
+        report.disturb(DisturbanceKind::RingFull, Some(shard), state.full_total, &detail);
+        outputs.push(serde_json::json!({
+            "to": to,
+            "offered_total": counts.offered_total,
+            "delivered_total": counts.delivered_total,
+            "unchanged_total": counts.unchanged_total,
+            "coalesced_total": counts.coalesced_total,
+            "dropped_total": counts.dropped_total,
+            "in_flight": in_flight,
+            "spill_depth_max": state.spill_depth_max,
+            "ring_capacity": state.ring_capacity,
+            "pushed_total": state.pushed_total,
+        }));
+        verdict.lines.push(format!(
+            "{name} to {to}: offered {} = delivered {} + unchanged {} + coalesced {} + dropped {} + in flight {in_flight}",
+            counts.offered_total,
+            counts.delivered_total,
+            counts.unchanged_total,
+            counts.coalesced_total,
+            counts.dropped_total
+        ));
+    }
+    Value::Array(outputs)
+}
+
 /// Fills what the shards counted into the report and checks that it adds up.
 fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
     use DisturbanceKind as Kind;
@@ -259,33 +311,8 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
         report.disturb(Kind::Gaps, Some(&shard), counts.gaps_total, &plan.name);
         report.disturb(Kind::Resyncs, Some(&shard), counts.resyncs_total, &plan.name);
         report.disturb(Kind::PoolEmpty, Some(&shard), counts.pool_empty_total, &plan.name);
-        let mut outputs = Vec::new();
-        for (to, state, counts, in_flight) in &summary.outputs {
-            pushed[to.index()] += state.pushed_total;
-            let to = &topology.shards[to.index()].name;
-            report.disturb(Kind::RingFull, Some(&shard), state.full_total, &format!("{} to {to}", plan.name));
-            outputs.push(serde_json::json!({
-                "to": to,
-                "offered_total": counts.offered_total,
-                "delivered_total": counts.delivered_total,
-                "unchanged_total": counts.unchanged_total,
-                "coalesced_total": counts.coalesced_total,
-                "dropped_total": counts.dropped_total,
-                "in_flight": in_flight,
-                "spill_depth_max": state.spill_depth_max,
-                "ring_capacity": state.ring_capacity,
-                "pushed_total": state.pushed_total,
-            }));
-            verdict.lines.push(format!(
-                "{} to {to}: offered {} = delivered {} + unchanged {} + coalesced {} + dropped {} + in flight {in_flight}",
-                plan.name,
-                counts.offered_total,
-                counts.delivered_total,
-                counts.unchanged_total,
-                counts.coalesced_total,
-                counts.dropped_total
-            ));
-        }
+        let outputs =
+            fill_outputs(report, &mut verdict, topology, &mut pushed, (&shard, &plan.name), &summary.outputs);
         if let Some(reason) = summary.unbalanced() {
             verdict
                 .lines
@@ -296,22 +323,45 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
             verdict.lines.push(format!("meltica: provider {}: a slot is still out: {slot}", plan.name));
         }
         let mut facts = summary.facts.clone();
-        facts["outputs"] = Value::Array(outputs);
+        facts["outputs"] = outputs;
         providers.insert(plan.name.clone(), facts);
         streams.extend(summary.streams.iter().cloned());
+        letters.extend(summary.letters.iter().cloned());
+    }
+    let mut mergers = serde_json::Map::new();
+    for summary in &ended.mergers {
+        let name = &topology.shards[usize::from(summary.index)].name;
+        let sent = pushed[usize::from(summary.index)];
+        verdict.check_received(name, sent, summary.received_total, summary.left_total);
+        let outputs =
+            fill_outputs(report, &mut verdict, topology, &mut pushed, (name, name), &summary.outputs);
+        report.disturb(Kind::PoolEmpty, Some(name), summary.counts.no_slot_total, "events of merges");
+        let (totals, _) = summary.totals();
+        verdict.lines.push(format!(
+            "{name}: {} merged = {} complete windows + {} best prices; {} partial windows suppressed, {} late events",
+            summary.counts.merged_total,
+            totals.windows_complete_total,
+            totals.best_changes_total,
+            totals.windows_partial_total,
+            totals.late_total
+        ));
+        if let Some(reason) = summary.unbalanced() {
+            verdict.lines.push(format!("meltica: counters of merge shard {name} do not add up: {reason}"));
+            verdict.failed = true;
+        }
+        for slot in &summary.outstanding {
+            verdict.lines.push(format!("meltica: merge shard {name}: a slot is still out: {slot}"));
+        }
+        let mut facts = summary.facts.clone();
+        facts["outputs"] = outputs;
+        mergers.insert(name.clone(), facts);
         letters.extend(summary.letters.iter().cloned());
     }
     let mut consumers = Vec::new();
     for summary in &ended.consumers {
         let name = &topology.shards[usize::from(summary.index)].name;
         let sent = pushed[usize::from(summary.index)];
-        if sent != summary.received_total + summary.left_total {
-            verdict.lines.push(format!(
-                "meltica: shard {name} received {} of {sent} event parts, {} are left in its rings",
-                summary.received_total, summary.left_total
-            ));
-            verdict.failed = true;
-        }
+        verdict.check_received(name, sent, summary.received_total, summary.left_total);
         consumers.extend(summary.consumers.iter().cloned());
         letters.extend(summary.letters.iter().cloned());
         for (consumer, facts) in &summary.said {
@@ -323,6 +373,7 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
     }
     providers.insert("dead_letters".to_owned(), Value::Array(letters));
     report.providers = Value::Object(providers);
+    report.mergers = Value::Object(mergers);
     report.streams = Value::Array(streams);
     report.consumers = Value::Array(consumers);
     verdict

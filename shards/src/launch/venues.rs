@@ -109,11 +109,13 @@ pub fn driver(
         seed: fastrand::u64(..),
     };
     let now = ReceiveTime::from_ns(now_ns);
-    let ProviderParts { index, plan, directory, wakers, websocket, rest, .. } = parts;
+    let lateness_ns = options.patience.lateness_ns;
+    let ProviderParts { index, plan, directory, wakers, markers, websocket, rest, .. } = parts;
     with_venue!(plan.product, book_depth_max as u16, |venue| {
         let pipeline = Pipeline::new(venue, directory, dispatcher, options);
         let provider = Provider::new(pipeline, provider_options, now);
-        Box::new(Driver::new(index, provider, websocket, rest, wakers, reports))
+        let driver = Driver::new(index, provider, websocket, rest, wakers, reports);
+        Box::new(driver.with_markers(&markers, lateness_ns))
     })
 }
 

@@ -56,6 +56,8 @@ pub struct RunReport {
     pub streams: Value,
     /// The providers, as their owner describes them.
     pub providers: Value,
+    /// The merge shards, as their owner describes them.
+    pub mergers: Value,
     /// The consumers, as their owner describes them.
     pub consumers: Value,
     /// What makes the figures worse than the program is, or explains them. Only what happened.
@@ -81,6 +83,7 @@ impl RunReport {
             books_by_state: BTreeMap::new(),
             streams: Value::Null,
             providers: Value::Null,
+            mergers: Value::Null,
             consumers: Value::Null,
             disturbances: Vec::new(),
             interval_log: None,

@@ -18,6 +18,8 @@ pub const ORDER_SLOT_BYTES: u64 = 256;
 pub const FRAME_SLOT_BYTES: u64 = 128;
 /// One merged event: a fragment a provider, in parts of event slots; eight providers.
 pub const MERGED_SLOT_BYTES: u64 = 8 * EVENT_SLOT_BYTES;
+/// Slots of the largest merged event: the window, then a fragment a provider.
+pub const MERGED_PARTS_MAX: u64 = 1 + engine::event::MERGED_PROVIDERS_MAX as u64;
 /// One level of a kept book: price and quantity.
 pub const LEVEL_BYTES: u64 = 16;
 /// Read buffer of one connection. Long enough for the largest snapshot a venue sends in one frame.
@@ -149,7 +151,8 @@ pub fn memory_budget(topology: &Topology) -> MemoryBudget {
 pub fn largest_event_parts(subscription: &Subscription) -> u64 {
     match subscription {
         Subscription::Market { book_depth: Some(depth), .. } => snapshot_parts(u64::from(depth.levels)),
-        Subscription::Market { .. } | Subscription::Merged { .. } => 1,
+        Subscription::Market { .. } => 1,
+        Subscription::Merged { .. } => MERGED_PARTS_MAX,
     }
 }
 

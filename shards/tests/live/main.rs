@@ -11,5 +11,6 @@ mod rig;
 
 mod consumers;
 mod faults;
+mod merges;
 mod steady;
 mod tls;

@@ -14,7 +14,7 @@ use simvenues::{BinanceConfig, Options, Server, VenueConfig, default_instruments
 use crate::ledger::Observer;
 
 /// A wait that lasts longer has failed. Long, because test machines are busy.
-const WAIT_MAX: Duration = Duration::from_mins(1);
+pub const WAIT_MAX: Duration = Duration::from_mins(1);
 /// Names that consumers of these tests may have in `kind`.
 const KINDS: [&str; 3] = ["observer", "special", "other"];
 

@@ -32,6 +32,9 @@ pub(super) fn supports(channel: Channel, product: Product) -> Result<(), &'stati
         ) => {
             return Err("trade, ticker, book and partial_book are carried by binance_usdm");
         }
+        (_, Channel::Merged(_)) => {
+            return Err("the channels of one venue; merged streams come from merge shards");
+        }
         _ => {}
     }
     let ok = match channel {
@@ -39,7 +42,7 @@ pub(super) fn supports(channel: Channel, product: Product) -> Result<(), &'stati
         Channel::PartialBook { depth, speed_ms } => {
             matches!(depth, 5 | 10 | 20) && speed_ms != 0 && speeds_ms(product).contains(&speed_ms)
         }
-        Channel::Kline(Interval::D15) => false,
+        Channel::Kline(Interval::D15) | Channel::Merged(_) => false,
         Channel::Kline(Interval::S1) => !product.is_usdm(),
         Channel::Trade | Channel::AggTrade | Channel::Ticker | Channel::Ticker24h | Channel::Kline(_) => true,
     };
@@ -74,6 +77,8 @@ fn write_name(venue_symbol: &str, channel: Channel, product: Product, text: &mut
         Channel::Ticker => "@bookTicker".to_owned(),
         Channel::Ticker24h => "@ticker".to_owned(),
         Channel::Kline(interval) => format!("@kline_{}", interval.name()),
+        // Refused at boot.
+        Channel::Merged(_) => String::new(),
     };
     text.extend_from_slice(rest.as_bytes());
 }

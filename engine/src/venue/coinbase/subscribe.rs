@@ -43,6 +43,7 @@ pub(super) const fn wire_name(product: Product, channel: Channel) -> Result<&'st
         (Product::Exchange, Channel::Trade) => Ok("matches"),
         (Product::Exchange, Channel::Book { speed_ms: 0 | 50 }) => Ok("level2_batch"),
         (_, Channel::AggTrade) => Err("trade"),
+        (_, Channel::Merged(_)) => Err("the channels of one venue; merged streams come from merge shards"),
         (Product::Advanced, Channel::Book { .. } | Channel::PartialBook { .. }) => Err("book"),
         (Product::Exchange, Channel::Book { .. } | Channel::PartialBook { .. }) => Err("book or book 50ms"),
         (Product::Advanced, Channel::Kline(_)) => Err("kline 5m"),

@@ -46,6 +46,7 @@ pub fn supports(channel: Channel) -> Result<(), &'static str> {
         Channel::Ticker24h => Err("Kraken's ticker carries the day's statistics: `ticker`"),
         Channel::Kline(interval) if minutes(interval).is_some() => Ok(()),
         Channel::Kline(_) => Err("Kraken has `kline` of 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w and 15d"),
+        Channel::Merged(_) => Err("the channels of one venue; merged streams come from merge shards"),
     }
 }
 
@@ -92,6 +93,8 @@ pub fn message(
         Channel::Book { .. } | Channel::PartialBook { .. } => b"book",
         Channel::Ticker | Channel::Ticker24h => b"ticker",
         Channel::Kline(_) => b"ohlc",
+        // Not carried, so never reached.
+        Channel::Merged(_) => b"",
     });
     text.extend_from_slice(br#"","symbol":["#);
     for (index, &stream) in streams[..count].iter().enumerate() {

@@ -1,0 +1,256 @@
+//! From the topology's merge rules to the engine's: who joins what, under which numbers, and what each provider must send.
+//!
+//! Each merge shard is a provider of its own in the catalog, numbered after the real ones: its streams are those of its
+//! rules, in the order of the file, one for each place in a rule's lists of instruments. The `venue_symbol` of such a
+//! stream is the name of its rule.
+
+use std::sync::Arc;
+
+use engine::channel::{Channel, Interval};
+use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
+use engine::dispatch::Dispatcher;
+use engine::event::Event;
+use engine::ids::{InstrumentId, ProviderId, ShardId, StreamId};
+use engine::merge::{
+    BboSource, MergeKind, MergeRule, Merger, MergerOptions, PATIENCE_NS, RuleError, RuleInputs,
+};
+use engine::pools::{MergePools, PoolSizes};
+use engine::ring::{Receiver, Sender, ring};
+use engine::routing::{Delivery, Route};
+
+use super::{LETTERS_MAX, LaunchError, engine_channel};
+use crate::machine::idle::Waker;
+use crate::topology::{
+    self, ConsumerPlan, MergePlan, Pools, ProviderIndex, Role, ShardIndex, Subscription, Topology,
+};
+
+/// Age at which a provider's leg no longer competes for the best price, in nanoseconds: it says so then. A venue that
+/// is connected tells a busy instrument's ticker many times a second.
+const LEG_AGE_NS_MAX: u64 = 10_000_000_000;
+
+/// The merge rules of all shards.
+#[derive(Debug, Default)]
+pub struct Merges {
+    shards: Vec<MergeShard>,
+    /// By merge index: the number under which its streams go, and the streams.
+    streams: Vec<(ProviderId, Vec<StreamId>)>,
+}
+
+/// The rules of one merge shard.
+#[derive(Debug)]
+struct MergeShard {
+    shard: ShardIndex,
+    provider: ProviderId,
+    rules: Vec<MergeRule>,
+    /// What its rules join, each stream once, in the order of providers.
+    wanted: Vec<(ProviderId, StreamId)>,
+}
+
+/// The parts of a merge shard that are made before its thread exists.
+pub struct MergerParts {
+    provider: ProviderId,
+    rules: Vec<MergeRule>,
+    routes: Vec<(StreamId, Route)>,
+    outputs: Vec<(ShardId, Sender<Event>, usize)>,
+    /// Wakes the consumer shard behind each output.
+    pub wakers: Vec<Waker>,
+    /// Whose events come, one for each ring.
+    pub inputs: Vec<ProviderId>,
+}
+
+impl Merges {
+    /// Resolves the rules of the topology and adds the merge shards to the catalog.
+    ///
+    /// # Errors
+    /// [`LaunchError::Merge`]
+    pub fn plan(topology: &Topology, catalog: &mut Catalog) -> Result<Self, LaunchError> {
+        let mut merges =
+            Self { shards: Vec::new(), streams: vec![Default::default(); topology.merges.len()] };
+        let number = |shard: usize| ProviderId((topology.providers.len() + shard) as u8);
+        for (index, plan) in topology.shards.iter().enumerate() {
+            let Role::Merger { pools, .. } = plan.role else { continue };
+            let (shard, provider) = (ShardIndex(index as u8), number(merges.shards.len()));
+            let mut own = MergeShard { shard, provider, rules: Vec::new(), wanted: Vec::new() };
+            let (mut facts, mut windows) = (Vec::new(), 0);
+            for (at, merge) in topology.merges.iter().enumerate().filter(|(_, merge)| merge.shard == shard) {
+                let refused = |reason: String| LaunchError::Merge { merge: merge.name.clone(), reason };
+                let rule = rule_of(topology, merge).map_err(refused)?;
+                let joined = rule.resolve(catalog).map_err(|error| refused(error.to_string()))?;
+                windows += if rule.kind.is_windowed() { joined.len() } else { 0 };
+                let capacity = pools.merged as usize;
+                if windows > capacity {
+                    return Err(refused(RuleError::PoolTooSmall { needed: windows, capacity }.to_string()));
+                }
+                own.wanted.extend(joined.iter().flatten().map(|input| (input.provider, input.stream)));
+                let first = facts.len();
+                facts.extend(joined.iter().map(|inputs| facts_of(&rule, inputs, catalog)));
+                let streams = (first..facts.len()).map(|stream| StreamId(stream as u32)).collect();
+                merges.streams[at] = (provider, streams);
+                own.rules.push(rule);
+            }
+            own.wanted.sort_unstable();
+            own.wanted.dedup();
+            catalog.providers.push(ProviderFacts {
+                name: plan.name.clone(),
+                venue: "merge".to_owned(),
+                streams: facts,
+            });
+            merges.shards.push(own);
+        }
+        Ok(merges)
+    }
+
+    /// The streams of a provider that a merge shard wants.
+    pub fn wanted(&self, shard: ShardIndex, provider: usize) -> impl Iterator<Item = StreamId> + '_ {
+        let own = self.shards.iter().filter(move |own| own.shard == shard);
+        own.flat_map(|own| &own.wanted)
+            .filter(move |(wanted, _)| wanted.index() == provider)
+            .map(|&(_, stream)| stream)
+    }
+
+    /// The merged streams that a consumer wants, with their provider number and delivery.
+    pub fn subscribed<'a>(
+        &'a self,
+        consumer: &'a ConsumerPlan,
+    ) -> impl Iterator<Item = (ProviderId, StreamId, Delivery)> + 'a {
+        consumer.subscriptions.iter().flat_map(|subscription| {
+            let (provider, streams, delivery) = match subscription {
+                Subscription::Merged { merge, delivery } => {
+                    let (provider, streams) = &self.streams[usize::from(merge.0)];
+                    let delivery = match delivery {
+                        topology::Delivery::Latest => Delivery::Latest,
+                        _ => Delivery::Lossless,
+                    };
+                    (*provider, streams.as_slice(), delivery)
+                }
+                Subscription::Market { .. } => (ProviderId::default(), &[][..], Delivery::Lossless),
+            };
+            streams.iter().map(move |&stream| (provider, stream, delivery))
+        })
+    }
+
+    /// Makes the rings from each merge shard to each consumer shard that wants any of its streams. The result has the
+    /// parts of every merge shard, with the shard's index.
+    pub fn wire(
+        &self,
+        topology: &Topology,
+        wakers: &[Waker],
+        receivers: &mut [Vec<Receiver<Event>>],
+    ) -> Vec<(ShardIndex, MergerParts)> {
+        let mut all = Vec::new();
+        for own in &self.shards {
+            let mut inputs: Vec<ProviderId> = own.wanted.iter().map(|&(provider, _)| provider).collect();
+            inputs.dedup();
+            let mut parts = MergerParts {
+                provider: own.provider,
+                rules: own.rules.clone(),
+                routes: Vec::new(),
+                outputs: Vec::new(),
+                wakers: Vec::new(),
+                inputs,
+            };
+            for (number, shard) in topology.shards.iter().enumerate() {
+                let Role::Consumer { rings } = shard.role else { continue };
+                let output = parts.outputs.len();
+                let consumers = topology.consumers_on(ShardIndex(number as u8));
+                let wanted = consumers.flat_map(|(_, consumer)| self.subscribed(consumer));
+                let routes: Vec<_> = wanted
+                    .filter(|(provider, ..)| *provider == own.provider)
+                    .map(|(_, stream, delivery)| (stream, Route { output, delivery, book_depth: 0 }))
+                    .collect();
+                if routes.is_empty() {
+                    continue;
+                }
+                let (sender, receiver) = ring(rings.ring_events as usize);
+                receivers[number].push(receiver);
+                parts.outputs.push((ShardId(number as u8), sender, rings.spill_events as usize));
+                parts.wakers.push(wakers[number].clone());
+                parts.routes.extend(routes);
+            }
+            all.push((own.shard, parts));
+        }
+        all
+    }
+}
+
+impl MergerParts {
+    /// The merger with its inputs, rules and routes; called on its shard.
+    pub fn merger(&mut self, pools: Pools, catalog: Arc<Catalog>) -> Merger {
+        let sizes = PoolSizes {
+            frames: pools.frames as usize,
+            raws: pools.raws as usize,
+            events: pools.events as usize,
+            merged: pools.merged as usize,
+            order_requests: pools.order_requests as usize,
+            execution_reports: pools.execution_reports as usize,
+        };
+        let mut dispatcher = Dispatcher::new(LETTERS_MAX);
+        for (shard, sender, spill_max) in self.outputs.drain(..) {
+            dispatcher.add_output(shard, sender, spill_max);
+        }
+        let options = MergerOptions {
+            provider: self.provider,
+            patience_ns: PATIENCE_NS,
+            leg_age_ns_max: LEG_AGE_NS_MAX,
+        };
+        let mut merger = Merger::new(options, catalog, MergePools::new(&sizes), dispatcher);
+        for &provider in &self.inputs {
+            merger.add_input(provider);
+        }
+        for rule in &self.rules {
+            merger.add_rule(rule).expect("every rule was resolved against the same catalog before the start");
+        }
+        merger.dispatcher.routing.begin_version(1);
+        for (stream, route) in self.routes.drain(..) {
+            merger.dispatcher.routing.add(stream, route);
+            merger.dispatcher.reserve(stream);
+        }
+        merger
+    }
+}
+
+/// A rule of the topology as the engine's.
+fn rule_of(topology: &Topology, plan: &MergePlan) -> Result<MergeRule, String> {
+    let kind = match plan.kind {
+        topology::MergeKind::Trade => MergeKind::Trade,
+        topology::MergeKind::Ticker => MergeKind::Ticker,
+        topology::MergeKind::Kline => MergeKind::Kline(common_interval(topology, plan)?),
+        topology::MergeKind::Bbo => MergeKind::Bbo(BboSource::Ticker),
+    };
+    let inputs = plan.inputs.iter().map(|(provider, instruments)| {
+        (ProviderId(provider.0), instruments.iter().map(|id| InstrumentId(id.0)).collect())
+    });
+    Ok(MergeRule {
+        name: plan.name.clone(),
+        kind,
+        inputs: inputs.collect(),
+        window_ns: u64::from(plan.window_s) * 1_000_000_000,
+        count: plan.count,
+    })
+}
+
+/// The first kline length of the first provider that all others have too.
+fn common_interval(topology: &Topology, plan: &MergePlan) -> Result<Interval, String> {
+    let intervals = |provider: ProviderIndex| {
+        let channels = topology.provider(provider).channels.iter();
+        channels.filter_map(|channel| match engine_channel(*channel) {
+            Channel::Kline(interval) => Some(interval),
+            _ => None,
+        })
+    };
+    let (first, others) = plan.inputs.split_first().ok_or("it has no providers")?;
+    let common = intervals(first.0)
+        .find(|&wanted| others.iter().all(|&(other, _)| intervals(other).any(|i| i == wanted)));
+    common
+        .ok_or_else(|| "its providers have no kline of the same length; add one to their channels".to_owned())
+}
+
+fn facts_of(rule: &MergeRule, inputs: &RuleInputs, catalog: &Catalog) -> StreamFacts {
+    let instrument = inputs.first().map_or(InstrumentId::default(), |input| input.instrument);
+    StreamFacts {
+        symbol: catalog.symbol(instrument).to_owned(),
+        venue_symbol: rule.name.clone(),
+        instrument,
+        channel: Channel::Merged(rule.kind.joined()),
+    }
+}
