@@ -4,6 +4,7 @@
 //! in their [`Flags`], and parts enter a ring all together or not at all.
 
 use crate::channel::Interval;
+use crate::control::{ControlAck, ControlResult};
 use crate::decimal::{Decimals, Price, Qty};
 use crate::ids::{InstrumentId, ProviderId, StreamId, TraceId};
 use crate::time::{ReceiveTime, VenueTime};
@@ -444,6 +445,10 @@ pub enum Body {
         /// Why it changed.
         reason: BookReason,
     },
+    /// A command about this consumer was taken. Goes to that consumer alone, past all rings of market data.
+    ControlAck(ControlAck),
+    /// A command about this consumer has ended. Goes to that consumer alone, past all rings of market data.
+    ControlResult(ControlResult),
 }
 
 /// The kind of an event: the name that topology, counters and reports use.
@@ -464,11 +469,15 @@ pub enum Kind {
     Gap,
     /// [`Body::BookState`]
     BookState,
+    /// [`Body::ControlAck`]
+    ControlAck,
+    /// [`Body::ControlResult`]
+    ControlResult,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Trade,
         Self::BookSnapshot,
         Self::BookUpdate,
@@ -476,6 +485,8 @@ impl Kind {
         Self::KlineSummary,
         Self::Gap,
         Self::BookState,
+        Self::ControlAck,
+        Self::ControlResult,
     ];
 
     /// How many kinds there are.
@@ -491,7 +502,19 @@ impl Kind {
             Self::KlineSummary => "KlineSummary",
             Self::Gap => "Gap",
             Self::BookState => "BookState",
+            Self::ControlAck => "ControlAck",
+            Self::ControlResult => "ControlResult",
         }
+    }
+
+    /// Whether an event of this kind reaches its consumer whatever happens: it is never dropped, coalesced or skipped.
+    pub const fn is_critical(self) -> bool {
+        matches!(self, Self::ControlAck | Self::ControlResult)
+    }
+
+    /// Whether a newer event of the stream makes it worthless. What says that something is missing never is.
+    pub const fn is_market_data(self) -> bool {
+        !self.is_critical() && !matches!(self, Self::Gap | Self::BookState)
     }
 }
 
@@ -507,6 +530,8 @@ impl Event {
             Body::Kline(_) => Kind::KlineSummary,
             Body::Gap(_) => Kind::Gap,
             Body::BookState { .. } => Kind::BookState,
+            Body::ControlAck(_) => Kind::ControlAck,
+            Body::ControlResult(_) => Kind::ControlResult,
         }
     }
 

@@ -21,6 +21,7 @@ pub mod book;
 pub mod routing;
 pub mod dispatch;
 pub mod consumer;
+pub mod control;
 pub mod dead_letter;
 // What the path stands on.
 pub mod scan;

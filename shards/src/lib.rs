@@ -9,6 +9,7 @@ pub mod topology;
 pub mod machine;
 pub mod command;
 pub mod consumer;
+pub mod control;
 pub mod probe;
 pub mod provider;
 pub mod report_of;

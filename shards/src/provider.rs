@@ -7,12 +7,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use engine::connection::{Ask, Lost};
-use engine::ids::LineId;
+use engine::connection::{Ask, Connection, Lost};
+use engine::dead_letter::DeadLetters;
+use engine::ids::{LineId, Listing, StreamId};
 use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
+use crate::control::link::{Command, NewInstrument, Numbered, Reply, RouteChange, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
@@ -24,7 +26,7 @@ use crate::machine::tls::{TlsConfig, TlsSocket};
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
 use crate::stages::{ShardStages, Stage};
-use crate::status::{OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status};
+use crate::status::{OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX};
 
 /// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
 const READS_PER_TURN_MAX: usize = 4;
@@ -142,6 +144,16 @@ pub struct Driver<V> {
     reports: mpsc::Sender<Report>,
     /// When the provider has something to do of itself.
     deadline_ns: u64,
+    /// Instruments of which the venue is asked whether it has them.
+    listing: Option<ListingRun>,
+}
+
+/// A question for instruments under way.
+#[derive(Debug)]
+struct ListingRun {
+    number: u64,
+    listings: Vec<Listing>,
+    lists_before: (u64, u64),
 }
 
 /// A provider of any venue: one call a turn, everything below it is static.
@@ -156,6 +168,14 @@ pub trait Drive {
     fn has_more(&self) -> bool;
     /// How it stands.
     fn status(&self) -> ProviderStatus;
+    /// Begins to learn instruments; [`listed`](Self::listed) says what came of it.
+    fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String>;
+    /// The end of what [`list`](Self::list) began.
+    fn listed(&mut self) -> Option<(u64, Reply)>;
+    /// Takes new routes over, all or none.
+    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String>;
+    /// Its dead letters.
+    fn letters(&self) -> &DeadLetters;
     /// Says goodbye to the venue and lets what waits for missing numbers go.
     fn stop(&mut self, io: &mut Io);
     /// Publishes what still waits for room. Returns whether all of it is out.
@@ -188,6 +208,7 @@ impl<V: Venue> Driver<V> {
             wakers,
             reports,
             deadline_ns: 0,
+            listing: None,
         }
     }
 
@@ -422,6 +443,21 @@ impl<V: Venue> Driver<V> {
     }
 }
 
+/// One bit for each of the first 64 lines that are live and subscribed.
+fn lines_live(connections: &[Connection]) -> u64 {
+    let live = connections.iter().take(64).enumerate().filter(|(_, connection)| connection.is_subscribed());
+    live.fold(0, |bits, (line, _)| bits | 1 << line)
+}
+
+/// The first books that are not proved, by listing; `u16::MAX` where there are fewer.
+fn first_unproved<V: Venue>(provider: &Provider<V>) -> [u16; UNPROVED_MAX] {
+    let mut named = [u16::MAX; UNPROVED_MAX];
+    for (slot, listing) in named.iter_mut().zip(provider.books_unproved()) {
+        *slot = listing.0;
+    }
+    named
+}
+
 /// Watches a socket for what it wants now.
 fn watch(slot: &mut LineSocket, token: Token, poller: &Poller) {
     let Some(stream) = &slot.stream else { return };
@@ -504,6 +540,15 @@ impl<V: Venue> Drive for Driver<V> {
             lost_total: connections.iter().map(|connection| connection.counts.lost_total).sum(),
             books: books as u32,
             books_proved: books_proved as u32,
+            lines_live: lines_live(connections),
+            books_unproved: first_unproved(&self.provider),
+            routing_version: dispatcher.routing.version(),
+            pools: [
+                self.provider.pipeline.pools().frames.usage(),
+                self.provider.pipeline.pools().raws.usage(),
+                self.provider.pipeline.pools().events.usage(),
+            ]
+            .map(|usage| (usage.out as u32, usage.capacity as u32)),
             letters_total: dispatcher.letters.written_total(),
             output_count: self.wakers.len().min(OUTPUTS_MAX) as u8,
             outputs: [OutputStatus::default(); OUTPUTS_MAX],
@@ -513,6 +558,80 @@ impl<V: Venue> Drive for Driver<V> {
             *slot = OutputStatus { state: dispatcher.output_state(output), counts, in_flight };
         }
         status
+    }
+
+    #[cold]
+    fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String> {
+        let now = ReceiveTime::from_ns(now_ns);
+        let lists_before = self.provider.lists_total();
+        let mut listings = Vec::new();
+        for NewInstrument { venue_symbol, symbol, id } in instruments {
+            let listing = self.provider.list(venue_symbol, symbol, *id, now);
+            listings.push(listing.map_err(|error| error.to_string())?);
+        }
+        self.listing = Some(ListingRun { number, listings, lists_before });
+        self.deadline_ns = 0;
+        Ok(())
+    }
+
+    #[inline]
+    fn listed(&mut self) -> Option<(u64, Reply)> {
+        let ListingRun { number, listings, lists_before: (came, failed) } = self.listing.as_ref()?;
+        let (came_now, failed_now) = self.provider.lists_total();
+        let reply = if came_now > *came {
+            let directory = &self.provider.pipeline.directory;
+            Reply::Listed(listings.iter().map(|&listing| directory.instrument(listing).trading).collect())
+        } else if failed_now > *failed {
+            Reply::Refused("the venue did not give its list of instruments".to_owned())
+        } else {
+            return None;
+        };
+        let number = *number;
+        self.listing = None;
+        Some((number, reply))
+    }
+
+    #[cold]
+    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
+        let now = ReceiveTime::from_ns(now_ns);
+        // Numbers and ways first: the control thread counts on them whatever becomes of the rest.
+        for (listing, channel, stream) in change.streams {
+            let made = self.provider.pipeline.add_stream(listing, channel);
+            assert_eq!(made, stream, "both sides add the same streams in the same order");
+        }
+        if let Some(output) = change.output {
+            self.provider.pipeline.dispatcher.add_output(output.shard, output.sender, output.spill_events_max);
+            self.wakers.push(output.waker);
+        }
+        self.deadline_ns = 0;
+        let mut begun: Vec<StreamId> = Vec::new();
+        for stream in change.begin_at_venue {
+            if let Err(error) = self.provider.carry(stream, true, now) {
+                for stream in begun {
+                    let _ = self.provider.carry(stream, false, now);
+                }
+                return Err(error.to_string());
+            }
+            begun.push(stream);
+        }
+        self.sockets.resize_with(self.provider.connections().len(), LineSocket::default);
+        let routing = &mut self.provider.pipeline.dispatcher.routing;
+        routing.begin_version(change.version);
+        for (stream, route) in change.routes {
+            routing.set(stream, route);
+        }
+        for (stream, output) in change.ended {
+            routing.remove(stream, output);
+        }
+        for stream in change.end_at_venue {
+            let ended = self.provider.carry(stream, false, now);
+            debug_assert!(ended.is_ok(), "only a new subscription needs room");
+        }
+        Ok(())
+    }
+
+    fn letters(&self) -> &DeadLetters {
+        &self.provider.pipeline.dispatcher.letters
     }
 
     fn stop(&mut self, io: &mut Io) {
@@ -587,11 +706,19 @@ pub struct ProviderShard {
     driver_of: Vec<usize>,
     statuses: rtrb::Producer<Status>,
     status_at_ns: u64,
+    wire: ShardEnd,
+    /// Providers that ask their venue for instruments.
+    listing: bool,
 }
 
 impl ProviderShard {
     /// A shard with these providers, given with their index in the topology.
-    pub fn new(io: Io, drivers: Vec<(u8, Box<dyn Drive>)>, statuses: rtrb::Producer<Status>) -> Self {
+    pub fn new(
+        io: Io,
+        drivers: Vec<(u8, Box<dyn Drive>)>,
+        statuses: rtrb::Producer<Status>,
+        wire: ShardEnd,
+    ) -> Self {
         let mut driver_of = Vec::new();
         let mut list = Vec::new();
         for (index, driver) in drivers {
@@ -601,7 +728,7 @@ impl ProviderShard {
             driver_of[usize::from(index)] = list.len();
             list.push(driver);
         }
-        Self { io, drivers: list, driver_of, statuses, status_at_ns: 0 }
+        Self { io, drivers: list, driver_of, statuses, status_at_ns: 0, wire, listing: false }
     }
 
     /// Ends it: says goodbye, and publishes what waits until `deadline_ns` at the latest. Returns what it counted.
@@ -620,6 +747,56 @@ impl ProviderShard {
         summaries
     }
 
+    /// Does what the control thread says.
+    #[cold]
+    fn command(&mut self, command: Numbered, now_ns: u64) {
+        let Numbered { number, command } = command;
+        let reply = match command {
+            Command::List { provider, instruments } => match self.driver(provider) {
+                Some(driver) => match driver.list(number, &instruments, now_ns) {
+                    Ok(()) => {
+                        self.listing = true;
+                        return;
+                    }
+                    Err(reason) => Reply::Refused(reason),
+                },
+                None => Reply::Refused("no such provider on this shard".to_owned()),
+            },
+            Command::Route { provider, change } => match self.driver(provider) {
+                Some(driver) => driver.route(*change, now_ns).map_or_else(Reply::Refused, |()| Reply::Done),
+                None => Reply::Refused("no such provider on this shard".to_owned()),
+            },
+            Command::Letters => {
+                let all = || self.drivers.iter().map(|driver| driver.letters());
+                Reply::Letters {
+                    letters: all().flat_map(DeadLetters::iter).cloned().collect(),
+                    written_total: all().map(DeadLetters::written_total).sum(),
+                    evicted_total: all().map(DeadLetters::evicted_total).sum(),
+                }
+            }
+            Command::Subscribe { .. } | Command::Unsubscribe { .. } | Command::Tell { .. } => {
+                Reply::Refused("a provider shard has no consumers".to_owned())
+            }
+        };
+        self.wire.reply(number, reply);
+    }
+
+    fn driver(&mut self, provider: u8) -> Option<&mut Box<dyn Drive>> {
+        let at = *self.driver_of.get(usize::from(provider))?;
+        self.drivers.get_mut(at)
+    }
+
+    /// Answers questions for instruments that venues have answered.
+    #[cold]
+    fn poll_listed(&mut self) {
+        for driver in &mut self.drivers {
+            if let Some((number, reply)) = driver.listed() {
+                self.listing = false;
+                self.wire.reply(number, reply);
+            }
+        }
+    }
+
     fn tell(&mut self) {
         for driver in &self.drivers {
             // A supervisor that is behind gets the next one.
@@ -631,6 +808,10 @@ impl ProviderShard {
 impl Turn for ProviderShard {
     fn turn(&mut self, now_ns: u64) -> usize {
         let mut worked = 0;
+        while let Some(command) = self.wire.next() {
+            self.command(command, now_ns);
+            worked += 1;
+        }
         let events = self.io.poller.poll().unwrap_or(0);
         for index in 0..events {
             let Some(ready) = self.io.poller.event(index) else { break };
@@ -641,6 +822,10 @@ impl Turn for ProviderShard {
         }
         for driver in &mut self.drivers {
             worked += driver.turn(now_ns, worked > 0, &mut self.io);
+        }
+        self.wire.flush();
+        if self.listing {
+            self.poll_listed();
         }
         if now_ns >= self.status_at_ns {
             self.status_at_ns = now_ns + STATUS_EVERY_NS;
@@ -662,6 +847,6 @@ impl Turn for ProviderShard {
     }
 
     fn ring_waiting(&self) -> bool {
-        self.drivers.iter().any(|driver| driver.has_more())
+        self.wire.has_command() || self.drivers.iter().any(|driver| driver.has_more())
     }
 }

@@ -38,6 +38,17 @@ impl Replica {
         }
     }
 
+    /// Holds up to `depth_max` levels a side from now on, if that is more than before: the levels below come with the
+    /// next snapshot.
+    pub fn deepen(&mut self, depth_max: usize) {
+        self.book.deepen(depth_max);
+    }
+
+    /// Whether updates may follow what it holds.
+    pub const fn follows(&self) -> bool {
+        self.follows
+    }
+
     /// Applies an event of its stream; other kinds change nothing.
     #[inline]
     pub fn apply(&mut self, event: &Event) {
@@ -66,7 +77,7 @@ impl Replica {
                 }
             }
             Body::Gap(_) => self.lose(),
-            Body::Trade(_) | Body::Ticker(_) | Body::Kline(_) => {}
+            Body::Trade(_) | Body::Ticker(_) | Body::Kline(_) | Body::ControlAck(_) | Body::ControlResult(_) => {}
         }
     }
 

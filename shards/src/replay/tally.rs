@@ -109,7 +109,7 @@ impl StreamTally {
                 self.last_ticker = Some((*ticker, event.header.decimals));
             }
             Body::Gap(_) => self.gaps += 1,
-            Body::Kline(_) => {}
+            Body::Kline(_) | Body::ControlAck(_) | Body::ControlResult(_) => {}
         }
     }
 
