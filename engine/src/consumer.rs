@@ -143,8 +143,7 @@ impl Replicas {
     }
 
     fn remove(&mut self, provider: ProviderId, stream: StreamId) {
-        if let Some(at) =
-            self.books.get_mut(provider.index()).and_then(|books| books.get_mut(stream.index()))
+        if let Some(at) = self.books.get_mut(provider.index()).and_then(|books| books.get_mut(stream.index()))
         {
             *at = None;
         }
@@ -388,7 +387,10 @@ impl Host {
         if !replica.follows() || !replica.is_whole() {
             return;
         }
-        let instrument = self.catalog.stream(provider, stream).map_or_else(InstrumentId::default, |facts| facts.instrument);
+        let instrument = self
+            .catalog
+            .stream(provider, stream)
+            .map_or_else(InstrumentId::default, |facts| facts.instrument);
         let header = Header {
             sequence_first: replica.sequence(),
             sequence_last: replica.sequence(),
@@ -402,7 +404,8 @@ impl Host {
         };
         let (mut bids, mut asks): (Vec<Level>, Vec<Level>) = (Vec::new(), Vec::new());
         replica.book().copy_best(usize::MAX, &mut bids, &mut asks);
-        for (number, (flags, part)) in Parts::new(&bids, &asks, replica.status(), replica.proof()).enumerate() {
+        for (number, (flags, part)) in Parts::new(&bids, &asks, replica.status(), replica.proof()).enumerate()
+        {
             let header = Header { flags: flags.with(Flags::CONFLATED), part: number as u16, ..header };
             self.show(seat, &Event { header, body: Body::BookSnapshot(part) }, probe);
         }
@@ -729,10 +732,10 @@ mod tests {
         let (mut host, _) = asker();
         deliver(&mut host, 1, 1);
         let asked: Vec<Request> = std::iter::from_fn(|| host.requests_mut().poll()).collect();
-        assert_eq!(asked.iter().map(|request| (request.number, request.consumer)).collect::<Vec<_>>(), [
-            (1, ConsumerId(7)),
-            (2, ConsumerId(7))
-        ]);
+        assert_eq!(
+            asked.iter().map(|request| (request.number, request.consumer)).collect::<Vec<_>>(),
+            [(1, ConsumerId(7)), (2, ConsumerId(7))]
+        );
         assert_eq!(asked[1].ask, Ask::Trading(false));
     }
 

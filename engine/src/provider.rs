@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use fastrand::Rng;
 
 use crate::connection::{Connection, Lost};
-use crate::event::BookReason;
 use crate::directory::ListingError;
+use crate::event::BookReason;
 use crate::ids::{InstrumentId, LineId, Listing, StreamId};
 use crate::pipeline::{FrameOutcome, Pipeline, Readiness, Want};
 use crate::probe::Probe;
@@ -516,9 +516,9 @@ impl<V: Venue> Provider<V> {
         (0..count).map(|index| Listing(index as u16)).filter_map(|listing| {
             let book = self.pipeline.book_of(listing)?;
             let mut streams = self.pipeline.directory.streams_of(listing);
-            streams.any(|(channel, stream)| channel.is_book() && self.carries(stream)).then(|| {
-                (listing, book.status() == crate::event::BookStatus::Proved)
-            })
+            streams
+                .any(|(channel, stream)| channel.is_book() && self.carries(stream))
+                .then(|| (listing, book.status() == crate::event::BookStatus::Proved))
         })
     }
 

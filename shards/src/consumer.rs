@@ -2,7 +2,7 @@
 
 use engine::consumer::Host;
 use engine::event::Event;
-use engine::ids::ConsumerId;
+use engine::ids::{ConsumerId, ProviderId, StreamId};
 use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 
@@ -79,9 +79,7 @@ impl ConsumerShard {
         taken
     }
 
-    /// Does what the control thread says. Between two turns, so never between two parts of an event: those enter a ring
-    /// together, and a turn that ends among them leaves the rest to the next, which shows them before anything else of
-    /// that stream.
+    /// Does what the control thread says, at the beginning of a turn.
     #[cold]
     fn command(&mut self, command: Numbered) {
         let Numbered { number, command } = command;
@@ -90,6 +88,7 @@ impl ConsumerShard {
                 self.rings.extend(ring);
                 self.host.set_catalog(catalog);
                 let Some(seat) = self.seat(consumer, number) else { return };
+                self.complete(&running);
                 for &(provider, stream, book) in &streams {
                     self.host.subscribe(seat, provider, stream, book);
                     self.host.begin_version(seat, provider, version);
@@ -122,6 +121,17 @@ impl ConsumerShard {
                 self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));
             }
         }
+    }
+
+    /// A newcomer's book begins between two events: a turn may have ended among the parts of one, whose rest is in the
+    /// ring, since parts enter it together.
+    fn complete(&mut self, streams: &[(ProviderId, StreamId)]) {
+        let is_open = |host: &Host| {
+            let copies =
+                streams.iter().filter_map(|&(provider, stream)| host.replicas().get(provider, stream));
+            copies.into_iter().any(|copy| !copy.is_whole())
+        };
+        while is_open(&self.host) && self.drain(self.clock.now()) > 0 {}
     }
 
     fn seat(&mut self, consumer: ConsumerId, number: u64) -> Option<usize> {

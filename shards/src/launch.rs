@@ -197,7 +197,8 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             held.push((index, usize::from(provider), stream, how));
         });
     }
-    let outputs = parts.iter().map(|part| part.outputs.iter().map(|(shard, ..)| shard.0).collect::<Vec<u8>>());
+    let outputs =
+        parts.iter().map(|part| part.outputs.iter().map(|(shard, ..)| shard.0).collect::<Vec<u8>>());
     let control = control::Start {
         topology: topology.clone(),
         catalog: Arc::clone(&catalog),

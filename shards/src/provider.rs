@@ -26,7 +26,9 @@ use crate::machine::tls::{TlsConfig, TlsSocket};
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
 use crate::stages::{ShardStages, Stage};
-use crate::status::{OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX};
+use crate::status::{
+    OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX,
+};
 
 /// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
 const READS_PER_TURN_MAX: usize = 4;
@@ -553,9 +555,10 @@ impl<V: Venue> Drive for Driver<V> {
             output_count: self.wakers.len().min(OUTPUTS_MAX) as u8,
             outputs: [OutputStatus::default(); OUTPUTS_MAX],
         };
-        for (output, slot) in status.outputs.iter_mut().enumerate().take(self.wakers.len()) {
+        for ((output, slot), shard) in status.outputs.iter_mut().enumerate().zip(dispatcher.shards()) {
             let (counts, in_flight) = dispatcher.output_counts(output);
-            *slot = OutputStatus { state: dispatcher.output_state(output), counts, in_flight };
+            let state = dispatcher.output_state(output);
+            *slot = OutputStatus { shard: shard.0, state, counts, in_flight };
         }
         status
     }
@@ -600,7 +603,11 @@ impl<V: Venue> Drive for Driver<V> {
             assert_eq!(made, stream, "both sides add the same streams in the same order");
         }
         if let Some(output) = change.output {
-            self.provider.pipeline.dispatcher.add_output(output.shard, output.sender, output.spill_events_max);
+            self.provider.pipeline.dispatcher.add_output(
+                output.shard,
+                output.sender,
+                output.spill_events_max,
+            );
             self.wakers.push(output.waker);
         }
         self.deadline_ns = 0;

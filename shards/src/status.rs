@@ -24,6 +24,8 @@ pub const STATUS_EVERY_NS: u64 = 200_000_000;
 /// What stands between a provider and one consumer shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutputStatus {
+    /// Index of the shard that it leads to.
+    pub shard: u8,
     /// The ring and the spill.
     pub state: OutputState,
     /// What became of the events.

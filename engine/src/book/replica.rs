@@ -77,7 +77,11 @@ impl Replica {
                 }
             }
             Body::Gap(_) => self.lose(),
-            Body::Trade(_) | Body::Ticker(_) | Body::Kline(_) | Body::ControlAck(_) | Body::ControlResult(_) => {}
+            Body::Trade(_)
+            | Body::Ticker(_)
+            | Body::Kline(_)
+            | Body::ControlAck(_)
+            | Body::ControlResult(_) => {}
         }
     }
 

@@ -220,7 +220,10 @@ impl Controller {
     }
 
     /// What a consumer holds: provider, canonical symbol, stream's channel, and how.
-    pub fn held(&self, consumer: usize) -> impl Iterator<Item = (usize, &str, engine::channel::Channel, Held)> {
+    pub fn held(
+        &self,
+        consumer: usize,
+    ) -> impl Iterator<Item = (usize, &str, engine::channel::Channel, Held)> {
         self.held[consumer].iter().map(|(&(provider, stream), how)| {
             let directory = &self.mirrors[provider].directory;
             let carried = directory.carries(stream);
@@ -267,7 +270,14 @@ impl Controller {
         changed
     }
 
-    fn tell_switch(&mut self, request: u64, consumer: usize, command: control::Command, changed: bool, now_ns: u64) {
+    fn tell_switch(
+        &mut self,
+        request: u64,
+        consumer: usize,
+        command: control::Command,
+        changed: bool,
+        now_ns: u64,
+    ) {
         let outcome = if changed { Outcome::Done } else { Outcome::Unchanged };
         let routing_version = self.version;
         self.tell(consumer, Body::ControlAck(ControlAck { request, command }), now_ns);
@@ -321,7 +331,8 @@ impl Controller {
             run.tickets.push(ticket);
             return;
         }
-        let shards: BTreeSet<usize> = (0..self.wires.len()).filter(|&shard| self.wires[shard].is_some()).collect();
+        let shards: BTreeSet<usize> =
+            (0..self.wires.len()).filter(|&shard| self.wires[shard].is_some()).collect();
         let first = self.number + 1;
         for &shard in &shards {
             self.send(shard, Command::Letters);
@@ -353,15 +364,16 @@ impl Controller {
                 self.replied(shard, number, reply, now_ns);
             }
         }
-        if self.letters.as_ref().is_some_and(|run| {
-            run.missing.is_empty() || now_ns.saturating_sub(run.since_ns) >= ANSWER_NS_MAX
-        }) {
+        if self
+            .letters
+            .as_ref()
+            .is_some_and(|run| run.missing.is_empty() || now_ns.saturating_sub(run.since_ns) >= ANSWER_NS_MAX)
+        {
             let run = self.letters.take().expect("just looked at");
             self.letters_ready.push_back((run.tickets, run.found));
         }
-        let overdue = |running: &Running| {
-            !running.answered && now_ns.saturating_sub(running.since_ns) >= ANSWER_NS_MAX
-        };
+        let overdue =
+            |running: &Running| !running.answered && now_ns.saturating_sub(running.since_ns) >= ANSWER_NS_MAX;
         if let Some(running) = self.running.as_mut().filter(|running| overdue(running)) {
             running.answered = true;
             let reason = "no answer within 5 s; the change is still under way";
@@ -414,7 +426,11 @@ impl Controller {
             }
             (_, Reply::Refused(reason)) => {
                 self.undo(&running);
-                self.finish(running, Err(Refusal::new(422, reason, "fewer streams, or a symbol that the venue has")), now_ns);
+                self.finish(
+                    running,
+                    Err(Refusal::new(422, reason, "fewer streams, or a symbol that the venue has")),
+                    now_ns,
+                );
             }
             (Stage::Consumer, _) if running.order.subscribe => {
                 running.stage = Stage::Provider;
@@ -425,8 +441,8 @@ impl Controller {
                 let streams = running.plan.streams.iter().map(|&stream| (provider, stream)).collect();
                 let consumer = ConsumerId(running.order.consumer as u16);
                 running.stage = Stage::Consumer;
-                running.number =
-                    self.send(self.shard_of(running.order.consumer), Command::Unsubscribe { consumer, streams });
+                running.number = self
+                    .send(self.shard_of(running.order.consumer), Command::Unsubscribe { consumer, streams });
                 self.running = Some(running);
             }
             _ => {
@@ -490,7 +506,10 @@ impl Controller {
         let Symbols::Listed(symbols) = &order.symbols else { return Ok(Vec::new()) };
         let is_known = |symbol: &&String| {
             let venue_symbol = venue_symbol(&self.topology.providers[order.provider], symbol);
-            mirror.directory.find(venue_symbol.as_bytes()).is_some_and(|listing| !mirror.unlisted.contains(&listing))
+            mirror
+                .directory
+                .find(venue_symbol.as_bytes())
+                .is_some_and(|listing| !mirror.unlisted.contains(&listing))
         };
         let mut new: Vec<String> = symbols.iter().filter(|symbol| !is_known(symbol)).cloned().collect();
         new.sort_unstable();
@@ -547,7 +566,8 @@ impl Controller {
                 .filter(|listing| !self.mirrors[order.provider].unlisted.contains(listing))
                 .collect(),
             Symbols::Listed(symbols) => {
-                let found = symbols.iter().map(|symbol| directory.find(venue_symbol(plan, symbol).as_bytes()));
+                let found =
+                    symbols.iter().map(|symbol| directory.find(venue_symbol(plan, symbol).as_bytes()));
                 found.flatten().collect()
             }
         }
@@ -556,10 +576,12 @@ impl Controller {
     /// What one shard needs of a stream: the strictest rule and the deepest book of its consumers.
     fn route(&self, shard: usize, provider: usize, stream: StreamId) -> Option<Held> {
         let on_shard = (0..self.held.len()).filter(|&consumer| self.shard_of(consumer) == shard);
-        on_shard.filter_map(|consumer| self.held[consumer].get(&(provider, stream)).copied()).reduce(|mut one, other| {
-            merge(&mut one, other);
-            one
-        })
+        on_shard.filter_map(|consumer| self.held[consumer].get(&(provider, stream)).copied()).reduce(
+            |mut one, other| {
+                merge(&mut one, other);
+                one
+            },
+        )
     }
 
     fn plan_subscribe(&mut self, mut running: Running, now_ns: u64) {
@@ -569,7 +591,11 @@ impl Controller {
         let has_output = self.mirrors[provider].outputs.iter().any(|&to| usize::from(to) == shard);
         if !has_output && self.mirrors[provider].outputs.len() >= OUTPUTS_MAX {
             let fits = format!("{OUTPUTS_MAX} consumer shards a provider");
-            return self.finish(running, Err(Refusal::new(422, "the provider feeds no more shards", fits)), now_ns);
+            return self.finish(
+                running,
+                Err(Refusal::new(422, "the provider feeds no more shards", fits)),
+                now_ns,
+            );
         }
         let mut change = Box::new(RouteChange::default());
         let mut streams = Vec::new();
@@ -593,10 +619,9 @@ impl Controller {
                 running.plan.before.push((stream, before));
                 let route = self.route(shard, provider, stream).expect("it was just held");
                 let output = self.output_of(provider, shard);
-                change.routes.push((
-                    stream,
-                    Route { output, delivery: route.delivery, book_depth: route.book_depth },
-                ));
+                change
+                    .routes
+                    .push((stream, Route { output, delivery: route.delivery, book_depth: route.book_depth }));
                 let copy = channel.is_book().then(|| (route.book_depth, book_reserve(route.book_depth)));
                 streams.push((ProviderId(provider as u8), stream, copy));
                 if channel.is_book()
@@ -635,14 +660,17 @@ impl Controller {
         }
         running.plan.route = Some(change);
         running.stage = Stage::Consumer;
-        running.number = self.send(shard, Command::Subscribe {
-            consumer: ConsumerId(consumer as u16),
-            streams,
-            running: welcome,
-            version: self.version,
-            catalog: Arc::clone(&self.catalog),
-            ring: receiver,
-        });
+        running.number = self.send(
+            shard,
+            Command::Subscribe {
+                consumer: ConsumerId(consumer as u16),
+                streams,
+                running: welcome,
+                version: self.version,
+                catalog: Arc::clone(&self.catalog),
+                ring: receiver,
+            },
+        );
         self.running = Some(running);
     }
 
@@ -652,7 +680,9 @@ impl Controller {
         let mut change = Box::new(RouteChange::default());
         for listing in self.listings(&running.order) {
             for &(channel, _) in &running.order.channels {
-                let Some(stream) = self.mirrors[provider].directory.stream(listing, channel) else { continue };
+                let Some(stream) = self.mirrors[provider].directory.stream(listing, channel) else {
+                    continue;
+                };
                 let Some(before) = self.held[consumer].remove(&(provider, stream)) else { continue };
                 running.plan.before.push((stream, Some(before)));
                 running.plan.streams.push(stream);

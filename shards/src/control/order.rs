@@ -68,7 +68,11 @@ impl Order {
     /// [`Refusal`]
     pub fn of_json(topology: &Topology, subscribe: bool, body: &Value) -> Result<Self, Refusal> {
         let object = body.as_object().ok_or_else(|| {
-            Refusal::new(400, "the body is not a JSON object", "{\"consumer\": .., \"provider\": .., \"instruments\": .., \"channels\": ..}")
+            Refusal::new(
+                400,
+                "the body is not a JSON object",
+                "{\"consumer\": .., \"provider\": .., \"instruments\": .., \"channels\": ..}",
+            )
         })?;
         let keys = ["consumer", "provider", "instruments", "channels", "delivery", "book_depth"];
         if let Some(key) = object.keys().find(|key| !keys.contains(&key.as_str())) {
@@ -76,7 +80,9 @@ impl Order {
         }
         let text = |key: &str| {
             let found = object.get(key).and_then(Value::as_str);
-            found.ok_or_else(|| Refusal::new(400, format!("{key} is not a text"), format!("the name of a {key}")))
+            found.ok_or_else(|| {
+                Refusal::new(400, format!("{key} is not a text"), format!("the name of a {key}"))
+            })
         };
         let consumer = consumer_of(topology, text("consumer")?)?;
         let provider = provider_of(topology, text("provider")?)?;
@@ -84,10 +90,15 @@ impl Order {
         let symbols = match object.get("instruments") {
             Some(Value::String(all)) if all == "all" => Symbols::All,
             Some(Value::Array(list)) if !list.is_empty() && list.len() <= SYMBOLS_MAX => {
-                let symbols: Option<Vec<String>> = list.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+                let symbols: Option<Vec<String>> =
+                    list.iter().map(|item| item.as_str().map(str::to_owned)).collect();
                 let symbols = symbols.filter(|symbols| symbols.iter().all(|symbol| is_symbol(symbol)));
                 Symbols::Listed(symbols.ok_or_else(|| {
-                    Refusal::new(422, "an instrument is no canonical symbol", "BASE-QUOTE in upper case, up to 32 bytes")
+                    Refusal::new(
+                        422,
+                        "an instrument is no canonical symbol",
+                        "BASE-QUOTE in upper case, up to 32 bytes",
+                    )
                 })?)
             }
             _ => {
@@ -98,7 +109,8 @@ impl Order {
         let wanted = match object.get("channels") {
             Some(Value::Array(list)) if !list.is_empty() && list.len() <= CHANNELS_MAX => list,
             _ => {
-                let fits = format!("a list of 1 to {CHANNELS_MAX} channels, for example [\"trade\", \"kline 1m\"]");
+                let fits =
+                    format!("a list of 1 to {CHANNELS_MAX} channels, for example [\"trade\", \"kline 1m\"]");
                 return Err(Refusal::new(400, "channels does not fit", fits));
             }
         };
@@ -108,14 +120,19 @@ impl Order {
         }
         let mut channels = Vec::new();
         for item in wanted {
-            let text = item.as_str().ok_or_else(|| Refusal::new(400, "a channel is not a text", "\"trade\""))?;
+            let text =
+                item.as_str().ok_or_else(|| Refusal::new(400, "a channel is not a text", "\"trade\""))?;
             let channel = channel_of(plan, text)?;
             let kind = text.split_ascii_whitespace().next().unwrap_or_default();
             let rule = rules.and_then(|rules| rules.get(text).or_else(|| rules.get(kind)));
             let delivery = match rule {
                 None => None,
                 Some(rule) => Some(rule.as_str().and_then(delivery_of).ok_or_else(|| {
-                    Refusal::new(422, format!("delivery of {text} has no such class"), "lossless, latest or book")
+                    Refusal::new(
+                        422,
+                        format!("delivery of {text} has no such class"),
+                        "lossless, latest or book",
+                    )
                 })?),
             };
             channels.push((channel, checked_delivery(channel, delivery)?));
@@ -143,7 +160,11 @@ impl Order {
     ) -> Result<Self, Refusal> {
         let provider = wanted.provider.index();
         let plan = topology.providers.get(provider).ok_or_else(|| {
-            Refusal::new(404, "no such provider", format!("0 to {}", topology.providers.len().saturating_sub(1)))
+            Refusal::new(
+                404,
+                "no such provider",
+                format!("0 to {}", topology.providers.len().saturating_sub(1)),
+            )
         })?;
         if !is_symbol(&wanted.symbol) {
             return Err(Refusal::new(422, "no canonical symbol", "BASE-QUOTE in upper case"));
@@ -226,7 +247,8 @@ fn checked_delivery(channel: Channel, wanted: Option<Delivery>) -> Result<Delive
         return Ok(delivery);
     }
     let all = [Delivery::Latest, Delivery::Book, Delivery::Lossless];
-    let fits: Vec<&str> = all.iter().filter(|rule| rule.is_allowed_for(channel)).map(|rule| rule.name()).collect();
+    let fits: Vec<&str> =
+        all.iter().filter(|rule| rule.is_allowed_for(channel)).map(|rule| rule.name()).collect();
     Err(Refusal::new(422, format!("{channel} cannot be delivered as {}", delivery.name()), fits.join(", ")))
 }
 
@@ -239,17 +261,29 @@ fn checked_depth(
 ) -> Result<usize, Refusal> {
     if !channels.iter().any(|(channel, _)| channel.is_book()) {
         return match wanted {
-            Some(_) => Err(Refusal::new(422, "book_depth without a book", "a book among the channels, or no book_depth")),
+            Some(_) => Err(Refusal::new(
+                422,
+                "book_depth without a book",
+                "a book among the channels, or no book_depth",
+            )),
             None => Ok(0),
         };
     }
     let Some(book) = plan.book else {
-        return Err(Refusal::new(422, format!("provider {} keeps no books", plan.name), "a provider with book: in the topology"));
+        return Err(Refusal::new(
+            422,
+            format!("provider {} keeps no books", plan.name),
+            "a provider with book: in the topology",
+        ));
     };
     let kept = book.depth_max as usize;
     let depth = wanted.unwrap_or(kept);
     if depth > kept {
-        return Err(Refusal::new(422, format!("book_depth {depth}"), format!("up to {kept}, which the provider keeps")));
+        return Err(Refusal::new(
+            422,
+            format!("book_depth {depth}"),
+            format!("up to {kept}, which the provider keeps"),
+        ));
     }
     let shard = topology.shard(topology.consumers[consumer].shard);
     let ring_events = shard.rings().map_or(0, |rings| rings.ring_events as usize);

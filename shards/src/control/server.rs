@@ -74,7 +74,14 @@ impl Server {
     /// # Errors
     /// What the kernel says.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+        Self::over(TcpListener::bind(address)?)
+    }
+
+    /// Serves a listener that is bound already. To be called on the thread that serves.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn over(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let poller = Poller::new()?;
         poller.add(&listener, LISTENER, Interest::Read)?;
@@ -219,7 +226,8 @@ impl Server {
                 Parsed::Bad(status, reason) => {
                     self.counts.requests_total += 1;
                     self.counts.errors_total += 1;
-                    let response = Response::error(status, reason, "an HTTP/1.1 request; see GET /openapi.json");
+                    let response =
+                        Response::error(status, reason, "an HTTP/1.1 request; see GET /openapi.json");
                     connection.put(&response, false, false, now_ns);
                 }
                 Parsed::Whole(request, taken) => {
@@ -325,9 +333,17 @@ mod tests {
             let wait = Duration::from_millis(1);
             let now_ns = &self.now_ns;
             self.server
-                .turn(wait, || now_ns.get(), |_, request| {
-                    Some(Response::text(200, "text/plain", format!("{} {}", request.method, request.path)))
-                })
+                .turn(
+                    wait,
+                    || now_ns.get(),
+                    |_, request| {
+                        Some(Response::text(
+                            200,
+                            "text/plain",
+                            format!("{} {}", request.method, request.path),
+                        ))
+                    },
+                )
                 .expect("an open set");
         }
 
@@ -359,7 +375,9 @@ mod tests {
     fn requests_of_one_connection_are_answered_in_their_order() {
         let mut world = World::new();
         let mut client = world.connect();
-        client.write_all(b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\nConnection: close\r\n\r\n").expect("room");
+        client
+            .write_all(b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\nConnection: close\r\n\r\n")
+            .expect("room");
         let text = world.read(&mut client, "GET /b");
         let (a, b) = (text.find("GET /a"), text.find("GET /b"));
         assert!(a.is_some() && a < b, "{text}");
@@ -454,10 +472,14 @@ mod tests {
         client.write_all(b"GET /a HTTP/1.1\r\n\r\n").expect("room");
         let mut ticket = None;
         while ticket.is_none() {
-            let turned = world.server.turn(Duration::from_millis(1), || 1, |given, _| {
-                ticket = Some(given);
-                None
-            });
+            let turned = world.server.turn(
+                Duration::from_millis(1),
+                || 1,
+                |given, _| {
+                    ticket = Some(given);
+                    None
+                },
+            );
             turned.expect("an open set");
         }
         let ticket = ticket.expect("just set");
