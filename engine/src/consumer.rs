@@ -372,10 +372,10 @@ impl Host {
     /// Routes of a provider change for a seat: if it says so, it sees no market data of older versions from now on.
     pub fn begin_version(&mut self, seat: usize, provider: ProviderId, version: u32) {
         let seat = &mut self.seats[seat];
-        let skips = |consumer: &Box<dyn Consumer>| {
+        let skips = |consumer: &dyn Consumer| {
             catch_unwind(AssertUnwindSafe(|| consumer.skips_stale())).unwrap_or(false)
         };
-        if seat.consumer.as_ref().is_some_and(skips) {
+        if seat.consumer.as_deref().is_some_and(skips) {
             *slot(&mut seat.version_min, provider.index()) = version;
         }
     }
@@ -572,7 +572,7 @@ impl Seat {
     fn restart(&mut self, now: ReceiveTime) {
         self.restart_at = None;
         let make = &self.make;
-        match catch_unwind(AssertUnwindSafe(|| make())) {
+        match catch_unwind(AssertUnwindSafe(make)) {
             Ok(consumer) => {
                 self.counts.restarts_total += 1;
                 self.consumer = Some(consumer);
@@ -702,7 +702,10 @@ mod tests {
     }
 
     /// Asks for things and notes the kinds that it is shown.
-    struct Asker(Rc<RefCell<Vec<(&'static str, u32)>>>);
+    struct Asker(Shown);
+
+    /// Kinds and routing versions.
+    type Shown = Rc<RefCell<Vec<(&'static str, u32)>>>;
 
     impl Consumer for Asker {
         fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
@@ -717,7 +720,7 @@ mod tests {
         }
     }
 
-    fn asker() -> (Host, Rc<RefCell<Vec<(&'static str, u32)>>>) {
+    fn asker() -> (Host, Shown) {
         let seen = Rc::default();
         let mut host = Host::new(Arc::new(Catalog::default()), 8);
         let shared = Rc::clone(&seen);

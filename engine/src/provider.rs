@@ -455,13 +455,13 @@ impl<V: Venue> Provider<V> {
             let group = self.group_for(stream, now).ok_or(NoRoom)?;
             self.pipeline.begin_stream(stream);
             for line in self.lines_of(group) {
-                self.connections[line].change(true, stream);
+                self.connections[line].change(true, stream, now);
             }
         } else {
             self.pipeline.end_stream(stream);
             for connection in &mut self.connections {
                 if connection.streams().contains(&stream) {
-                    connection.change(false, stream);
+                    connection.change(false, stream, now);
                 }
             }
         }

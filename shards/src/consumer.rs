@@ -170,7 +170,7 @@ impl ConsumerShard {
 impl Turn for ConsumerShard {
     fn turn(&mut self, now_ns: u64) -> usize {
         let mut taken = 0;
-        while let Some(command) = self.wire.next() {
+        while let Some(command) = self.wire.take() {
             self.command(command);
             taken += 1;
         }

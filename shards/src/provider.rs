@@ -3,18 +3,20 @@
 //! Read it from [`ProviderShard::turn`]: poll the sockets, hand what came to the engine, do what is due, publish.
 //! Everything that decides is in `engine::provider`; this file moves bytes.
 
+mod changes;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use engine::connection::{Ask, Connection, Lost};
 use engine::dead_letter::DeadLetters;
-use engine::ids::{LineId, Listing, StreamId};
+use engine::ids::LineId;
 use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
-use crate::control::link::{Command, NewInstrument, Numbered, Reply, RouteChange, ShardEnd};
+use crate::control::link::{NewInstrument, Reply, RouteChange, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
@@ -147,15 +149,7 @@ pub struct Driver<V> {
     /// When the provider has something to do of itself.
     deadline_ns: u64,
     /// Instruments of which the venue is asked whether it has them.
-    listing: Option<ListingRun>,
-}
-
-/// A question for instruments under way.
-#[derive(Debug)]
-struct ListingRun {
-    number: u64,
-    listings: Vec<Listing>,
-    lists_before: (u64, u64),
+    listing: Option<changes::ListingRun>,
 }
 
 /// A provider of any venue: one call a turn, everything below it is static.
@@ -563,78 +557,17 @@ impl<V: Venue> Drive for Driver<V> {
         status
     }
 
-    #[cold]
     fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String> {
-        let now = ReceiveTime::from_ns(now_ns);
-        let lists_before = self.provider.lists_total();
-        let mut listings = Vec::new();
-        for NewInstrument { venue_symbol, symbol, id } in instruments {
-            let listing = self.provider.list(venue_symbol, symbol, *id, now);
-            listings.push(listing.map_err(|error| error.to_string())?);
-        }
-        self.listing = Some(ListingRun { number, listings, lists_before });
-        self.deadline_ns = 0;
-        Ok(())
+        self.begin_listing(number, instruments, now_ns)
     }
 
     #[inline]
     fn listed(&mut self) -> Option<(u64, Reply)> {
-        let ListingRun { number, listings, lists_before: (came, failed) } = self.listing.as_ref()?;
-        let (came_now, failed_now) = self.provider.lists_total();
-        let reply = if came_now > *came {
-            let directory = &self.provider.pipeline.directory;
-            Reply::Listed(listings.iter().map(|&listing| directory.instrument(listing).trading).collect())
-        } else if failed_now > *failed {
-            Reply::Refused("the venue did not give its list of instruments".to_owned())
-        } else {
-            return None;
-        };
-        let number = *number;
-        self.listing = None;
-        Some((number, reply))
+        self.end_listing()
     }
 
-    #[cold]
     fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
-        let now = ReceiveTime::from_ns(now_ns);
-        // Numbers and ways first: the control thread counts on them whatever becomes of the rest.
-        for (listing, channel, stream) in change.streams {
-            let made = self.provider.pipeline.add_stream(listing, channel);
-            assert_eq!(made, stream, "both sides add the same streams in the same order");
-        }
-        if let Some(output) = change.output {
-            self.provider.pipeline.dispatcher.add_output(
-                output.shard,
-                output.sender,
-                output.spill_events_max,
-            );
-            self.wakers.push(output.waker);
-        }
-        self.deadline_ns = 0;
-        let mut begun: Vec<StreamId> = Vec::new();
-        for stream in change.begin_at_venue {
-            if let Err(error) = self.provider.carry(stream, true, now) {
-                for stream in begun {
-                    let _ = self.provider.carry(stream, false, now);
-                }
-                return Err(error.to_string());
-            }
-            begun.push(stream);
-        }
-        self.sockets.resize_with(self.provider.connections().len(), LineSocket::default);
-        let routing = &mut self.provider.pipeline.dispatcher.routing;
-        routing.begin_version(change.version);
-        for (stream, route) in change.routes {
-            routing.set(stream, route);
-        }
-        for (stream, output) in change.ended {
-            routing.remove(stream, output);
-        }
-        for stream in change.end_at_venue {
-            let ended = self.provider.carry(stream, false, now);
-            debug_assert!(ended.is_ok(), "only a new subscription needs room");
-        }
-        Ok(())
+        self.take_routes(change, now_ns)
     }
 
     fn letters(&self) -> &DeadLetters {
@@ -754,56 +687,6 @@ impl ProviderShard {
         summaries
     }
 
-    /// Does what the control thread says.
-    #[cold]
-    fn command(&mut self, command: Numbered, now_ns: u64) {
-        let Numbered { number, command } = command;
-        let reply = match command {
-            Command::List { provider, instruments } => match self.driver(provider) {
-                Some(driver) => match driver.list(number, &instruments, now_ns) {
-                    Ok(()) => {
-                        self.listing = true;
-                        return;
-                    }
-                    Err(reason) => Reply::Refused(reason),
-                },
-                None => Reply::Refused("no such provider on this shard".to_owned()),
-            },
-            Command::Route { provider, change } => match self.driver(provider) {
-                Some(driver) => driver.route(*change, now_ns).map_or_else(Reply::Refused, |()| Reply::Done),
-                None => Reply::Refused("no such provider on this shard".to_owned()),
-            },
-            Command::Letters => {
-                let all = || self.drivers.iter().map(|driver| driver.letters());
-                Reply::Letters {
-                    letters: all().flat_map(DeadLetters::iter).cloned().collect(),
-                    written_total: all().map(DeadLetters::written_total).sum(),
-                    evicted_total: all().map(DeadLetters::evicted_total).sum(),
-                }
-            }
-            Command::Subscribe { .. } | Command::Unsubscribe { .. } | Command::Tell { .. } => {
-                Reply::Refused("a provider shard has no consumers".to_owned())
-            }
-        };
-        self.wire.reply(number, reply);
-    }
-
-    fn driver(&mut self, provider: u8) -> Option<&mut Box<dyn Drive>> {
-        let at = *self.driver_of.get(usize::from(provider))?;
-        self.drivers.get_mut(at)
-    }
-
-    /// Answers questions for instruments that venues have answered.
-    #[cold]
-    fn poll_listed(&mut self) {
-        for driver in &mut self.drivers {
-            if let Some((number, reply)) = driver.listed() {
-                self.listing = false;
-                self.wire.reply(number, reply);
-            }
-        }
-    }
-
     fn tell(&mut self) {
         for driver in &self.drivers {
             // A supervisor that is behind gets the next one.
@@ -815,7 +698,7 @@ impl ProviderShard {
 impl Turn for ProviderShard {
     fn turn(&mut self, now_ns: u64) -> usize {
         let mut worked = 0;
-        while let Some(command) = self.wire.next() {
+        while let Some(command) = self.wire.take() {
             self.command(command, now_ns);
             worked += 1;
         }

@@ -22,7 +22,7 @@ use shards::topology::{Against, read};
 use simvenues::{BinanceConfig, Product, Server, VenueConfig, default_instruments};
 
 /// How long a thing may take before the test gives up. Nothing is asserted about how long it did take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What one consumer saw.
 #[derive(Debug, Default)]

@@ -284,7 +284,8 @@ fn cell(value: &Value) -> String {
 }
 
 fn pairs(value: &Value, keys: &[&str]) -> String {
-    keys.iter().map(|key| format!("{key}: {}\n", cell(&value[*key]))).collect()
+    let lines: Vec<String> = keys.iter().map(|key| format!("{key}: {}", cell(&value[*key]))).collect();
+    lines.join("\n") + "\n"
 }
 
 /// Rows under their headings, each column as wide as its widest cell.

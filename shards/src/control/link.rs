@@ -174,7 +174,7 @@ pub fn wire(waker: Waker) -> (ControlEnd, ShardEnd) {
 impl ShardEnd {
     /// The next command. One atomic load when there is none.
     #[inline]
-    pub fn next(&mut self) -> Option<Numbered> {
+    pub fn take(&mut self) -> Option<Numbered> {
         self.commands.pop().ok()
     }
 
@@ -265,7 +265,7 @@ mod tests {
             assert!(control.send(number, Command::Letters).is_ok());
         }
         assert!(matches!(control.send(99, Command::Letters), Err(Command::Letters)));
-        assert_eq!(shard.next().map(|item| item.number), Some(0));
+        assert_eq!(shard.take().map(|item| item.number), Some(0));
         assert!(control.send(99, Command::Letters).is_ok());
     }
 }

@@ -13,6 +13,9 @@ use super::view::View;
 use crate::status::{POOL_NAMES, ProviderStatus};
 use crate::topology::Topology;
 
+/// Name, type, help, and where the value comes from.
+type Described<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
+
 /// A text under construction: each family once, with its help and type, then its samples.
 #[derive(Debug, Default)]
 struct Families {
@@ -82,7 +85,7 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
             status.rest.values()[index] as f64
         });
     }
-    let gauges: [(&str, &str, &str, fn(&ProviderStatus) -> f64); 7] = [
+    let gauges: [Described<ProviderStatus>; 7] = [
         ("meltica_lines", "gauge", "Connections.", |status| f64::from(status.connections)),
         ("meltica_lines_live", "gauge", "Connections that are subscribed.", |status| {
             f64::from(status.connections_live)
@@ -250,7 +253,7 @@ fn stages(out: &mut Families, view: &View) {
     for (shard, stage, count) in &view.stage_counts {
         out.sample("meltica_stage_count_total", &[("shard", shard), ("stage", stage)], *count as f64);
     }
-    let loops: [(&str, &str, &str, fn(&super::view::LoopView) -> f64); 4] = [
+    let loops: [Described<super::view::LoopView>; 4] = [
         ("meltica_loop_turns_total", "counter", "Turns of a shard's loop.", |counts| {
             counts.turns_total as f64
         }),

@@ -212,7 +212,7 @@ fn channel_of(plan: &ProviderPlan, text: &str) -> Result<Channel, Refusal> {
     let offer = plan.product.offer();
     let fits = || {
         let offered = offer.channels.iter().map(|(kind, parameters)| match parameters {
-            [""] | ["realtime"] => kind.name().to_owned(),
+            ["" | "realtime"] => kind.name().to_owned(),
             _ => format!("{} {}", kind.name(), parameters.join("|")),
         });
         offered.collect::<Vec<_>>().join(", ")

@@ -435,6 +435,9 @@ mod tests {
         for _ in 0..400 {
             let mut bytes = whole.to_vec();
             for _ in 0..random.usize(1..6) {
+                if bytes.is_empty() {
+                    break;
+                }
                 let at = random.usize(..bytes.len());
                 match random.u8(..4) {
                     0 => bytes[at] = random.u8(..),
