@@ -3,6 +3,7 @@
 //! Little-endian, no padding, no numbers that depend on where the event ran (those are in [`encode_place`] alone).
 
 use crate::channel::Interval;
+use crate::control::{Command, ControlAck, ControlResult, Outcome};
 use crate::decimal::{Decimals, Price, Qty};
 use crate::event::{
     Amount, BestLeg, Body, BookPart, BookReason, BookStatus, Event, Flags, FragmentValue, Gap, GapReason,
@@ -126,6 +127,16 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
             }
         }
         Body::Marker => {}
+        Body::ControlAck(ack) => {
+            put(ack.request as i64);
+            out.push(ack.command as u8);
+        }
+        Body::ControlResult(result) => {
+            put(result.request as i64);
+            out.extend_from_slice(&[result.command as u8, result.outcome as u8]);
+            out.extend_from_slice(&result.stream_count.to_le_bytes());
+            out.extend_from_slice(&result.routing_version.to_le_bytes());
+        }
     }
 }
 
@@ -246,6 +257,22 @@ fn decode_body(kind: Kind, bytes: &mut &[u8]) -> Result<Body, CodecError> {
         },
         Kind::MergedBbo => Body::MergedBbo(decode_bbo(bytes)?),
         Kind::Marker => Body::Marker,
+        Kind::ControlAck => Body::ControlAck(ControlAck {
+            request: number(bytes)?,
+            command: decode_command(take::<1>(bytes)?[0])?,
+        }),
+        Kind::ControlResult => {
+            let request = number(bytes)?;
+            let [command, outcome] = take(bytes)?;
+            let known = Outcome::ALL.get(usize::from(outcome));
+            Body::ControlResult(ControlResult {
+                request,
+                command: decode_command(command)?,
+                outcome: *known.ok_or(CodecError::Unknown { field: "outcome", value: outcome })?,
+                stream_count: u32::from_le_bytes(take(bytes)?),
+                routing_version: u32::from_le_bytes(take(bytes)?),
+            })
+        }
     })
 }
 
@@ -346,6 +373,11 @@ fn decode_kline(bytes: &mut &[u8]) -> Result<Kline, CodecError> {
         trade_count,
         interval,
     })
+}
+
+fn decode_command(value: u8) -> Result<Command, CodecError> {
+    let known = Command::ALL.get(usize::from(value));
+    known.copied().ok_or(CodecError::Unknown { field: "command", value })
 }
 
 fn decode_part(bytes: &mut &[u8]) -> Result<BookPart, CodecError> {
@@ -482,6 +514,14 @@ mod tests {
                 proof: Proof::None,
                 reason: BookReason::ConnectionGap,
             },
+            Body::ControlAck(ControlAck { request: 7, command: Command::Trading }),
+            Body::ControlResult(ControlResult {
+                request: 7,
+                command: Command::Kill,
+                outcome: Outcome::Unknown,
+                stream_count: 8,
+                routing_version: 9,
+            }),
         ]
     }
 

@@ -418,7 +418,11 @@ impl Connection {
     }
 
     /// Subscribes a stream (`true`), or ends it, on the live connection and on those after it.
-    pub fn change(&mut self, subscribe: bool, stream: StreamId) {
+    pub fn change(&mut self, subscribe: bool, stream: StreamId, now: ReceiveTime) {
+        if self.streams.is_empty() {
+            // It was silent for good reason; its time to say something begins now.
+            self.last_receive = now;
+        }
         let known = self.streams.iter().position(|&carried| carried == stream);
         match (subscribe, known) {
             (true, None) => self.streams.push(stream),
@@ -461,7 +465,8 @@ impl Connection {
             }
             State::Live { since } => {
                 let silent_ms = now.since_ns(self.last_receive) / 1_000_000;
-                if silent_ms >= self.limits.silence_ms_max {
+                // Nothing to send is no silence: all its streams may have been given up.
+                if silent_ms >= self.limits.silence_ms_max && !self.streams.is_empty() {
                     return Err(Lost::Silent(silent_ms));
                 }
                 let age_ns_max = self.limits.age_s_max.saturating_mul(1_000_000_000);
@@ -608,7 +613,10 @@ impl Connection {
             State::Waiting { until } => Some(*until),
             State::Opening { deadline } | State::Shaking { deadline, .. } => Some(*deadline),
             State::Live { since } => {
-                let mut at = self.last_receive.plus_ns(self.limits.silence_ms_max * 1_000_000);
+                let mut at = ReceiveTime::from_ns(u64::MAX);
+                if !self.streams.is_empty() {
+                    at = self.last_receive.plus_ns(self.limits.silence_ms_max * 1_000_000);
+                }
                 if self.limits.ping_every_ms > 0 {
                     at = at.min(self.last_ping.plus_ns(self.limits.ping_every_ms * 1_000_000));
                 }

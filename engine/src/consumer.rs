@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use crate::book::Replica;
 use crate::channel::Channel;
+use crate::control::{Ask, Requests, RequestsFull, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
-use crate::event::Event;
+use crate::event::{Body, Event, Flags, Header, Level, Parts, SCHEMA_VERSION};
 use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId};
 use crate::probe::{PathStage, Probe};
 use crate::time::ReceiveTime;
@@ -46,6 +47,13 @@ pub trait Consumer {
         let _ = context;
     }
 
+    /// Whether, after a change of routes that it asked for or that concerns it, market data sent under an older version is
+    /// not worth its time. Asked at each such change. What says that something is missing, and critical events, come in any
+    /// case; books read through [`Context::book`] follow everything.
+    fn skips_stale(&self) -> bool {
+        false
+    }
+
     /// Facts for the final report, as (name, value) pairs.
     fn summary(&self) -> Vec<(String, String)> {
         Vec::new()
@@ -76,7 +84,8 @@ pub struct ProviderFacts {
     pub streams: Vec<StreamFacts>,
 }
 
-/// Names behind the numbers in events. Made at start, shared by all shards, never changed.
+/// Names behind the numbers in events. Shared by all shards and never changed: a routing change that needs new names
+/// brings a new one, in which the old numbers mean the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// All providers, by number.
@@ -130,7 +139,14 @@ impl Replicas {
 
     fn add(&mut self, provider: ProviderId, stream: StreamId, depth_max: usize, reserve: usize) {
         let at = slot(slot_of_provider(&mut self.books, provider), stream.index());
-        at.get_or_insert_with(|| Box::new(Replica::new(depth_max, reserve)));
+        at.get_or_insert_with(|| Box::new(Replica::new(depth_max, reserve))).deepen(depth_max);
+    }
+
+    fn remove(&mut self, provider: ProviderId, stream: StreamId) {
+        if let Some(at) = self.books.get_mut(provider.index()).and_then(|books| books.get_mut(stream.index()))
+        {
+            *at = None;
+        }
     }
 
     /// All books, with their provider and stream.
@@ -161,6 +177,7 @@ pub struct Context<'a> {
     catalog: &'a Catalog,
     replicas: &'a Replicas,
     consumer: ConsumerId,
+    requests: &'a mut Requests,
 }
 
 impl Context<'_> {
@@ -183,6 +200,31 @@ impl Context<'_> {
     /// [`status`](Replica::status) before you trust it.
     pub fn book(&self, provider: ProviderId, stream: StreamId) -> Option<&Replica> {
         self.replicas.get(provider, stream)
+    }
+
+    /// Asks to receive a stream from now on. Returns the request's number, which `ControlAck` and `ControlResult` carry;
+    /// the first event comes some milliseconds later, and a book begins with a snapshot.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn subscribe(&mut self, wanted: Wanted) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Subscribe(wanted))
+    }
+
+    /// Asks to receive a stream no longer. Events that are on their way still come.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn unsubscribe(&mut self, wanted: Wanted) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Unsubscribe(wanted))
+    }
+
+    /// Moves the own trading switch.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn set_trading(&mut self, on: bool) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Trading(on))
     }
 }
 
@@ -214,6 +256,8 @@ crate::counters! {
         restarts_total,
         /// Event parts that came while it was down.
         missed_total,
+        /// Event parts of an older routing version that it asked not to see.
+        stale_skipped_total,
         /// Time spent in its handlers, in nanoseconds.
         busy_ns_total,
         /// Its longest handler, in nanoseconds.
@@ -232,6 +276,8 @@ struct Seat {
     timer_at: ReceiveTime,
     restart_at: Option<ReceiveTime>,
     pause_ns: u64,
+    /// By provider: market data sent under an older version is not shown. Empty for a seat that sees all.
+    version_min: Vec<u32>,
     counts: SeatCounts,
 }
 
@@ -242,6 +288,7 @@ pub struct Host {
     /// By provider, then by stream: the seats.
     wanted: Vec<Vec<Vec<u16>>>,
     replicas: Replicas,
+    requests: Requests,
     /// What made a handler panic.
     pub letters: DeadLetters,
     delivered_total: u64,
@@ -255,6 +302,7 @@ impl Host {
             seats: Vec::new(),
             wanted: Vec::new(),
             replicas: Replicas::default(),
+            requests: Requests::default(),
             letters: DeadLetters::new(letters_max),
             delivered_total: 0,
         }
@@ -273,6 +321,7 @@ impl Host {
             timer_at: ReceiveTime::default(),
             restart_at: None,
             pause_ns: RESTART_PAUSE_NS,
+            version_min: Vec::new(),
             counts: SeatCounts::default(),
         });
         self.seats.len() - 1
@@ -295,10 +344,82 @@ impl Host {
         }
     }
 
-    /// Ends a seat's subscription.
+    /// Ends a seat's subscription. The copy of a book goes with its last reader.
     pub fn unsubscribe(&mut self, seat: usize, provider: ProviderId, stream: StreamId) {
-        slot(slot_of_provider(&mut self.wanted, provider), stream.index())
-            .retain(|&found| usize::from(found) != seat);
+        let seats = slot(slot_of_provider(&mut self.wanted, provider), stream.index());
+        seats.retain(|&found| usize::from(found) != seat);
+        if seats.is_empty() {
+            self.replicas.remove(provider, stream);
+        }
+    }
+
+    /// Whether a seat has subscribed to a stream.
+    pub fn is_subscribed(&self, seat: usize, provider: ProviderId, stream: StreamId) -> bool {
+        let seats = self.wanted.get(provider.index()).and_then(|streams| streams.get(stream.index()));
+        seats.is_some_and(|seats| seats.iter().any(|&found| usize::from(found) == seat))
+    }
+
+    /// The seat of a consumer.
+    pub fn seat_of(&self, consumer: ConsumerId) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.id == consumer)
+    }
+
+    /// New names; the old numbers mean the same in them.
+    pub fn set_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.catalog = catalog;
+    }
+
+    /// Routes of a provider change for a seat: if it says so, it sees no market data of older versions from now on.
+    pub fn begin_version(&mut self, seat: usize, provider: ProviderId, version: u32) {
+        let seat = &mut self.seats[seat];
+        let skips = |consumer: &dyn Consumer| {
+            catch_unwind(AssertUnwindSafe(|| consumer.skips_stale())).unwrap_or(false)
+        };
+        if seat.consumer.as_deref().is_some_and(skips) {
+            *slot(&mut seat.version_min, provider.index()) = version;
+        }
+    }
+
+    /// Shows a seat the book of a stream as this shard has it: a snapshot to begin with, for a seat that comes late to a
+    /// stream of its shard. Shows nothing where there is no whole book yet: its snapshot comes in the stream then.
+    pub fn welcome(&mut self, seat: usize, provider: ProviderId, stream: StreamId, probe: &mut impl Probe) {
+        let Some(replica) = self.replicas.get(provider, stream) else { return };
+        if !replica.follows() || !replica.is_whole() {
+            return;
+        }
+        let instrument = self
+            .catalog
+            .stream(provider, stream)
+            .map_or_else(InstrumentId::default, |facts| facts.instrument);
+        let header = Header {
+            sequence_first: replica.sequence(),
+            sequence_last: replica.sequence(),
+            receive_time: probe.now(),
+            stream,
+            instrument,
+            decimals: replica.book().decimals(),
+            provider,
+            schema: SCHEMA_VERSION,
+            ..Header::default()
+        };
+        let (mut bids, mut asks): (Vec<Level>, Vec<Level>) = (Vec::new(), Vec::new());
+        replica.book().copy_best(usize::MAX, &mut bids, &mut asks);
+        for (number, (flags, part)) in Parts::new(&bids, &asks, replica.status(), replica.proof()).enumerate()
+        {
+            let header = Header { flags: flags.with(Flags::CONFLATED), part: number as u16, ..header };
+            self.show(seat, &Event { header, body: Body::BookSnapshot(part) }, probe);
+        }
+    }
+
+    /// Shows an event to one consumer alone: critical ones, and what only a newcomer needs.
+    pub fn show(&mut self, seat: usize, event: &Event, probe: &mut impl Probe) {
+        let began = probe.now();
+        self.handle(seat, event, began, probe);
+    }
+
+    /// What the consumers have asked for, oldest first.
+    pub const fn requests_mut(&mut self) -> &mut Requests {
+        &mut self.requests
     }
 
     /// Shows one event to every consumer of this shard that wants its stream.
@@ -311,50 +432,73 @@ impl Host {
         if let Some(replica) = self.replicas.get_mut(provider, stream) {
             replica.apply(event);
         }
-        let Some(seats) = self.wanted.get(provider.index()).and_then(|streams| streams.get(stream.index()))
-        else {
-            return;
+        let wanted = |host: &Self| {
+            let streams = host.wanted.get(provider.index())?;
+            streams.get(stream.index()).map(Vec::len)
         };
-        for &number in seats {
-            let number = usize::from(number);
+        for index in 0..wanted(self).unwrap_or(0) {
+            let number = usize::from(self.wanted[provider.index()][stream.index()][index]);
             let seat = &mut self.seats[number];
-            let Some(consumer) = &mut seat.consumer else {
-                seat.counts.missed_total += 1;
+            if !seat.version_min.is_empty() && seat.is_stale(event) {
+                seat.counts.stale_skipped_total += 1;
                 continue;
-            };
-            let mut context =
-                Context { now: began, catalog: &self.catalog, replicas: &self.replicas, consumer: seat.id };
-            let call = AssertUnwindSafe(|| consumer.on_event(event, &mut context));
-            let outcome = catch_unwind(call);
-            let ended = probe.now();
-            let busy_ns = ended.since_ns(began);
-            probe.handler(number, busy_ns);
-            seat.counts.events_total += 1;
-            seat.counts.busy_ns_total += busy_ns;
-            seat.counts.busy_ns_max = seat.counts.busy_ns_max.max(busy_ns);
-            began = ended;
-            if outcome.is_err() {
-                let mut letter =
-                    DeadLetter::new(DeadReason::HandlerPanicked, Priority::High, ended, event.header.trace);
-                letter.provider = Some(provider);
-                letter.stream = Some(stream);
-                letter.consumer = Some(seat.id);
-                self.letters.write(letter);
-                seat.fell(ended);
             }
+            began = self.handle(number, event, began, probe);
         }
+    }
+
+    /// Calls one consumer's handler, which begins at `began`, and returns when it ended.
+    #[inline]
+    fn handle(
+        &mut self,
+        number: usize,
+        event: &Event,
+        began: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> ReceiveTime {
+        let seat = &mut self.seats[number];
+        let Some(consumer) = &mut seat.consumer else {
+            seat.counts.missed_total += 1;
+            return began;
+        };
+        let mut context = Context {
+            now: began,
+            catalog: &self.catalog,
+            replicas: &self.replicas,
+            consumer: seat.id,
+            requests: &mut self.requests,
+        };
+        let call = AssertUnwindSafe(|| consumer.on_event(event, &mut context));
+        let outcome = catch_unwind(call);
+        let ended = probe.now();
+        let busy_ns = ended.since_ns(began);
+        probe.handler(number, busy_ns);
+        seat.counts.events_total += 1;
+        seat.counts.busy_ns_total += busy_ns;
+        seat.counts.busy_ns_max = seat.counts.busy_ns_max.max(busy_ns);
+        if outcome.is_err() {
+            let mut letter =
+                DeadLetter::new(DeadReason::HandlerPanicked, Priority::High, ended, event.header.trace);
+            letter.provider = Some(event.header.provider);
+            letter.stream = Some(event.header.stream);
+            letter.consumer = Some(seat.id);
+            self.letters.write(letter);
+            seat.fell(ended);
+        }
+        ended
     }
 
     /// Tells every consumer that the batch is over, runs timers that are due, and brings back those that panicked.
     pub fn batch_end(&mut self, events: usize, now: ReceiveTime) {
-        for seat in &mut self.seats {
+        let Self { seats, catalog, replicas, requests, .. } = self;
+        for seat in seats {
             if let Some(at) = seat.restart_at
                 && now >= at
             {
                 seat.restart(now);
             }
             if events > 0 {
-                seat.call(now, &self.catalog, &self.replicas, |consumer, context| {
+                seat.call(now, catalog, replicas, requests, |consumer, context| {
                     consumer.on_batch_end(context);
                 });
             }
@@ -364,7 +508,7 @@ impl Host {
                 let first = seat.timer_at == ReceiveTime::default();
                 seat.timer_at = now.plus_ns(every_ns);
                 if !first {
-                    seat.call(now, &self.catalog, &self.replicas, |consumer, context| {
+                    seat.call(now, catalog, replicas, requests, |consumer, context| {
                         consumer.on_timer(context);
                     });
                 }
@@ -374,8 +518,9 @@ impl Host {
 
     /// The last call of every consumer.
     pub fn stop(&mut self, now: ReceiveTime) {
-        for seat in &mut self.seats {
-            seat.call(now, &self.catalog, &self.replicas, |consumer, context| consumer.on_stop(context));
+        let Self { seats, catalog, replicas, requests, .. } = self;
+        for seat in seats {
+            seat.call(now, catalog, replicas, requests, |consumer, context| consumer.on_stop(context));
         }
     }
 
@@ -415,6 +560,13 @@ impl std::fmt::Debug for Host {
 }
 
 impl Seat {
+    /// Whether an event was sent under an older version than this consumer wants to see.
+    #[cold]
+    fn is_stale(&self, event: &Event) -> bool {
+        let version_min = self.version_min.get(event.header.provider.index()).copied().unwrap_or(0);
+        event.header.routing_version < version_min && event.kind().is_market_data()
+    }
+
     /// Makes the consumer anew. If that panics it is as if its first handler had.
     #[cold]
     fn restart(&mut self, now: ReceiveTime) {
@@ -447,10 +599,11 @@ impl Seat {
         now: ReceiveTime,
         catalog: &Catalog,
         replicas: &Replicas,
+        requests: &mut Requests,
         handler: impl FnOnce(&mut dyn Consumer, &mut Context<'_>),
     ) {
         let Some(consumer) = &mut self.consumer else { return };
-        let mut context = Context { now, catalog, replicas, consumer: self.id };
+        let mut context = Context { now, catalog, replicas, consumer: self.id, requests };
         if catch_unwind(AssertUnwindSafe(|| handler(&mut **consumer, &mut context))).is_err() {
             self.fell(now);
         }
@@ -460,6 +613,7 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::Request;
     use crate::time::FixedClock;
     use std::cell::RefCell;
     use std::rc::Rc;
@@ -545,6 +699,94 @@ mod tests {
         host.batch_end(0, ReceiveTime::from_ns(1 + 3 * RESTART_PAUSE_NS));
         assert_eq!((up(&host), *made.borrow()), (Some((2, true)), 3));
         assert_eq!(*seen.borrow(), [(0, 1), (1, 1), (0, 3), (1, 3)]);
+    }
+
+    /// Asks for things and notes the kinds that it is shown.
+    struct Asker(Shown);
+
+    /// Kinds and routing versions.
+    type Shown = Rc<RefCell<Vec<(&'static str, u32)>>>;
+
+    impl Consumer for Asker {
+        fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
+            self.0.borrow_mut().push((event.kind().name(), event.header.routing_version));
+            let wanted = Wanted::new(ProviderId(0), "ETH-USDT", Channel::Trade).expect("a short symbol");
+            let _ = context.subscribe(wanted);
+            let _ = context.set_trading(false);
+        }
+
+        fn skips_stale(&self) -> bool {
+            true
+        }
+    }
+
+    fn asker() -> (Host, Shown) {
+        let seen = Rc::default();
+        let mut host = Host::new(Arc::new(Catalog::default()), 8);
+        let shared = Rc::clone(&seen);
+        let make: MakeConsumer = Box::new(move || Box::new(Asker(Rc::clone(&shared))));
+        host.add("asker", ConsumerId(7), OnPanic::Disable, make);
+        host.subscribe(0, ProviderId(0), StreamId(3), Some((5, 5)));
+        (host, seen)
+    }
+
+    #[test]
+    fn a_request_waits_until_the_shard_takes_it() {
+        let (mut host, _) = asker();
+        deliver(&mut host, 1, 1);
+        let asked: Vec<Request> = std::iter::from_fn(|| host.requests_mut().poll()).collect();
+        assert_eq!(
+            asked.iter().map(|request| (request.number, request.consumer)).collect::<Vec<_>>(),
+            [(1, ConsumerId(7)), (2, ConsumerId(7))]
+        );
+        assert_eq!(asked[1].ask, Ask::Trading(false));
+    }
+
+    #[test]
+    fn market_data_of_an_older_version_is_skipped_and_nothing_else() {
+        use crate::control::{Command, ControlAck};
+        let (mut host, seen) = asker();
+        host.begin_version(0, ProviderId(0), 5);
+        let trade = crate::event::Trade {
+            price: crate::decimal::Price(1),
+            qty: crate::decimal::Qty(1),
+            id: 1,
+            taker_side: crate::event::Side::Buy,
+        };
+        let gap = Event::default().body;
+        let ack = Body::ControlAck(ControlAck { request: 1, command: Command::Subscribe });
+        for (version, body) in [(4, Body::Trade(trade)), (4, gap), (4, ack), (5, Body::Trade(trade))] {
+            let mut event = Event { body, ..Event::default() };
+            (event.header.stream, event.header.routing_version) = (StreamId(3), version);
+            host.deliver(&event, &mut FixedClock::default());
+        }
+        assert_eq!(*seen.borrow(), [("Gap", 4), ("ControlAck", 4), ("Trade", 5)]);
+        assert_eq!(host.seats().next().map(|(_, counts, _)| counts.stale_skipped_total), Some(1));
+    }
+
+    #[test]
+    fn a_newcomer_to_a_running_book_begins_with_a_snapshot_that_nobody_else_sees() {
+        let (mut host, first) = asker();
+        let second = Rc::default();
+        let shared = Rc::clone(&second);
+        let make: MakeConsumer = Box::new(move || Box::new(Asker(Rc::clone(&shared))));
+        let seat = host.add("late", ConsumerId(8), OnPanic::Disable, make);
+        let clock = &mut FixedClock::default();
+        host.subscribe(seat, ProviderId(0), StreamId(3), Some((5, 5)));
+        host.welcome(seat, ProviderId(0), StreamId(3), clock);
+        assert!(second.borrow().is_empty(), "there is no book yet");
+        host.unsubscribe(seat, ProviderId(0), StreamId(3));
+        let level = Level { price: crate::decimal::Price(5), qty: crate::decimal::Qty(1) };
+        let (flags, part) =
+            Parts::new(&[level], &[], crate::event::BookStatus::Proved, crate::event::Proof::Continuity)
+                .next()
+                .expect("one part");
+        let header = Header { stream: StreamId(3), flags, ..Header::default() };
+        host.deliver(&Event { header, body: Body::BookSnapshot(part) }, clock);
+        host.subscribe(seat, ProviderId(0), StreamId(3), Some((5, 5)));
+        host.welcome(seat, ProviderId(0), StreamId(3), clock);
+        assert_eq!(*second.borrow(), [("BookSnapshot", 0)]);
+        assert_eq!(first.borrow().len(), 1);
     }
 
     #[test]

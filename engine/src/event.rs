@@ -4,6 +4,7 @@
 //! in their [`Flags`], and parts enter a ring all together or not at all.
 
 use crate::channel::Interval;
+use crate::control::{ControlAck, ControlResult};
 use crate::decimal::{Decimals, Price, Qty};
 use crate::ids::{InstrumentId, ProviderId, StreamId, TraceId};
 use crate::time::{ReceiveTime, VenueTime};
@@ -554,6 +555,10 @@ pub enum Body {
     MergedBbo(MergedBbo),
     /// From a provider shard to a merge shard: what was received before the header's receive time has been sent.
     Marker,
+    /// A command about this consumer was taken. Goes to that consumer alone, past all rings of market data.
+    ControlAck(ControlAck),
+    /// A command about this consumer has ended. Goes to that consumer alone, past all rings of market data.
+    ControlResult(ControlResult),
 }
 
 /// The kind of an event: the name that topology, counters and reports use.
@@ -580,11 +585,15 @@ pub enum Kind {
     MergedBbo,
     /// [`Body::Marker`]
     Marker,
+    /// [`Body::ControlAck`]
+    ControlAck,
+    /// [`Body::ControlResult`]
+    ControlResult,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Trade,
         Self::BookSnapshot,
         Self::BookUpdate,
@@ -595,6 +604,8 @@ impl Kind {
         Self::Merged,
         Self::MergedBbo,
         Self::Marker,
+        Self::ControlAck,
+        Self::ControlResult,
     ];
 
     /// How many kinds there are.
@@ -613,7 +624,19 @@ impl Kind {
             Self::Merged => "Merged",
             Self::MergedBbo => "MergedBbo",
             Self::Marker => "Marker",
+            Self::ControlAck => "ControlAck",
+            Self::ControlResult => "ControlResult",
         }
+    }
+
+    /// Whether an event of this kind reaches its consumer whatever happens: it is never dropped, coalesced or skipped.
+    pub const fn is_critical(self) -> bool {
+        matches!(self, Self::ControlAck | Self::ControlResult)
+    }
+
+    /// Whether a newer event of the stream makes it worthless. What says that something is missing never is.
+    pub const fn is_market_data(self) -> bool {
+        !self.is_critical() && !matches!(self, Self::Gap | Self::BookState)
     }
 }
 
@@ -632,6 +655,8 @@ impl Event {
             Body::Merged(_) | Body::Fragment { .. } => Kind::Merged,
             Body::MergedBbo(_) => Kind::MergedBbo,
             Body::Marker => Kind::Marker,
+            Body::ControlAck(_) => Kind::ControlAck,
+            Body::ControlResult(_) => Kind::ControlResult,
         }
     }
 

@@ -22,6 +22,7 @@ pub mod routing;
 pub mod dispatch;
 pub mod merge;
 pub mod consumer;
+pub mod control;
 pub mod dead_letter;
 pub mod orders;
 // What the path stands on.

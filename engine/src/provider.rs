@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use fastrand::Rng;
 
 use crate::connection::{Connection, Lost};
+use crate::directory::ListingError;
 use crate::event::BookReason;
-use crate::ids::{LineId, Listing, StreamId};
+use crate::ids::{InstrumentId, LineId, Listing, StreamId};
 use crate::pipeline::{FrameOutcome, Pipeline, Readiness, Want};
 use crate::probe::Probe;
 use crate::raw::Notice;
@@ -132,6 +133,11 @@ pub struct Provider<V> {
     verify_next: usize,
     /// Connections wait until the instrument list was answered, or has failed once.
     listed: bool,
+    /// Answers to the question for the instrument list, and failures to get one.
+    lists_total: u64,
+    lists_failed_total: u64,
+    /// By stream: whether its subscription is wanted at the venue.
+    carried: Vec<bool>,
     stopping: bool,
     /// Whole frames wait in a connection's buffer because no pool slot was free; when to look at them again.
     stalled_until: Option<ReceiveTime>,
@@ -148,6 +154,11 @@ struct Roll {
 
 /// How long a new line runs beside the old one before that is dropped, in nanoseconds: both must show the same.
 const ROLL_OVERLAP_NS: u64 = 1_000_000_000;
+
+/// No connection has room for another stream, and no more connections fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no connection has room for another stream")]
+pub struct NoRoom;
 
 /// Happenings kept for the shell; a flood drops the oldest.
 const HAPPENINGS_MAX: usize = 256;
@@ -185,9 +196,13 @@ impl<V: Venue> Provider<V> {
             verify_at: now,
             verify_next: 0,
             listed: false,
+            lists_total: 0,
+            lists_failed_total: 0,
+            carried: Vec::new(),
             stopping: false,
             stalled_until: None,
         };
+        provider.carried = vec![true; provider.pipeline.directory.streams().len()];
         provider.pipeline.set_line_count(provider.connections.len());
         provider
     }
@@ -516,6 +531,7 @@ impl<V: Venue> Provider<V> {
         match purpose {
             Purpose::Instruments => {
                 self.listed = true;
+                self.lists_total += 1;
                 self.name_unlisted();
             }
             Purpose::Trades(stream) => self.pipeline.trades_filled(stream),
@@ -551,6 +567,7 @@ impl<V: Venue> Provider<V> {
         }
         // Without a list the widest text sets each scale: the gateway works, so it does not wait for a second try.
         self.listed |= purpose == Purpose::Instruments;
+        self.lists_failed_total += u64::from(purpose == Purpose::Instruments);
         self.rest.again(purpose, request, now, &mut self.rng);
         self.happened(Happening::RestFailed { path, reason });
     }
@@ -567,6 +584,120 @@ impl<V: Venue> Provider<V> {
         for happening in unlisted {
             self.happened(happening);
         }
+    }
+
+    /// Adds an instrument, known by nothing but its names, and asks the venue for its list once more.
+    ///
+    /// Until [`lists_total`](Self::lists_total) has grown nobody knows whether the venue has it; then its `trading` says so.
+    ///
+    /// # Errors
+    /// [`ListingError`]
+    #[cold]
+    pub fn list(
+        &mut self,
+        venue_symbol: &str,
+        symbol: &str,
+        id: InstrumentId,
+        now: ReceiveTime,
+    ) -> Result<Listing, ListingError> {
+        let known = self.pipeline.directory.find(venue_symbol.as_bytes());
+        let listing = self.pipeline.directory.add(venue_symbol, symbol, id)?;
+        if known.is_none() {
+            self.pipeline.directory.instrument_mut(listing).trading = false;
+        }
+        self.rest.ask(Purpose::Instruments, self.pipeline.venue.instruments_request(), now);
+        Ok(listing)
+    }
+
+    /// Instrument lists that have come, and those that could not be had.
+    pub const fn lists_total(&self) -> (u64, u64) {
+        (self.lists_total, self.lists_failed_total)
+    }
+
+    /// Whether a stream's subscription is wanted at the venue.
+    pub fn carries(&self, stream: StreamId) -> bool {
+        self.carried.get(stream.index()).copied().unwrap_or(false)
+    }
+
+    /// Subscribes a stream at the venue, or ends its subscription there; no other stream notices. Repeating it changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`NoRoom`]; nothing has changed then.
+    #[cold]
+    pub fn carry(&mut self, stream: StreamId, wanted: bool, now: ReceiveTime) -> Result<(), NoRoom> {
+        if self.carries(stream) == wanted {
+            return Ok(());
+        }
+        if wanted {
+            let group = self.group_for(stream, now).ok_or(NoRoom)?;
+            self.pipeline.begin_stream(stream);
+            for line in self.lines_of(group) {
+                self.connections[line].change(true, stream, now);
+            }
+        } else {
+            self.pipeline.end_stream(stream);
+            for connection in &mut self.connections {
+                if connection.streams().contains(&stream) {
+                    connection.change(false, stream, now);
+                }
+            }
+        }
+        if self.carried.len() <= stream.index() {
+            self.carried.resize(stream.index() + 1, false);
+        }
+        self.carried[stream.index()] = wanted;
+        Ok(())
+    }
+
+    /// The connections of a group: one for each line.
+    fn lines_of(&self, group: usize) -> std::ops::Range<usize> {
+        let lines = usize::from(self.pipeline.options().lines).max(1);
+        group * lines..(group + 1) * lines
+    }
+
+    /// The group of connections for a new stream: where its instrument is already, else the first with room, else a new one.
+    fn group_for(&mut self, stream: StreamId, now: ReceiveTime) -> Option<usize> {
+        let limits = self.pipeline.venue.limits();
+        let lines = usize::from(self.pipeline.options().lines).max(1);
+        let listing = self.pipeline.directory.carries(stream).listing;
+        let siblings: Vec<StreamId> = self.pipeline.directory.streams_of(listing).map(|(_, id)| id).collect();
+        let groups = self.connections.len() / lines;
+        let streams_in = |group: usize| self.connections[group * lines].streams();
+        let has_room = |&group: &usize| streams_in(group).len() < limits.streams_max;
+        let at_home = |&group: &usize| streams_in(group).iter().any(|known| siblings.contains(known));
+        let found = (0..groups).filter(has_room).find(at_home).or_else(|| (0..groups).find(has_room));
+        if found.is_some() {
+            return found;
+        }
+        if self.connections.len() + lines > usize::from(u8::MAX) {
+            return None;
+        }
+        for _ in 0..lines {
+            let line = LineId(self.connections.len() as u8);
+            let (host, bytes_max) = (&self.options.websocket_host, self.options.message_bytes_max);
+            let connection = Connection::new(&self.pipeline.venue, line, host, Vec::new(), bytes_max, now);
+            self.connections.push(connection);
+        }
+        self.pipeline.set_line_count(self.connections.len());
+        Some(groups)
+    }
+
+    /// Instruments whose book is wanted and not proved.
+    pub fn books_unproved(&self) -> impl Iterator<Item = Listing> + '_ {
+        self.books().filter(|(_, proved)| !proved).map(|(listing, _)| listing)
+    }
+
+    /// Instruments with a book whose stream is wanted at the venue, and whether it is proved.
+    fn books(&self) -> impl Iterator<Item = (Listing, bool)> + '_ {
+        let count = self.pipeline.directory.instruments().len();
+        (0..count).map(|index| Listing(index as u16)).filter_map(|listing| {
+            let book = self.pipeline.book_of(listing)?;
+            let mut streams = self.pipeline.directory.streams_of(listing);
+            streams
+                .any(|(channel, stream)| channel.is_book() && self.carries(stream))
+                .then(|| (listing, book.status() == crate::event::BookStatus::Proved))
+        })
     }
 
     /// Ends a read batch: events become visible to the consumer shards. `published` gets each output with something new.
@@ -606,13 +737,9 @@ impl<V: Venue> Provider<V> {
         }
     }
 
-    /// Whether every book of its streams is proved.
+    /// Books that are proved, and all that are wanted.
     pub fn books_proved(&self) -> (usize, usize) {
-        let instruments = self.pipeline.directory.instruments().len();
-        let books = (0..instruments).filter_map(|index| self.pipeline.book_of(Listing(index as u16)));
-        books.fold((0, 0), |(proved, all), book| {
-            (proved + usize::from(book.status() == crate::event::BookStatus::Proved), all + 1)
-        })
+        self.books().fold((0, 0), |(proved, all), (_, is_proved)| (proved + usize::from(is_proved), all + 1))
     }
 
     /// What was counted of its REST requests.

@@ -111,6 +111,18 @@ impl RoutingTable {
         self.begun.push((stream, route.output));
     }
 
+    /// Makes a shard's route of a stream this one: also a weaker rule or a shallower book than before. What is so already
+    /// is left alone.
+    pub fn set(&mut self, stream: StreamId, route: Route) {
+        if self.route(stream, route.output) == Some(&route) {
+            return;
+        }
+        if let Some(routes) = self.routes.get_mut(stream.index()) {
+            routes.retain(|known| known.output != route.output);
+        }
+        self.add(stream, route);
+    }
+
     /// Ends a shard's interest in a stream. Returns whether it had any.
     pub fn remove(&mut self, stream: StreamId, output: usize) -> bool {
         let Some(routes) = self.routes.get_mut(stream.index()) else { return false };
@@ -169,6 +181,18 @@ mod tests {
         assert!(table.of(StreamId(3)).is_empty() && table.of(StreamId(99)).is_empty());
         assert!(table.remove(StreamId(4), 1));
         assert!(!table.remove(StreamId(4), 1));
+    }
+
+    #[test]
+    fn a_route_can_be_weakened_and_setting_it_again_changes_nothing() {
+        let mut table = RoutingTable::new();
+        let route = |delivery, book_depth| Route { output: 1, delivery, book_depth };
+        table.set(StreamId(4), route(Delivery::Lossless, 50));
+        table.set(StreamId(4), route(Delivery::Book, 10));
+        assert_eq!(table.of(StreamId(4)), [route(Delivery::Book, 10)]);
+        let changes = table.changes_total();
+        table.set(StreamId(4), route(Delivery::Book, 10));
+        assert_eq!(table.changes_total(), changes);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use engine::consumer::Host;
 use engine::event::Event;
+use engine::ids::{ConsumerId, ProviderId, StreamId};
 use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 
+use crate::control::link::{Command, Numbered, Reply, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::probe::ShardProbe;
@@ -31,6 +33,7 @@ pub struct ConsumerShard {
     statuses: rtrb::Producer<Status>,
     status_at_ns: u64,
     received_total: u64,
+    wire: ShardEnd,
 }
 
 impl ConsumerShard {
@@ -41,8 +44,10 @@ impl ConsumerShard {
         rings: Vec<Receiver<Event>>,
         stages: ShardStages,
         statuses: rtrb::Producer<Status>,
+        wire: ShardEnd,
     ) -> Self {
-        Self { index, host, rings, clock: Clock::new(), stages, statuses, status_at_ns: 0, received_total: 0 }
+        let clock = Clock::new();
+        Self { index, host, rings, clock, stages, statuses, status_at_ns: 0, received_total: 0, wire }
     }
 
     /// Drains what the senders left, until they are gone and the rings are empty or `deadline_ns` has come. Returns
@@ -90,6 +95,78 @@ impl ConsumerShard {
         taken
     }
 
+    /// Does what the control thread says, at the beginning of a turn.
+    #[cold]
+    fn command(&mut self, command: Numbered) {
+        let Numbered { number, command } = command;
+        match command {
+            Command::Subscribe { consumer, streams, running, version, catalog, ring } => {
+                self.rings.extend(ring);
+                self.host.set_catalog(catalog);
+                let Some(seat) = self.seat(consumer, number) else { return };
+                self.complete(&running);
+                for &(provider, stream, book) in &streams {
+                    self.host.subscribe(seat, provider, stream, book);
+                    self.host.begin_version(seat, provider, version);
+                }
+                for (provider, stream) in running {
+                    let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
+                    self.host.welcome(seat, provider, stream, &mut probe);
+                }
+                self.wire.reply(number, Reply::Done);
+            }
+            Command::Unsubscribe { consumer, streams } => {
+                let Some(seat) = self.seat(consumer, number) else { return };
+                for (provider, stream) in streams {
+                    self.host.unsubscribe(seat, provider, stream);
+                }
+                self.wire.reply(number, Reply::Done);
+            }
+            Command::Tell { consumer, event } => {
+                let Some(seat) = self.host.seat_of(consumer) else { return };
+                let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
+                self.host.show(seat, &event, &mut probe);
+            }
+            Command::Letters => {
+                let letters = &self.host.letters;
+                let (written_total, evicted_total) = (letters.written_total(), letters.evicted_total());
+                let letters = letters.iter().cloned().collect();
+                self.wire.reply(number, Reply::Letters { letters, written_total, evicted_total });
+            }
+            Command::List { .. } | Command::Route { .. } => {
+                self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));
+            }
+        }
+    }
+
+    /// A newcomer's book begins between two events: a turn may have ended among the parts of one, whose rest is in the
+    /// ring, since parts enter it together.
+    fn complete(&mut self, streams: &[(ProviderId, StreamId)]) {
+        let is_open = |host: &Host| {
+            let copies =
+                streams.iter().filter_map(|&(provider, stream)| host.replicas().get(provider, stream));
+            copies.into_iter().any(|copy| !copy.is_whole())
+        };
+        while is_open(&self.host) && self.drain(self.clock.now()) > 0 {}
+    }
+
+    fn seat(&mut self, consumer: ConsumerId, number: u64) -> Option<usize> {
+        let seat = self.host.seat_of(consumer);
+        if seat.is_none() {
+            self.wire.reply(number, Reply::Refused(format!("consumer {consumer} is not on this shard")));
+        }
+        seat
+    }
+
+    /// Passes on what consumers ask for, as far as the control thread keeps up.
+    #[inline]
+    fn pass_on_requests(&mut self) {
+        while !self.host.requests_mut().is_empty() && !self.wire.is_behind() {
+            let Some(request) = self.host.requests_mut().poll() else { return };
+            self.wire.reply(0, Reply::Asked(request));
+        }
+    }
+
     fn tell(&mut self) {
         let mut status = ConsumerStatus {
             shard: self.index,
@@ -108,7 +185,14 @@ impl ConsumerShard {
 
 impl Turn for ConsumerShard {
     fn turn(&mut self, now_ns: u64) -> usize {
-        let taken = self.drain(now_ns);
+        let mut taken = 0;
+        while let Some(command) = self.wire.take() {
+            self.command(command);
+            taken += 1;
+        }
+        taken += self.drain(now_ns);
+        self.wire.flush();
+        self.pass_on_requests();
         if now_ns >= self.status_at_ns {
             self.status_at_ns = now_ns + STATUS_EVERY_NS;
             self.tell();
@@ -127,6 +211,6 @@ impl Turn for ConsumerShard {
     }
 
     fn ring_waiting(&self) -> bool {
-        self.rings.iter().any(|ring| !ring.is_empty())
+        self.wire.has_command() || self.rings.iter().any(|ring| !ring.is_empty())
     }
 }

@@ -19,6 +19,9 @@ use engine::routing::{Delivery, Route};
 
 use crate::collect::{Collector, RunStart, ShardIdentity};
 use crate::consumer::ConsumerShard;
+use crate::control::controller::{self as control, Held};
+use crate::control::link;
+use crate::control::switches::Switches;
 use crate::machine::clock::Clock;
 use crate::machine::executor::{
     JoinHandle, LoopCounters, ShardError, ShardOptions, Stop, drive, spawn_shard,
@@ -137,6 +140,10 @@ pub struct Gateway {
     mergers: Vec<Thread<MergerSummary>>,
     consumers: Vec<Thread<ConsumerShardSummary>>,
     statuses: Vec<rtrb::Consumer<Status>>,
+    /// The way to every shard, and what they hold: for whoever controls them. Taken once.
+    control: Option<control::Start>,
+    /// Who may trade.
+    pub switches: Arc<Switches>,
     reports: mpsc::Receiver<Report>,
     /// When it began, by the monotonic clock, in nanoseconds.
     pub started_ns: u64,
@@ -190,6 +197,15 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     for _ in &topology.shards {
         wakers.push(Waker::new().map_err(io("making an eventfd"))?);
     }
+    let switches = Arc::new(Switches::new(topology.consumers.iter().map(|consumer| consumer.trading)));
+    let mut shard_ends: Vec<Option<link::ShardEnd>> = Vec::new();
+    let mut control_ends = Vec::new();
+    for (shard, waker) in topology.shards.iter().zip(&wakers) {
+        let (control_end, shard_end) = link::wire(waker.clone());
+        let has_turns = !matches!(shard.role, Role::Merger { .. });
+        control_ends.push(has_turns.then_some(control_end));
+        shard_ends.push(has_turns.then_some(shard_end));
+    }
     let mut factories = Vec::new();
     for consumer in &topology.consumers {
         let factory = make(consumer, &catalog)
@@ -198,6 +214,23 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     }
     let (mut parts, mut receivers) = wire(&topology, &directories, &merges, &wakers, &simulation)?;
     let merger_parts = merges.wire(&topology, &wakers, &mut receivers);
+    let mut held = Vec::new();
+    for (index, consumer) in topology.consumers.iter().enumerate() {
+        for_each_stream(&topology, consumer, &directories, |provider, stream, channel, delivery, depth| {
+            let how = Held { delivery, book_depth: if channel.is_book() { depth } else { 0 } };
+            held.push((index, usize::from(provider), stream, how));
+        });
+    }
+    let outputs =
+        parts.iter().map(|part| part.outputs.iter().map(|(shard, ..)| shard.0).collect::<Vec<u8>>());
+    let control = control::Start {
+        topology: topology.clone(),
+        catalog: Arc::clone(&catalog),
+        providers: directories.iter().cloned().zip(outputs).collect(),
+        held,
+        wires: control_ends,
+        switches: Arc::clone(&switches),
+    };
     let policy = match topology.host {
         HostMode::Dedicated => IdlePolicy::Spin,
         HostMode::Shared => IdlePolicy::PARK,
@@ -214,6 +247,8 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         mergers: Vec::new(),
         consumers: Vec::new(),
         statuses: Vec::new(),
+        control: Some(control),
+        switches,
         reports,
         started_ns,
         started_at,
@@ -237,6 +272,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[number]);
+        let wire = shard_ends[number].take().expect("each shard has one wire");
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
@@ -256,7 +292,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                     host.subscribe(seat, provider, stream, book);
                 }
             }
-            let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses);
+            let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
@@ -318,6 +354,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, resolver) = (stop.clone(), Arc::clone(&counters), resolver.clone());
         let reports = report_sender.clone();
+        let wire = shard_ends[number].take().expect("each shard has one wire");
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
@@ -329,7 +366,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                 .map(|part| (part.index, venues::driver(part, pools, now_ns, reports.clone())))
                 .collect();
             let io = Io { poller, resolver, waker, clock, stages };
-            let mut shard = ProviderShard::new(io, drivers, statuses);
+            let mut shard = ProviderShard::new(io, drivers, statuses, wire);
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await
                 .expect("the wait of an open epoll set does not fail");
@@ -382,7 +419,7 @@ fn catalog_of(topology: &Topology) -> (Catalog, Vec<Directory>) {
 }
 
 /// The topology's channel as the engine's.
-fn engine_channel(channel: topology::Channel) -> Channel {
+pub(crate) fn engine_channel(channel: topology::Channel) -> Channel {
     let text = match (channel.kind.name(), channel.parameter) {
         (kind, "" | "realtime") => kind.to_owned(),
         (kind, parameter) => format!("{kind} {parameter}"),
@@ -396,7 +433,7 @@ type Wants = Vec<(ProviderId, StreamId, Option<(usize, usize)>)>;
 fn subscriptions(topology: &Topology, consumer: &ConsumerPlan, directories: &[Directory]) -> Wants {
     let mut wants = Vec::new();
     for_each_stream(topology, consumer, directories, |provider, stream, channel, _, depth| {
-        let copy = channel.is_book().then(|| (depth, depth.min(BOOK_RESERVE)));
+        let copy = channel.is_book().then(|| (depth, book_reserve(depth)));
         wants.push((ProviderId(provider), stream, copy));
     });
     wants
@@ -522,6 +559,17 @@ impl Gateway {
         }
     }
 
+    /// The ways to all shards, for whoever controls them. There is one such: `None` the second time.
+    pub fn take_control(&mut self) -> Option<control::Start> {
+        self.control.take()
+    }
+
+    /// The loops' counters of all shards, by name.
+    pub fn loop_counters(&self) -> impl Iterator<Item = (&str, &LoopCounters)> {
+        let providers = self.providers.iter().map(|thread| (thread.handle.name(), &*thread.counters));
+        providers.chain(self.consumers.iter().map(|thread| (thread.handle.name(), &*thread.counters)))
+    }
+
     /// What happened at the providers, oldest first.
     pub fn poll_report(&mut self) -> Option<Report> {
         self.reports.try_recv().ok()
@@ -612,6 +660,16 @@ fn join_by<T: Send + 'static>(handle: JoinHandle<T>, began: Instant) -> Result<T
         std::thread::sleep(Duration::from_millis(1));
     }
     handle.join().map_err(|error| error.to_string())
+}
+
+/// Levels a side of a book whose memory is taken at once.
+pub(crate) fn book_reserve(depth: usize) -> usize {
+    depth.min(BOOK_RESERVE)
+}
+
+/// The venue's spelling of a canonical symbol at a provider.
+pub(crate) fn venue_symbol(plan: &ProviderPlan, symbol: &str) -> String {
+    venues::venue_symbol(plan.product, symbol)
 }
 
 /// The engine's book sizes for a provider.

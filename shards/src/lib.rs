@@ -13,6 +13,7 @@
 // From a file to running shards.
 pub mod topology;
 pub mod host;
+pub mod control;
 pub mod launch;
 // The shards, by the way of an event.
 pub mod provider;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 #[cfg(feature = "simulate")]
 use shards::command::simulate;
-use shards::command::{replay, run, topology};
+use shards::command::{ctl, replay, run, topology};
 
 /// Market-data and execution gateway for crypto venues: one process, thread-per-core, nothing shared.
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Ctl(ctl::Arguments),
     Topology(topology::Arguments),
     Replay(replay::Arguments),
     #[cfg(feature = "simulate")]
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     ExitCode::from(match cli.command {
         Command::Run(arguments) => arguments.run(),
+        Command::Ctl(arguments) => arguments.run(),
         Command::Topology(arguments) => arguments.run(),
         Command::Replay(arguments) => arguments.run(),
         #[cfg(feature = "simulate")]

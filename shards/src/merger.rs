@@ -163,9 +163,10 @@ impl MergerShard {
             output_count: self.wakers.len().min(OUTPUTS_MAX) as u8,
             outputs: [OutputStatus::default(); OUTPUTS_MAX],
         };
-        for (output, slot) in status.outputs.iter_mut().enumerate().take(self.wakers.len()) {
+        for (output, (slot, shard)) in status.outputs.iter_mut().zip(merger.dispatcher.shards()).enumerate() {
             let (counts, in_flight) = merger.dispatcher.output_counts(output);
-            *slot = OutputStatus { state: merger.dispatcher.output_state(output), counts, in_flight };
+            let state = merger.dispatcher.output_state(output);
+            *slot = OutputStatus { shard: shard.0, state, counts, in_flight };
         }
         // A supervisor that is behind gets the next one.
         let _ = self.statuses.push(Status::Merger(status));

@@ -3,17 +3,21 @@
 //! Read it from [`ProviderShard::turn`]: poll the sockets, hand what came to the engine, do what is due, publish.
 //! Everything that decides is in `engine::provider`; this file moves bytes.
 
+mod changes;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use engine::connection::{Ask, Lost};
+use engine::connection::{Ask, Connection, Lost};
+use engine::dead_letter::DeadLetters;
 use engine::ids::{LineId, ProviderId};
 use engine::merge::marker::{MARKER_EVERY_NS, MarkerPace, marker, passed};
 use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
+use crate::control::link::{NewInstrument, Reply, RouteChange, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
@@ -25,7 +29,9 @@ use crate::machine::tls::{TlsConfig, TlsSocket};
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
 use crate::stages::{ShardStages, Stage};
-use crate::status::{OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status};
+use crate::status::{
+    OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX,
+};
 
 /// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
 const READS_PER_TURN_MAX: usize = 4;
@@ -144,6 +150,8 @@ pub struct Driver<V> {
     /// When the provider has something to do of itself.
     deadline_ns: u64,
     markers: Markers,
+    /// Instruments of which the venue is asked whether it has them.
+    listing: Option<changes::ListingRun>,
 }
 
 /// Says to merge shards how far this provider is, so that they need not wait for it while it is idle.
@@ -177,6 +185,14 @@ pub trait Drive {
     fn has_more(&self) -> bool;
     /// How it stands.
     fn status(&self) -> ProviderStatus;
+    /// Begins to learn instruments; [`listed`](Self::listed) says what came of it.
+    fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String>;
+    /// The end of what [`list`](Self::list) began.
+    fn listed(&mut self) -> Option<(u64, Reply)>;
+    /// Takes new routes over, all or none.
+    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String>;
+    /// Its dead letters.
+    fn letters(&self) -> &DeadLetters;
     /// Says goodbye to the venue and lets what waits for missing numbers go.
     fn stop(&mut self, io: &mut Io);
     /// Publishes what still waits for room. Returns whether all of it is out.
@@ -210,6 +226,7 @@ impl<V: Venue> Driver<V> {
             reports,
             deadline_ns: 0,
             markers: Markers::NONE,
+            listing: None,
         }
     }
 
@@ -450,6 +467,21 @@ impl<V: Venue> Driver<V> {
     }
 }
 
+/// One bit for each of the first 64 lines that are live and subscribed.
+fn lines_live(connections: &[Connection]) -> u64 {
+    let live = connections.iter().take(64).enumerate().filter(|(_, connection)| connection.is_subscribed());
+    live.fold(0, |bits, (line, _)| bits | 1 << line)
+}
+
+/// The first books that are not proved, by listing; `u16::MAX` where there are fewer.
+fn first_unproved<V: Venue>(provider: &Provider<V>) -> [u16; UNPROVED_MAX] {
+    let mut named = [u16::MAX; UNPROVED_MAX];
+    for (slot, listing) in named.iter_mut().zip(provider.books_unproved()) {
+        *slot = listing.0;
+    }
+    named
+}
+
 /// Watches a socket for what it wants now.
 fn watch(slot: &mut LineSocket, token: Token, poller: &Poller) {
     let Some(stream) = &slot.stream else { return };
@@ -535,15 +567,42 @@ impl<V: Venue> Drive for Driver<V> {
             lost_total: connections.iter().map(|connection| connection.counts.lost_total).sum(),
             books: books as u32,
             books_proved: books_proved as u32,
+            lines_live: lines_live(connections),
+            books_unproved: first_unproved(&self.provider),
+            routing_version: dispatcher.routing.version(),
+            pools: [
+                self.provider.pipeline.pools().frames.usage(),
+                self.provider.pipeline.pools().raws.usage(),
+                self.provider.pipeline.pools().events.usage(),
+            ]
+            .map(|usage| (usage.out as u32, usage.capacity as u32)),
             letters_total: dispatcher.letters.written_total(),
             output_count: self.wakers.len().min(OUTPUTS_MAX) as u8,
             outputs: [OutputStatus::default(); OUTPUTS_MAX],
         };
-        for (output, slot) in status.outputs.iter_mut().enumerate().take(self.wakers.len()) {
+        for ((output, slot), shard) in status.outputs.iter_mut().enumerate().zip(dispatcher.shards()) {
             let (counts, in_flight) = dispatcher.output_counts(output);
-            *slot = OutputStatus { state: dispatcher.output_state(output), counts, in_flight };
+            let state = dispatcher.output_state(output);
+            *slot = OutputStatus { shard: shard.0, state, counts, in_flight };
         }
         status
+    }
+
+    fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String> {
+        self.begin_listing(number, instruments, now_ns)
+    }
+
+    #[inline]
+    fn listed(&mut self) -> Option<(u64, Reply)> {
+        self.end_listing()
+    }
+
+    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
+        self.take_routes(change, now_ns)
+    }
+
+    fn letters(&self) -> &DeadLetters {
+        &self.provider.pipeline.dispatcher.letters
     }
 
     fn stop(&mut self, io: &mut Io) {
@@ -631,11 +690,19 @@ pub struct ProviderShard {
     driver_of: Vec<usize>,
     statuses: rtrb::Producer<Status>,
     status_at_ns: u64,
+    wire: ShardEnd,
+    /// Providers that ask their venue for instruments.
+    listing: bool,
 }
 
 impl ProviderShard {
     /// A shard with these providers, given with their index in the topology.
-    pub fn new(io: Io, drivers: Vec<(u8, Box<dyn Drive>)>, statuses: rtrb::Producer<Status>) -> Self {
+    pub fn new(
+        io: Io,
+        drivers: Vec<(u8, Box<dyn Drive>)>,
+        statuses: rtrb::Producer<Status>,
+        wire: ShardEnd,
+    ) -> Self {
         let mut driver_of = Vec::new();
         let mut list = Vec::new();
         for (index, driver) in drivers {
@@ -645,7 +712,7 @@ impl ProviderShard {
             driver_of[usize::from(index)] = list.len();
             list.push(driver);
         }
-        Self { io, drivers: list, driver_of, statuses, status_at_ns: 0 }
+        Self { io, drivers: list, driver_of, statuses, status_at_ns: 0, wire, listing: false }
     }
 
     /// Ends it: says goodbye, and publishes what waits until `deadline_ns` at the latest. Returns what it counted.
@@ -675,6 +742,10 @@ impl ProviderShard {
 impl Turn for ProviderShard {
     fn turn(&mut self, now_ns: u64) -> usize {
         let mut worked = 0;
+        while let Some(command) = self.wire.take() {
+            self.command(command, now_ns);
+            worked += 1;
+        }
         let events = self.io.poller.poll().unwrap_or(0);
         for index in 0..events {
             let Some(ready) = self.io.poller.event(index) else { break };
@@ -685,6 +756,10 @@ impl Turn for ProviderShard {
         }
         for driver in &mut self.drivers {
             worked += driver.turn(now_ns, worked > 0, &mut self.io);
+        }
+        self.wire.flush();
+        if self.listing {
+            self.poll_listed();
         }
         if now_ns >= self.status_at_ns {
             self.status_at_ns = now_ns + STATUS_EVERY_NS;
@@ -706,6 +781,6 @@ impl Turn for ProviderShard {
     }
 
     fn ring_waiting(&self) -> bool {
-        self.drivers.iter().any(|driver| driver.has_more())
+        self.wire.has_command() || self.drivers.iter().any(|driver| driver.has_more())
     }
 }

@@ -13,6 +13,10 @@ use engine::provider::{Happening, RestCounts};
 pub const OUTPUTS_MAX: usize = 16;
 /// Consumers that one shard can host.
 pub const SEATS_MAX: usize = 64;
+/// Books that are not proved and that a status names.
+pub const UNPROVED_MAX: usize = 16;
+/// The pools of which a status tells the use, in its order.
+pub const POOL_NAMES: [&str; 3] = ["frames", "raws", "events"];
 /// Statuses that wait for the supervisor.
 pub const STATUS_RING: usize = 8;
 /// Between two statuses of a shard, in nanoseconds.
@@ -21,6 +25,8 @@ pub const STATUS_EVERY_NS: u64 = 200_000_000;
 /// What stands between a provider and one consumer shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutputStatus {
+    /// Index of the shard that it leads to.
+    pub shard: u8,
     /// The ring and the spill.
     pub state: OutputState,
     /// What became of the events.
@@ -48,6 +54,14 @@ pub struct ProviderStatus {
     pub books: u32,
     /// Books that are proved.
     pub books_proved: u32,
+    /// One bit for each of the first 64 connections: live, and every subscription taken.
+    pub lines_live: u64,
+    /// Listings of the first books that are not proved; `u16::MAX` where there are fewer.
+    pub books_unproved: [u16; UNPROVED_MAX],
+    /// The routing version in force.
+    pub routing_version: u32,
+    /// Slots out and slots in all, in the order of [`POOL_NAMES`].
+    pub pools: [(u32, u32); POOL_NAMES.len()],
     /// Dead letters written.
     pub letters_total: u64,
     /// How many of `outputs` are used.

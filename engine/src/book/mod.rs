@@ -169,6 +169,13 @@ pub struct Book {
 }
 
 impl Book {
+    /// Holds up to `depth_max` levels a side from now on, if that is more than before.
+    pub fn deepen(&mut self, depth_max: usize) {
+        for side in [&mut self.bids, &mut self.asks] {
+            side.depth_max = side.depth_max.max(depth_max);
+        }
+    }
+
     /// An empty book that will hold at most `depth_max` levels a side, with memory for `reserve` of them taken now.
     pub fn new(depth_max: usize, reserve: usize) -> Self {
         Self {

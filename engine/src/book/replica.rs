@@ -38,6 +38,17 @@ impl Replica {
         }
     }
 
+    /// Holds up to `depth_max` levels a side from now on, if that is more than before: the levels below come with the
+    /// next snapshot.
+    pub fn deepen(&mut self, depth_max: usize) {
+        self.book.deepen(depth_max);
+    }
+
+    /// Whether updates may follow what it holds.
+    pub const fn follows(&self) -> bool {
+        self.follows
+    }
+
     /// Applies an event of its stream; other kinds change nothing.
     #[inline]
     pub fn apply(&mut self, event: &Event) {
@@ -72,7 +83,9 @@ impl Replica {
             | Body::Merged(_)
             | Body::Fragment { .. }
             | Body::MergedBbo(_)
-            | Body::Marker => {}
+            | Body::Marker
+            | Body::ControlAck(_)
+            | Body::ControlResult(_) => {}
         }
     }
 

@@ -120,6 +120,8 @@ struct StreamState {
     filling_until: Option<ReceiveTime>,
     /// The line whose message was published last, and what that was: for streams that several lines carry.
     published: Published,
+    /// Nobody wants it any more: what still comes of it is not used.
+    ended: bool,
 }
 
 /// The last message of a stream that was published, where several lines carry it.
@@ -400,6 +402,10 @@ impl<V: Venue> Pipeline<V> {
                 self.skipped.add("trade_before");
             }
             if !self.keeps(message.listing) {
+                continue;
+            }
+            if self.streams[message.stream.index()].ended {
+                self.skipped.add("unsubscribed");
                 continue;
             }
             self.counts.messages_total += 1;
@@ -756,6 +762,7 @@ impl<V: Venue> Pipeline<V> {
                 may_fill: self.options.lines > 1,
                 filling_until: None,
                 published: Published::default(),
+                ended: false,
             });
             if self.books.len() <= carried.listing.index() {
                 self.books.resize_with(carried.listing.index() + 1, || None);
@@ -796,6 +803,48 @@ impl<V: Venue> Pipeline<V> {
     /// How each line fared against the others.
     pub fn races(&self) -> impl Iterator<Item = Race> + '_ {
         self.lines.iter().map(|line| line.race)
+    }
+
+    /// Adds a stream of an instrument that the directory has, or gives the one that there is.
+    #[cold]
+    pub fn add_stream(&mut self, listing: Listing, channel: Channel) -> StreamId {
+        let stream = self.directory.add_stream(listing, channel);
+        self.adopt_streams();
+        stream
+    }
+
+    /// A stream is subscribed at the venue from now on: it begins anew, wherever its numbers stand.
+    #[cold]
+    pub fn begin_stream(&mut self, stream: StreamId) {
+        self.forget_stream(stream);
+        self.streams[stream.index()].ended = false;
+    }
+
+    /// A stream is subscribed at the venue no longer: what waits of it is let go, its book is unloaded, and what is still
+    /// on its way is not used.
+    #[cold]
+    pub fn end_stream(&mut self, stream: StreamId) {
+        self.forget_stream(stream);
+        self.streams[stream.index()].ended = true;
+    }
+
+    fn forget_stream(&mut self, stream: StreamId) {
+        while !self.streams[stream.index()].reorder.is_empty() {
+            self.give_up_hole(stream);
+        }
+        let state = &mut self.streams[stream.index()];
+        state.sequence.restart();
+        state.line = None;
+        let (channel, listing) = (state.channel, state.listing);
+        if channel.is_book()
+            && let Some(Some(feed)) = self.books.get_mut(listing.index())
+            && (feed.is_loaded() || feed.waiting() > 0)
+        {
+            let unusable_before = feed.counts.unusable_total;
+            feed.give_up(crate::event::BookStatus::Syncing);
+            self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+            self.snapshot_wanted[listing.index()] = false;
+        }
     }
 
     /// Ends a read batch: publishes to the rings. `published` is called with each output that has something new.

@@ -1,5 +1,6 @@
 //! The commands of the binary, one module each. Each returns the process's exit code.
 
+pub mod ctl;
 pub mod replay;
 pub mod run;
 #[cfg(feature = "simulate")]

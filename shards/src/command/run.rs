@@ -8,8 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use super::ctl::ADDRESS_FILE;
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns, read_topology};
 use crate::consumers;
+use crate::control::thread::Control;
+use crate::control::view::View;
 use crate::host::RealHost;
 use crate::launch::{Ended, Gateway, launch};
 use crate::live::Board;
@@ -121,14 +124,37 @@ impl Arguments {
             let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
             eprintln!("  {name} runs on core {}", cores.join(","));
         }
+        let start = gateway.take_control().expect("a gateway that has just started still has it");
+        let mut control = match Control::start(start) {
+            Ok(control) => control,
+            Err(error) => {
+                eprintln!("meltica: {error}");
+                let ended = gateway.stop();
+                self.report(&mut gateway, &directory, ended, None);
+                return EXIT_REFUSED;
+            }
+        };
+        eprintln!("  control endpoint: http://{}", control.address());
+        let address_file = gateway.report_parent().join(ADDRESS_FILE);
+        if let Err(error) = std::fs::write(&address_file, format!("{}\n", control.address())) {
+            eprintln!("meltica: {} was not written: {error}", address_file.display());
+        }
         let mut board = Board::default();
-        let fallen = self.supervise(&mut gateway, &mut board, &signals);
+        let fallen = self.supervise(&mut gateway, &mut board, &control, &signals);
+        control.stop();
+        let _ = std::fs::remove_file(&address_file);
         let ended = gateway.stop();
         self.report(&mut gateway, &directory, ended, fallen)
     }
 
     /// Looks after the shards until the run is over. Returns the shard that fell, if one did.
-    fn supervise(&self, gateway: &mut Gateway, board: &mut Board, signals: &AtomicBool) -> Option<String> {
+    fn supervise(
+        &self,
+        gateway: &mut Gateway,
+        board: &mut Board,
+        control: &Control,
+        signals: &AtomicBool,
+    ) -> Option<String> {
         let clock = Clock::new();
         let terminal = std::io::stderr().is_terminal();
         let mut line_at_ns = gateway.started_ns + LINE_EVERY_NS;
@@ -144,6 +170,7 @@ impl Arguments {
             if let Some(shard) = gateway.fallen() {
                 return Some(shard.to_owned());
             }
+            control.show(View::of(gateway, board, now_ns - gateway.started_ns));
             if now_ns >= line_at_ns {
                 line_at_ns += LINE_EVERY_NS;
                 let line = board.line(&gateway.topology, &gateway.collector, now_ns - gateway.started_ns);

@@ -292,6 +292,15 @@ fn line(out: &mut Vec<u8>, event: &Event, context: &Context<'_>) -> std::io::Res
             writeln!(out, "of {} legs", best.legs().len())
         }
         Body::Marker => writeln!(out),
+        Body::ControlAck(ack) => writeln!(out, "{} taken", ack.command.name()),
+        Body::ControlResult(result) => writeln!(
+            out,
+            "{} {}: {} streams, routing version {}",
+            result.command.name(),
+            result.outcome.name(),
+            result.stream_count,
+            result.routing_version
+        ),
     }
 }
 

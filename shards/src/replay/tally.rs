@@ -122,7 +122,13 @@ impl StreamTally {
             }
             Body::Gap(_) => self.gaps += 1,
             // A replay has no merge shard.
-            Body::Kline(_) | Body::Merged(_) | Body::Fragment { .. } | Body::MergedBbo(_) | Body::Marker => {}
+            Body::Kline(_)
+            | Body::Merged(_)
+            | Body::Fragment { .. }
+            | Body::MergedBbo(_)
+            | Body::Marker
+            | Body::ControlAck(_)
+            | Body::ControlResult(_) => {}
         }
     }
 

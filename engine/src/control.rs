@@ -1,0 +1,216 @@
+//! What consumers ask of the control bus, and what it answers them.
+//!
+//! A request leaves a handler through [`Context`](crate::consumer::Context), waits in a bounded queue until the batch is
+//! over, and is carried out by whoever controls the gateway; nothing here decides. The two answers are critical events.
+
+use std::collections::VecDeque;
+
+use crate::channel::Channel;
+use crate::ids::{ConsumerId, ProviderId};
+use crate::routing::Delivery;
+
+/// Bytes of the longest canonical symbol that a request may name.
+pub const SYMBOL_BYTES_MAX: usize = 32;
+/// Requests of one shard's consumers that may wait for the end of the batch.
+pub const REQUESTS_MAX: usize = 64;
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Command {
+    /// Begin to receive streams.
+    Subscribe,
+    /// Receive streams no longer.
+    Unsubscribe,
+    /// Let orders leave, or not.
+    Trading,
+    /// No orders at all, whatever the trading switch says; or the end of that.
+    Kill,
+}
+
+impl Command {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Subscribe, Self::Unsubscribe, Self::Trading, Self::Kill];
+
+    /// The word for it in reports and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Trading => "trading",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Outcome {
+    /// It is in force.
+    Done,
+    /// It was in force already.
+    Unchanged,
+    /// It cannot be; nothing was changed.
+    Refused,
+    /// A shard or the venue did not answer in time: it may come into force later.
+    Unknown,
+}
+
+impl Outcome {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Unchanged, Self::Refused, Self::Unknown];
+
+    /// The word for it in reports and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A command about this consumer was taken and is under way. Critical: never dropped, never coalesced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlAck {
+    /// The consumer's own number of its request; 0 when an operator asked.
+    pub request: u64,
+    /// What was asked.
+    pub command: Command,
+}
+
+/// A command about this consumer has ended. Critical: never dropped, never coalesced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlResult {
+    /// The consumer's own number of its request; 0 when an operator asked.
+    pub request: u64,
+    /// What was asked.
+    pub command: Command,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Streams that it changed.
+    pub stream_count: u32,
+    /// The routing version that contains it.
+    pub routing_version: u32,
+}
+
+/// One stream that a consumer asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose.
+    pub provider: ProviderId,
+    /// Canonical symbol, for example `BTC-USDT`.
+    pub symbol: heapless::String<SYMBOL_BYTES_MAX>,
+    /// The kind of feed.
+    pub channel: Channel,
+    /// What a full ring means; `None` for the channel's own rule.
+    pub delivery: Option<Delivery>,
+    /// Levels a side of a book; `None` for all that the provider keeps.
+    pub book_depth: Option<usize>,
+}
+
+impl Wanted {
+    /// A stream at its channel's own rule and full depth; `None` if the symbol is longer than [`SYMBOL_BYTES_MAX`].
+    pub fn new(provider: ProviderId, symbol: &str, channel: Channel) -> Option<Self> {
+        let symbol = heapless::String::try_from(symbol).ok()?;
+        Some(Self { provider, symbol, channel, delivery: None, book_depth: None })
+    }
+}
+
+/// What a consumer asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Begin to receive a stream.
+    Subscribe(Wanted),
+    /// Receive a stream no longer.
+    Unsubscribe(Wanted),
+    /// Its own trading switch.
+    Trading(bool),
+}
+
+/// A consumer's request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks.
+    pub consumer: ConsumerId,
+    /// Its number, counted from 1 over all consumers of the shard.
+    pub number: u64,
+    /// For what.
+    pub ask: Ask,
+}
+
+/// Too many requests wait: ask again after the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{REQUESTS_MAX} requests wait already")]
+pub struct RequestsFull;
+
+/// Requests of one shard's consumers that wait for the end of the batch.
+#[derive(Debug)]
+pub struct Requests {
+    waiting: VecDeque<Request>,
+    asked_total: u64,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { waiting: VecDeque::with_capacity(REQUESTS_MAX), asked_total: 0 }
+    }
+}
+
+impl Requests {
+    /// Puts a request behind the others and returns its number.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn ask(&mut self, consumer: ConsumerId, ask: Ask) -> Result<u64, RequestsFull> {
+        if self.waiting.len() == REQUESTS_MAX {
+            return Err(RequestsFull);
+        }
+        self.asked_total += 1;
+        self.waiting.push_back(Request { consumer, number: self.asked_total, ask });
+        Ok(self.asked_total)
+    }
+
+    /// The oldest request.
+    pub fn poll(&mut self) -> Option<Request> {
+        self.waiting.pop_front()
+    }
+
+    /// Puts back what [`poll`](Self::poll) gave out, as the oldest.
+    pub fn put_back(&mut self, request: Request) {
+        self.waiting.push_front(request);
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_keep_their_order_and_are_bounded() {
+        let mut requests = Requests::default();
+        for number in 1..=REQUESTS_MAX as u64 {
+            assert_eq!(requests.ask(ConsumerId(3), Ask::Trading(true)), Ok(number));
+        }
+        assert_eq!(requests.ask(ConsumerId(3), Ask::Trading(true)), Err(RequestsFull));
+        let first = requests.poll().expect("some wait");
+        assert_eq!((first.number, first.consumer), (1, ConsumerId(3)));
+        requests.put_back(first);
+        assert_eq!(requests.poll().map(|request| request.number), Some(1));
+        assert_eq!(requests.poll().map(|request| request.number), Some(2));
+    }
+
+    #[test]
+    fn a_symbol_beyond_its_room_is_refused() {
+        let long = "X".repeat(SYMBOL_BYTES_MAX + 1);
+        assert!(Wanted::new(ProviderId(0), &long, Channel::Trade).is_none());
+        assert!(Wanted::new(ProviderId(0), "BTC-USDT", Channel::Trade).is_some());
+    }
+}

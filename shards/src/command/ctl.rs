@@ -1,0 +1,340 @@
+//! `meltica ctl`: a small client of the control endpoint; tables for people, `--json` for scripts.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED};
+use crate::control::thread::read_token;
+
+/// The file in the report directory that holds the address of the run that is going on.
+pub const ADDRESS_FILE: &str = "control-address";
+/// How long an answer may take: longer than the endpoint's own limit.
+const ANSWER_MAX: Duration = Duration::from_secs(8);
+/// Bytes of the longest answer: some thousand subscriptions.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Asks a running gateway, or tells it what to change.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Host and port of the endpoint [default: what the run wrote into REPORT_DIR/control-address].
+    #[arg(long, global = true)]
+    address: Option<SocketAddr>,
+    /// Where the run writes its reports.
+    #[arg(long, global = true, default_value = "report")]
+    report_dir: PathBuf,
+    /// Holds the token that the endpoint asks for.
+    #[arg(long, global = true)]
+    token_file: Option<PathBuf>,
+    /// The answer as it came.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Which streams of whom.
+#[derive(Debug, clap::Args)]
+struct Streams {
+    /// The consumer's name.
+    #[arg(long)]
+    consumer: String,
+    /// The provider's name.
+    #[arg(long)]
+    provider: String,
+    /// Symbols separated by commas, or all.
+    #[arg(long, value_delimiter = ',', required = true)]
+    instruments: Vec<String>,
+    /// Channels separated by commas, for example "trade,kline 1m".
+    #[arg(long, value_delimiter = ',', required = true)]
+    channels: Vec<String>,
+    /// What a full ring means, as CHANNEL=CLASS, separated by commas [default: the channel's own].
+    #[arg(long, value_delimiter = ',')]
+    delivery: Vec<String>,
+    /// Levels a side of books, or full.
+    #[arg(long)]
+    book_depth: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Everything at a glance.
+    Status,
+    /// Who receives what.
+    Subscriptions,
+    /// A consumer begins to receive streams.
+    Subscribe(Streams),
+    /// A consumer receives streams no longer.
+    Unsubscribe(Streams),
+    /// Moves a consumer's trading switch.
+    Trading {
+        /// The consumer's name.
+        consumer: String,
+        /// On or off.
+        #[arg(value_parser = ["on", "off"])]
+        switch: String,
+    },
+    /// No orders of a consumer, or of all.
+    Kill {
+        /// The consumer's name, or all.
+        consumer: String,
+        /// Ends it.
+        #[arg(long)]
+        undo: bool,
+    },
+    /// What could not be decoded or delivered.
+    Dlq,
+}
+
+impl Streams {
+    fn body(&self) -> Result<Value, String> {
+        let instruments = match &self.instruments[..] {
+            [all] if all == "all" => json!("all"),
+            list => json!(list),
+        };
+        let mut body = json!({
+            "consumer": self.consumer,
+            "provider": self.provider,
+            "instruments": instruments,
+            "channels": self.channels,
+        });
+        for rule in &self.delivery {
+            let (channel, class) = rule
+                .split_once('=')
+                .ok_or_else(|| format!("{rule:?} is not CHANNEL=CLASS, as in trade=lossless"))?;
+            body["delivery"][channel] = json!(class);
+        }
+        match self.book_depth.as_deref() {
+            None => {}
+            Some("full") => body["book_depth"] = json!("full"),
+            Some(levels) => {
+                let levels: u64 =
+                    levels.parse().map_err(|_| "--book-depth: a number of levels, or full".to_owned())?;
+                body["book_depth"] = json!(levels);
+            }
+        }
+        Ok(body)
+    }
+}
+
+impl Arguments {
+    /// Asks, and prints the answer.
+    pub fn run(self) -> u8 {
+        let (method, path, body) = match self.request() {
+            Ok(request) => request,
+            Err(reason) => return refuse(&reason),
+        };
+        let token = match self.token_file.as_deref().map(read_token).transpose() {
+            Ok(token) => token,
+            Err(reason) => return refuse(&format!("token file: {reason}")),
+        };
+        let address = match self.address.map_or_else(|| find_address(&self.report_dir), Ok) {
+            Ok(address) => address,
+            Err(reason) => return refuse(&reason),
+        };
+        let (status, answer) = match ask(address, method, &path, body.as_ref(), token.as_deref()) {
+            Ok(answer) => answer,
+            Err(reason) => {
+                eprintln!("meltica: {address}: {reason}");
+                return EXIT_FAILED;
+            }
+        };
+        if self.json {
+            println!("{answer}");
+        } else if status < 300 {
+            print!("{}", self.shown(&answer));
+        } else {
+            let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or("?");
+            eprintln!("meltica: {} (HTTP {status}); fits: {}", text("error"), text("fits"));
+        }
+        if status < 300 { EXIT_OK } else { EXIT_FAILED }
+    }
+
+    fn request(&self) -> Result<(&'static str, String, Option<Value>), String> {
+        let path = |path: &str| path.to_owned();
+        Ok(match &self.command {
+            Command::Status => ("GET", path("/status"), None),
+            Command::Subscriptions => ("GET", path("/subscriptions"), None),
+            Command::Dlq => ("GET", path("/dead-letters"), None),
+            Command::Subscribe(streams) => ("POST", path("/subscriptions"), Some(streams.body()?)),
+            Command::Unsubscribe(streams) => ("DELETE", path("/subscriptions"), Some(streams.body()?)),
+            Command::Trading { consumer, switch } => {
+                ("PUT", format!("/consumers/{consumer}/trading"), Some(json!({ "trading": switch })))
+            }
+            Command::Kill { consumer, undo } => {
+                let method = if *undo { "DELETE" } else { "POST" };
+                (method, path("/kill"), Some(json!({ "consumer": consumer })))
+            }
+        })
+    }
+
+    fn shown(&self, answer: &Value) -> String {
+        match &self.command {
+            Command::Status => {
+                let head = pairs(answer, &["version", "uptime_ms", "routing_version", "ready", "killed_all"]);
+                let providers = table(
+                    &rows(answer, "providers"),
+                    &[
+                        "name",
+                        "lines_live",
+                        "lines",
+                        "books_proved",
+                        "books",
+                        "messages_total",
+                        "gaps_total",
+                        "resyncs_total",
+                    ],
+                );
+                let consumers = table(
+                    &rows(answer, "consumers"),
+                    &["name", "shard", "up", "events_total", "panics_total", "streams", "trading", "killed"],
+                );
+                format!("{head}\n{providers}\n{consumers}")
+            }
+            Command::Subscriptions => {
+                let mut all = Vec::new();
+                for consumer in rows(answer, "consumers") {
+                    for mut stream in rows(&consumer, "streams") {
+                        stream["consumer"] = consumer["consumer"].clone();
+                        all.push(stream);
+                    }
+                }
+                table(&all, &["consumer", "provider", "symbol", "channel", "delivery", "book_depth"])
+            }
+            Command::Dlq => {
+                let mut all = Vec::new();
+                for shard in rows(answer, "shards") {
+                    for mut letter in rows(&shard, "letters") {
+                        letter["on"] = shard["shard"].clone();
+                        all.push(letter);
+                    }
+                }
+                table(&all, &["on", "reason", "provider", "consumer", "trace", "at_ns", "excerpt"])
+            }
+            _ => {
+                let keys: Vec<&str> = answer
+                    .as_object()
+                    .map(|object| object.keys().map(String::as_str).collect())
+                    .unwrap_or_default();
+                pairs(answer, &keys)
+            }
+        }
+    }
+}
+
+fn refuse(reason: &str) -> u8 {
+    eprintln!("meltica: {reason}");
+    EXIT_REFUSED
+}
+
+fn find_address(report_dir: &Path) -> Result<SocketAddr, String> {
+    let file = report_dir.join(ADDRESS_FILE);
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| format!("no run found: {}: {error}; give --address HOST:PORT", file.display()))?;
+    text.trim().parse().map_err(|_| format!("{} holds no address", file.display()))
+}
+
+/// Sends one request and gives status and document of the answer.
+///
+/// # Errors
+/// In words.
+pub fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    token: Option<&str>,
+) -> Result<(u16, Value), String> {
+    let words = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX).map_err(words)?;
+    stream.set_read_timeout(Some(ANSWER_MAX)).map_err(words)?;
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{token}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).map_err(words)?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(words)?;
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut head = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(head_bytes)) = head.parse(&answer) else {
+        return Err("the answer is not HTTP; is it Meltica's endpoint?".to_owned());
+    };
+    let body = &answer[head_bytes..];
+    let value = serde_json::from_slice(body)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+    Ok((head.code.unwrap_or(0), value))
+}
+
+fn rows(value: &Value, key: &str) -> Vec<Value> {
+    value.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.chars().map(|c| if c.is_control() { '.' } else { c }).collect(),
+        other => other.to_string(),
+    }
+}
+
+fn pairs(value: &Value, keys: &[&str]) -> String {
+    let lines: Vec<String> = keys.iter().map(|key| format!("{key}: {}", cell(&value[*key]))).collect();
+    lines.join("\n") + "\n"
+}
+
+/// Rows under their headings, each column as wide as its widest cell.
+fn table(rows: &[Value], columns: &[&str]) -> String {
+    let cells: Vec<Vec<String>> =
+        rows.iter().map(|row| columns.iter().map(|column| cell(&row[*column])).collect()).collect();
+    let widths: Vec<usize> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| {
+            cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0).max(column.len())
+        })
+        .collect();
+    let line = |texts: Vec<&str>| {
+        let padded: Vec<String> =
+            texts.iter().zip(&widths).map(|(text, &width)| format!("{text:<width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut text = line(columns.to_vec());
+    for row in &cells {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_widest_cells() {
+        let rows = [json!({ "a": "x", "b": 12 }), json!({ "a": "long one", "b": null })];
+        assert_eq!(table(&rows, &["a", "b"]), "a         b\nx         12\nlong one  -\n");
+    }
+
+    #[test]
+    fn what_is_typed_becomes_the_body_of_the_request() {
+        let streams = Streams {
+            consumer: "stats".to_owned(),
+            provider: "binance".to_owned(),
+            instruments: vec!["all".to_owned()],
+            channels: vec!["kline 1m".to_owned()],
+            delivery: vec!["kline=lossless".to_owned()],
+            book_depth: Some("5".to_owned()),
+        };
+        let body = streams.body().expect("it fits");
+        assert_eq!((&body["instruments"], &body["delivery"]["kline"]), (&json!("all"), &json!("lossless")));
+        assert_eq!(body["book_depth"], json!(5));
+        let wrong = Streams { delivery: vec!["trade".to_owned()], ..streams };
+        assert!(wrong.body().is_err());
+    }
+}

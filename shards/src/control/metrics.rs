@@ -1,0 +1,276 @@
+//! `/metrics`: the view in Prometheus' text format. Every label comes from the topology or from a list in the code.
+
+use std::fmt::Write as _;
+
+use engine::consumer::SeatCounts;
+use engine::dispatch::LaneCounts;
+use engine::pipeline::PipelineCounts;
+use engine::provider::RestCounts;
+
+use super::controller::Controller;
+use super::server::ServerCounts;
+use super::view::View;
+use crate::status::{POOL_NAMES, ProviderStatus};
+use crate::topology::Topology;
+
+/// Name, type, help, and where the value comes from.
+type Described<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
+
+/// A text under construction: each family once, with its help and type, then its samples.
+#[derive(Debug, Default)]
+struct Families {
+    text: String,
+}
+
+impl Families {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let help = help.trim().replace('\\', "\\\\").replace('\n', " ");
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.text, "{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' });
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    /// One family with a sample for each provider.
+    fn providers(
+        &mut self,
+        view: &View,
+        topology: &Topology,
+        (name, kind, help): (&str, &str, &str),
+        value: impl Fn(&ProviderStatus) -> f64,
+    ) {
+        self.family(name, kind, help);
+        for status in &view.providers {
+            let provider = &topology.providers[usize::from(status.provider)].name;
+            self.sample(name, &[("provider", provider)], value(status));
+        }
+    }
+}
+
+/// The name of a counter that counts nanoseconds, in seconds, and what to multiply its value by.
+fn in_seconds(name: &str) -> (String, f64) {
+    match name.split_once("_ns_") {
+        Some((before, after)) => (format!("{before}_seconds_{after}"), 1e-9),
+        None => (name.to_owned(), 1.0),
+    }
+}
+
+/// The text.
+pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> String {
+    let topology = controller.topology();
+    let mut out = Families::default();
+    out.family("meltica_info", "gauge", "The program; always 1.");
+    out.sample("meltica_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    out.family("meltica_uptime_seconds", "gauge", "Time since the start.");
+    out.sample("meltica_uptime_seconds", &[], view.run_ns as f64 * 1e-9);
+
+    for (index, (name, help)) in PipelineCounts::LIST.iter().enumerate() {
+        let family = format!("meltica_provider_{name}");
+        out.providers(view, topology, (&family, "counter", help), |status| {
+            status.counts.values()[index] as f64
+        });
+    }
+    for (index, (name, help)) in RestCounts::LIST.iter().enumerate() {
+        let family = format!("meltica_rest_{name}");
+        out.providers(view, topology, (&family, "counter", help), |status| {
+            status.rest.values()[index] as f64
+        });
+    }
+    let gauges: [Described<ProviderStatus>; 7] = [
+        ("meltica_lines", "gauge", "Connections.", |status| f64::from(status.connections)),
+        ("meltica_lines_live", "gauge", "Connections that are subscribed.", |status| {
+            f64::from(status.connections_live)
+        }),
+        ("meltica_lines_lost_total", "counter", "Connections lost.", |status| status.lost_total as f64),
+        ("meltica_books", "gauge", "Books that are wanted.", |status| f64::from(status.books)),
+        ("meltica_books_proved", "gauge", "Books that are proved.", |status| f64::from(status.books_proved)),
+        ("meltica_dead_letters_total", "counter", "Dead letters written.", |status| {
+            status.letters_total as f64
+        }),
+        ("meltica_routing_version", "gauge", "The routing version in force.", |status| {
+            f64::from(status.routing_version)
+        }),
+    ];
+    for (name, kind, help, value) in gauges {
+        out.providers(view, topology, (name, kind, help), value);
+    }
+    pools(&mut out, view, topology);
+    outputs(&mut out, view, topology);
+    consumers(&mut out, view, controller);
+    stages(&mut out, view);
+
+    let (changes_total, refused_total) = controller.counts();
+    for (name, help, value) in [
+        ("meltica_control_changes_total", "Routing changes carried out.", changes_total),
+        ("meltica_control_refused_total", "Changes that were refused.", refused_total),
+        ("meltica_control_connections_total", "Connections to this endpoint.", server.accepted_total),
+        ("meltica_control_connections_refused_total", "Connections beyond the limit.", server.refused_total),
+        ("meltica_control_requests_total", "Requests answered.", server.requests_total),
+        ("meltica_control_errors_total", "Requests answered with 4xx or 5xx.", server.errors_total),
+        ("meltica_control_timeouts_total", "Requests that took too long.", server.timeouts_total),
+    ] {
+        out.family(name, "counter", help);
+        out.sample(name, &[], value as f64);
+    }
+    out.text
+}
+
+fn pools(out: &mut Families, view: &View, topology: &Topology) {
+    for (name, help, capacity) in [
+        ("meltica_pool_slots_used", "Slots of a pool that are out.", false),
+        ("meltica_pool_slots", "Slots of a pool.", true),
+    ] {
+        out.family(name, "gauge", help);
+        for status in &view.providers {
+            let provider = &topology.providers[usize::from(status.provider)].name;
+            for (pool, (used, slots)) in POOL_NAMES.iter().zip(status.pools) {
+                let value = f64::from(if capacity { slots } else { used });
+                out.sample(name, &[("provider", provider), ("pool", pool)], value);
+            }
+        }
+    }
+}
+
+fn outputs(out: &mut Families, view: &View, topology: &Topology) {
+    let mut each =
+        |family: &str, kind: &str, help: &str, value: &dyn Fn(&crate::status::OutputStatus) -> f64| {
+            out.family(family, kind, help);
+            for status in &view.providers {
+                let provider = &topology.providers[usize::from(status.provider)].name;
+                for output in &status.outputs[..usize::from(status.output_count)] {
+                    let shard =
+                        topology.shards.get(usize::from(output.shard)).map_or("?", |shard| &shard.name);
+                    out.sample(family, &[("provider", provider), ("shard", shard)], value(output));
+                }
+            }
+        };
+    for (index, (name, help)) in LaneCounts::LIST.iter().enumerate() {
+        each(&format!("meltica_fanout_{name}"), "counter", help, &|output| {
+            output.counts.values()[index] as f64
+        });
+    }
+    each("meltica_fanout_in_flight", "gauge", "Events that wait before the ring.", &|output| {
+        output.in_flight as f64
+    });
+    each("meltica_ring_events", "gauge", "Event parts in the ring.", &|output| {
+        output.state.ring_depth as f64
+    });
+    each("meltica_ring_capacity_events", "gauge", "Event parts that fit the ring.", &|output| {
+        output.state.ring_capacity as f64
+    });
+    each("meltica_ring_full_total", "counter", "Events that met a full ring.", &|output| {
+        output.state.full_total as f64
+    });
+    each("meltica_spill_events", "gauge", "Event parts in the spill.", &|output| {
+        output.state.spill_depth as f64
+    });
+    each("meltica_ring_pushed_total", "counter", "Event parts put into the ring.", &|output| {
+        output.state.pushed_total as f64
+    });
+}
+
+fn consumers(out: &mut Families, view: &View, controller: &Controller) {
+    let topology = controller.topology();
+    let seats = || {
+        view.consumers.iter().flat_map(|status| {
+            let shard = crate::topology::ShardIndex(status.shard);
+            let names = topology.consumers_on(shard).map(|(_, plan)| plan.name.as_str());
+            let shard = topology.shard(shard).name.as_str();
+            names
+                .zip(&status.seats[..usize::from(status.seat_count)])
+                .map(move |(name, seat)| (shard, name, seat))
+        })
+    };
+    for (index, (name, help)) in SeatCounts::LIST.iter().enumerate() {
+        let (name, scale) = in_seconds(name);
+        let family = format!("meltica_consumer_{name}");
+        out.family(&family, if name.ends_with("_total") { "counter" } else { "gauge" }, help);
+        for (shard, consumer, seat) in seats() {
+            let value = seat.counts.values()[index] as f64 * scale;
+            out.sample(&family, &[("shard", shard), ("consumer", consumer)], value);
+        }
+    }
+    out.family("meltica_consumer_up", "gauge", "Whether the consumer takes events.");
+    for (shard, consumer, seat) in seats() {
+        out.sample(
+            "meltica_consumer_up",
+            &[("shard", shard), ("consumer", consumer)],
+            f64::from(u8::from(seat.up)),
+        );
+    }
+    let named = || topology.consumers.iter().enumerate();
+    out.family("meltica_consumer_subscriptions", "gauge", "Streams that the consumer subscribes to.");
+    for (index, plan) in named() {
+        let count = controller.held(index).count();
+        out.sample("meltica_consumer_subscriptions", &[("consumer", &plan.name)], count as f64);
+    }
+    out.family(
+        "meltica_consumer_may_trade",
+        "gauge",
+        "Whether its orders may leave: switch on and not killed.",
+    );
+    for (index, plan) in named() {
+        let may_trade = controller.switches().may_trade(index);
+        out.sample("meltica_consumer_may_trade", &[("consumer", &plan.name)], f64::from(u8::from(may_trade)));
+    }
+    out.family(
+        "meltica_shard_received_total",
+        "counter",
+        "Event parts taken off the rings of a consumer shard.",
+    );
+    for status in &view.consumers {
+        let shard = &topology.shards[usize::from(status.shard)].name;
+        out.sample("meltica_shard_received_total", &[("shard", shard)], status.received_total as f64);
+    }
+}
+
+fn stages(out: &mut Families, view: &View) {
+    out.family(
+        "meltica_stage_latency_seconds",
+        "gauge",
+        "Latency of a stage over the last interval; quantile 1 is the largest.",
+    );
+    for (shard, stages) in &view.stages {
+        for stage in stages {
+            for (quantile, ns) in
+                [("0.5", stage.latency_ns_p50), ("0.99", stage.latency_ns_p99), ("1", stage.latency_ns_max)]
+            {
+                let labels = [("shard", shard.as_str()), ("stage", &stage.stage), ("quantile", quantile)];
+                out.sample("meltica_stage_latency_seconds", &labels, ns as f64 * 1e-9);
+            }
+        }
+    }
+    out.family("meltica_stage_count_total", "counter", "Latencies recorded in a stage since the start.");
+    for (shard, stage, count) in &view.stage_counts {
+        out.sample("meltica_stage_count_total", &[("shard", shard), ("stage", stage)], *count as f64);
+    }
+    let loops: [Described<super::view::LoopView>; 4] = [
+        ("meltica_loop_turns_total", "counter", "Turns of a shard's loop.", |counts| {
+            counts.turns_total as f64
+        }),
+        ("meltica_loop_long_turns_total", "counter", "Turns above 1 ms.", |counts| {
+            counts.turns_long_total as f64
+        }),
+        ("meltica_loop_turn_seconds_max", "gauge", "The longest turn.", |counts| {
+            counts.turn_ns_max as f64 * 1e-9
+        }),
+        ("meltica_loop_sleeps_total", "counter", "Sleeps of a shard's loop.", |counts| {
+            counts.sleeps_total as f64
+        }),
+    ];
+    for (name, kind, help, value) in loops {
+        out.family(name, kind, help);
+        for (shard, counts) in &view.loops {
+            out.sample(name, &[("shard", shard)], value(counts));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Who may trade: a switch for each consumer, and a kill switch over all of them.
+//!
+//! Written by the control thread alone, read by whoever sends orders, before each one. An order leaves only while the
+//! consumer's own switch is on and no kill switch is.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The switches of one gateway; shared behind an `Arc`.
+#[derive(Debug)]
+pub struct Switches {
+    killed_all: AtomicBool,
+    seats: Box<[Seat]>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    trading: AtomicBool,
+    killed: AtomicBool,
+}
+
+impl Switches {
+    /// Switches of consumers by their index in the topology, each with its position at start; nobody is killed.
+    pub fn new(trading: impl IntoIterator<Item = bool>) -> Self {
+        let seat = |trading| Seat { trading: AtomicBool::new(trading), killed: AtomicBool::new(false) };
+        Self { killed_all: AtomicBool::new(false), seats: trading.into_iter().map(seat).collect() }
+    }
+
+    /// Whether an order of this consumer may leave now. A consumer that is not known may not.
+    #[inline]
+    pub fn may_trade(&self, consumer: usize) -> bool {
+        // Acquire pairs with Release in the setters: whoever sees a switch sees what led to it.
+        !self.killed_all.load(Ordering::Acquire)
+            && self.seats.get(consumer).is_some_and(|seat| {
+                seat.trading.load(Ordering::Acquire) && !seat.killed.load(Ordering::Acquire)
+            })
+    }
+
+    /// The consumer's own switch.
+    pub fn trading(&self, consumer: usize) -> bool {
+        self.seats.get(consumer).is_some_and(|seat| seat.trading.load(Ordering::Acquire))
+    }
+
+    /// Moves a consumer's own switch. Returns whether it stood otherwise; a kill switch stays as it is.
+    pub fn set_trading(&self, consumer: usize, on: bool) -> bool {
+        self.seats.get(consumer).is_some_and(|seat| seat.trading.swap(on, Ordering::AcqRel) != on)
+    }
+
+    /// Whether a consumer's kill switch is on, or that of all.
+    pub fn killed(&self, consumer: usize) -> bool {
+        self.killed_all() || self.seats.get(consumer).is_some_and(|seat| seat.killed.load(Ordering::Acquire))
+    }
+
+    /// Whether the kill switch of all is on.
+    pub fn killed_all(&self) -> bool {
+        self.killed_all.load(Ordering::Acquire)
+    }
+
+    /// Moves the kill switch of one consumer, or with `None` that of all. Returns whether it stood otherwise.
+    pub fn set_killed(&self, consumer: Option<usize>, on: bool) -> bool {
+        match consumer {
+            None => self.killed_all.swap(on, Ordering::AcqRel) != on,
+            Some(consumer) => {
+                self.seats.get(consumer).is_some_and(|seat| seat.killed.swap(on, Ordering::AcqRel) != on)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_needs_its_own_switch_and_no_kill() {
+        let switches = Switches::new([true, false]);
+        assert_eq!([0, 1, 2].map(|consumer| switches.may_trade(consumer)), [true, false, false]);
+        assert!(switches.set_killed(None, true) && !switches.set_killed(None, true));
+        assert!(!switches.may_trade(0) && switches.killed(1));
+        assert!(switches.set_killed(None, false) && switches.may_trade(0));
+        assert!(switches.set_killed(Some(0), true) && !switches.may_trade(0));
+        assert!(switches.set_killed(Some(0), false) && switches.set_trading(0, false));
+        assert!(!switches.may_trade(0) && !switches.set_trading(7, true));
+    }
+}
