@@ -96,6 +96,9 @@ struct World {
     seen: Vec<Arc<Seen>>,
 }
 
+/// Sent always; only one gateway asks for it.
+const TOKEN: &str = "correct horse";
+
 const TOPOLOGY: &str = "
 version: 1
 host: shared
@@ -137,6 +140,10 @@ report: {dir: report, interval_ms: 1000}
 
 impl World {
     fn new(beta_asks: bool) -> Self {
+        Self::with(beta_asks, "core: any")
+    }
+
+    fn with(beta_asks: bool, control: &str) -> Self {
         let mut config = BinanceConfig::of(Product::Spot);
         config.instruments = default_instruments("USDT")
             .into_iter()
@@ -146,7 +153,7 @@ impl World {
         config.book_levels = 100;
         let venue = simvenues::start(SocketAddr::from(([127, 0, 0, 1], 0)), VenueConfig::Binance(config))
             .expect("a free port");
-        let text = TOPOLOGY.replace("ADDRESS", &venue.address().to_string());
+        let text = TOPOLOGY.replace("ADDRESS", &venue.address().to_string()).replace("core: any", control);
         let against = Against { cores: None, consumer_kinds: &["watcher"], simulated_lists: None };
         let topology = read("test", &text, against).unwrap_or_else(|errors| panic!("{errors}"));
         let seen: Vec<Arc<Seen>> = vec![Arc::default(), Arc::default()];
@@ -188,7 +195,7 @@ impl World {
     }
 
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        ask(self.control.address(), method, path, body, None).expect("the endpoint answers")
+        ask(self.control.address(), method, path, body, Some(TOKEN)).expect("the endpoint answers")
     }
 
     fn get(&self, path: &str) -> (u16, Value) {
@@ -405,5 +412,40 @@ fn switches_move_at_once_and_every_document_is_there() {
         }
     }
     assert!(asked > 10);
+    world.end();
+}
+
+#[test]
+fn a_token_is_asked_for_and_a_flood_of_half_requests_does_not_reach_the_data_path() {
+    let file = std::env::temp_dir().join(format!("meltica-token-{}", std::process::id()));
+    std::fs::write(&file, format!("{TOKEN}\n")).expect("a temporary file");
+    let mut world = World::with(false, &format!("core: any, token_file: '{}'", file.display()));
+    let _ = std::fs::remove_file(&file);
+    let address = world.control.address();
+    for wrong in [None, Some("correct hors"), Some("correct horsf"), Some("")] {
+        assert_eq!(
+            ask(address, "GET", "/status", None, wrong).map(|(status, _)| status),
+            Ok(401),
+            "{wrong:?}"
+        );
+    }
+    let before = world.disturbances();
+    let mut clients = Vec::new();
+    for _ in 0..1_000 {
+        let mut client = std::net::TcpStream::connect(address).expect("it listens");
+        let _ = std::io::Write::write_all(&mut client, b"GET /sta");
+        clients.push(client);
+    }
+    let events = world.seen[0].events.load(Ordering::Relaxed);
+    world.until("data goes on", |world| {
+        // The endpoint has no place for this request itself now, so only the gateway is looked at.
+        world.seen[0].events.load(Ordering::Relaxed) > events + 200
+    });
+    drop(clients);
+    world.until("it answers again", |world| {
+        ask(world.control.address(), "GET", "/healthz", None, Some(TOKEN))
+            .is_ok_and(|(status, _)| status == 200)
+    });
+    assert_eq!(world.disturbances(), before);
     world.end();
 }
