@@ -16,6 +16,7 @@ pub mod host;
 pub mod launch;
 // The shards, by the way of an event.
 pub mod provider;
+pub mod markers;
 pub mod merger;
 pub mod consumer;
 pub mod consumers;
