@@ -17,6 +17,7 @@ pub mod control;
 pub mod launch;
 // The shards, by the way of an event.
 pub mod provider;
+pub mod markers;
 pub mod merger;
 pub mod consumer;
 pub mod consumers;

@@ -12,7 +12,6 @@ use std::sync::mpsc;
 use engine::connection::{Ask, Connection, Lost};
 use engine::dead_letter::DeadLetters;
 use engine::ids::{LineId, ProviderId};
-use engine::merge::marker::{MARKER_EVERY_NS, MarkerPace, marker, passed};
 use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
@@ -26,6 +25,7 @@ use crate::machine::poller::{Interest, Poller, Ready, Token};
 use crate::machine::resolve::{Lookup, Resolver};
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
 use crate::machine::tls::{TlsConfig, TlsSocket};
+use crate::markers::Markers;
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
 use crate::stages::{ShardStages, Stage};
@@ -154,25 +154,6 @@ pub struct Driver<V> {
     listing: Option<changes::ListingRun>,
 }
 
-/// Says to merge shards how far this provider is, so that they need not wait for it while it is idle.
-#[derive(Debug)]
-struct Markers {
-    /// Outputs that go to merge shards.
-    outputs: Vec<usize>,
-    pace: MarkerPace,
-    /// How long an event may wait for missing numbers.
-    lateness_ns: u64,
-}
-
-impl Markers {
-    const NONE: Self = Self { outputs: Vec::new(), pace: MarkerPace::new(MARKER_EVERY_NS), lateness_ns: 0 };
-
-    /// When the next one is due, in nanoseconds.
-    fn deadline_ns(&self) -> u64 {
-        if self.outputs.is_empty() { u64::MAX } else { self.pace.deadline().ns() }
-    }
-}
-
 /// A provider of any venue: one call a turn, everything below it is static.
 pub trait Drive {
     /// Takes a report of the poller.
@@ -225,14 +206,15 @@ impl<V: Venue> Driver<V> {
             wakers,
             reports,
             deadline_ns: 0,
-            markers: Markers::NONE,
+            markers: Markers::default(),
             listing: None,
         }
     }
 
     /// The same, with these outputs going to merge shards. An event waits `lateness_ns` at most for missing numbers.
+    #[must_use]
     pub fn with_markers(mut self, outputs: &[usize], lateness_ns: u64) -> Self {
-        self.markers = Markers { outputs: outputs.to_vec(), lateness_ns, ..Markers::NONE };
+        self.markers = Markers::new(ProviderId(self.index), outputs, lateness_ns);
         self
     }
 
@@ -539,7 +521,9 @@ impl<V: Venue> Drive for Driver<V> {
             worked += self.due(now_ns, io);
         }
         if now_ns >= self.markers.deadline_ns() {
-            self.mark(now_ns);
+            let pipeline = &mut self.provider.pipeline;
+            let hole = pipeline.deadline();
+            self.markers.send(ReceiveTime::from_ns(now_ns), hole, &mut pipeline.dispatcher);
         }
         self.publish(io);
         worked
@@ -631,19 +615,6 @@ impl<V: Venue> Drive for Driver<V> {
 }
 
 impl<V: Venue> Driver<V> {
-    /// Tells merge shards what has been sent: everything received before this turn began, except what waits for missing
-    /// numbers. Frames that are still unread are received when they are taken.
-    fn mark(&mut self, now_ns: u64) {
-        let now = ReceiveTime::from_ns(now_ns);
-        let at = passed(now, self.provider.pipeline.deadline(), self.markers.lateness_ns);
-        let event = marker(ProviderId(self.index), at);
-        for &output in &self.markers.outputs {
-            // Where events wait for room none is sent: they themselves will say how far this is, and then the next one.
-            self.provider.pipeline.dispatcher.offer_marker(output, event);
-        }
-        self.markers.pace.sent(now);
-    }
-
     /// What has come due: connections, requests, writes.
     #[cold]
     fn due(&mut self, now_ns: u64, io: &mut Io) -> usize {

@@ -596,3 +596,17 @@ fn a_marker_never_overtakes_what_waits_for_room() {
     receiver.drain(9, |event| seen.push((event.kind(), event.header.receive_time)));
     assert_eq!(seen, [(crate::event::Kind::Trade, at(3)), (crate::event::Kind::Marker, at(10))]);
 }
+
+#[test]
+fn at_the_end_what_is_over_is_joined_and_what_is_open_is_discarded() {
+    let mut world = World::new(2, PoolSizes::SPEC);
+    let streams = world.add(&rule("r", MergeKind::Trade, 2, 10, 1_000));
+    world.run("0@1 1@5 0@12");
+    assert_eq!((world.seen.len(), world.merger.held_count()), (0, 1), "the second input may bring more");
+    world.merger.finish(at(15));
+    world.collect();
+    assert_eq!(world.seen, ["[1..11) 2 0#1 1#1"]);
+    let (counts, open) = world.merger.merge_counts(streams[0]);
+    assert_eq!((counts.windows_discarded_total, counts.discarded_events_total, open), (1, 1, 0));
+    assert_eq!((world.merger.held_count(), world.merger.deadline()), (0, None));
+}

@@ -1,5 +1,7 @@
 //! From written merge rules and consumers to planned ones: which provider, which instruments, which class of delivery.
 
+use engine::event::MERGED_PROVIDERS_MAX;
+
 use super::keys::At;
 use super::offer::{Channel, ChannelKind};
 use super::plan::{
@@ -98,6 +100,13 @@ pub(super) fn resolve_merge(
                 ),
             );
         }
+    }
+    if let Some((name, _)) = merge.inputs.get(MERGED_PROVIDERS_MAX) {
+        problems.add(
+            &name.spot,
+            format!("provider number {} of this rule", MERGED_PROVIDERS_MAX + 1),
+            format!("fits up to {MERGED_PROVIDERS_MAX}: a merged event has room for as many"),
+        );
     }
     Some(MergePlan {
         name: merge.name.as_ref()?.value.clone(),

@@ -2,6 +2,7 @@
 //! gone suppresses windows and gives up its place among the best prices.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -95,7 +96,8 @@ fn topology_text(servers: &[&Server; 2]) -> String {
     );
     for (index, server) in servers.iter().enumerate() {
         let (address, name) = (server.address(), ["one", "two"][index]);
-        text += &format!(
+        let _ = write!(
+            text,
             "  - {{name: {name}, venue: binance, product: spot, shard: md{index}, endpoints: {{websocket: \
              ws://{address}, rest: http://{address}}}, lines: 1, instruments: [BTC-USDT, ETH-USDT, SOL-USDT], \
              channels: [trade, ticker, {{kline: 1m}}], rest_weight_share: 0.4, \
