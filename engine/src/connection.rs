@@ -375,7 +375,7 @@ impl Connection {
                 Some(Frame::Ping(payload)) => {
                     self.counts.pongs_total += 1;
                     self.writer.pong(payload, mask).map_err(|_| Lost::OutboxFull)?;
-                    self.sent.push_back(now);
+                    note(&mut self.sent, &self.limits, now);
                 }
                 Some(Frame::Close { code, reason }) => {
                     let lost = Lost::Closed { code: code.map_or(1005, u16::from), reason: reason.to_owned() };
@@ -543,7 +543,7 @@ impl Connection {
 
     fn send_text(&mut self, now: ReceiveTime, random: &mut Rng) -> Result<(), Lost> {
         let mask = random.u32(..).to_le_bytes();
-        self.sent.push_back(now);
+        note(&mut self.sent, &self.limits, now);
         self.writer.text(&self.text, mask).map_err(|_| Lost::OutboxFull)
     }
 
@@ -624,4 +624,12 @@ impl Connection {
             State::Spare | State::Down => None,
         }
     }
+}
+
+/// Remembers when a message left. Only as many as the limit speaks of: a venue that pings for weeks fills no memory.
+fn note(sent: &mut VecDeque<ReceiveTime>, limits: &ConnectionLimits, now: ReceiveTime) {
+    if sent.len() >= (limits.messages_per_s_max as usize).max(2) {
+        sent.pop_front();
+    }
+    sent.push_back(now);
 }

@@ -133,6 +133,8 @@ pub struct Provider<V> {
     /// Connections wait until the instrument list was answered, or has failed once.
     listed: bool,
     stopping: bool,
+    /// Whole frames wait in a connection's buffer because no pool slot was free; when to look at them again.
+    stalled_until: Option<ReceiveTime>,
 }
 
 /// A line that takes over from another.
@@ -184,6 +186,7 @@ impl<V: Venue> Provider<V> {
             verify_next: 0,
             listed: false,
             stopping: false,
+            stalled_until: None,
         };
         provider.pipeline.set_line_count(provider.connections.len());
         provider
@@ -236,7 +239,8 @@ impl<V: Venue> Provider<V> {
     #[inline]
     pub fn take_frames(&mut self, line: LineId, now: ReceiveTime, probe: &mut impl Probe) -> usize {
         for handled in 0..FRAMES_PER_TURN_MAX {
-            if !matches!(self.pipeline.readiness(now), Readiness::Ready) {
+            if let Readiness::Wait { deadline } = self.pipeline.readiness(now) {
+                self.stalled_until = Some(deadline);
                 return handled;
             }
             let connection = &mut self.connections[line.index()];
@@ -402,6 +406,9 @@ impl<V: Venue> Provider<V> {
     /// Does what is due. Call it when [`deadline`](Self::deadline) has come, and once a turn that did something.
     pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
         self.pipeline.timeout(now, probe);
+        if self.stalled_until.is_some_and(|until| now >= until) {
+            self.resume(now, probe);
+        }
         while let Some(want) = self.pipeline.poll_want() {
             self.want(want, now);
         }
@@ -417,6 +424,17 @@ impl<V: Venue> Provider<V> {
         }
         self.go_on_rolling(now, probe);
         self.verify(now);
+    }
+
+    /// Takes the frames that had to wait for a pool slot: no byte need come to push them through.
+    #[cold]
+    fn resume(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
+        self.stalled_until = None;
+        for index in 0..self.connections.len() {
+            if self.take_frames(LineId(index as u8), now, probe) == FRAMES_PER_TURN_MAX {
+                self.stalled_until = Some(now);
+            }
+        }
     }
 
     fn want(&mut self, want: Want, now: ReceiveTime) {
@@ -463,6 +481,8 @@ impl<V: Venue> Provider<V> {
         probe: &mut impl Probe,
     ) {
         let Some((purpose, request)) = self.rest.take(id) else { return };
+        // A snapshot lets go of what waited for it, so slots may be free now.
+        self.stalled_until = self.stalled_until.map(|_| now);
         if let Some(seconds) = self.rest.pause_for(status, retry_after_s, now) {
             self.happened(Happening::RestPaused { status, seconds });
         }
@@ -472,7 +492,13 @@ impl<V: Venue> Provider<V> {
             return;
         }
         match self.pipeline.rest(&request.path, body, now, probe) {
-            FrameOutcome::Done => self.rest.succeeded(purpose),
+            FrameOutcome::Done => match purpose {
+                // The book could not use it and wants another: not at once, or it would spend everybody's weight.
+                Purpose::Snapshot(listing) if self.pipeline.snapshot_wanted(listing) => {
+                    self.rest.unusable(purpose);
+                }
+                _ => self.rest.succeeded(purpose),
+            },
             FrameOutcome::Notice(Notice::Refused { code, reason, .. }) => {
                 self.rest_failed_for(purpose, request, format!("{reason} ({code})"), now);
                 return;
@@ -548,7 +574,11 @@ impl<V: Venue> Provider<V> {
     /// When [`timeout`](Self::timeout) or [`poll_rest`](Self::poll_rest) has something to do.
     pub fn deadline(&self, now: ReceiveTime) -> Option<ReceiveTime> {
         let connections = self.connections.iter().filter(|_| self.listed).filter_map(Connection::deadline);
-        let mut soonest = connections.chain(self.pipeline.deadline()).chain(self.rest.deadline(now)).min();
+        let mut soonest = connections
+            .chain(self.pipeline.deadline())
+            .chain(self.rest.deadline(now))
+            .chain(self.stalled_until)
+            .min();
         if !self.rolls.is_empty() {
             let soon = now.plus_ns(ROLL_LOOK_NS);
             soonest = Some(soonest.map_or(soon, |at| at.min(soon)));

@@ -103,21 +103,31 @@ impl<T: Copy> Receiver<T> {
     /// Returns how many.
     #[inline]
     pub fn drain(&mut self, count_max: usize, mut use_item: impl FnMut(&T)) -> usize {
+        self.drain_while(count_max, |item| {
+            use_item(item);
+            true
+        })
+    }
+
+    /// As [`drain`](Self::drain), and ends after the first item for which `use_item` says `false`.
+    #[inline]
+    pub fn drain_while(&mut self, count_max: usize, mut use_item: impl FnMut(&T) -> bool) -> usize {
         let count = self.consumer.slots().min(count_max);
         if count == 0 {
             return 0;
         }
         let chunk = self.consumer.read_chunk(count).expect("at most as many as there are");
         let (front, back) = chunk.as_slices();
-        for item in front {
-            use_item(item);
+        let mut used = 0;
+        for item in front.iter().chain(back) {
+            used += 1;
+            if !use_item(item) {
+                break;
+            }
         }
-        for item in back {
-            use_item(item);
-        }
-        chunk.commit_all();
-        self.popped_total += count as u64;
-        count
+        chunk.commit(used);
+        self.popped_total += used as u64;
+        used
     }
 
     /// The next item, copied out.

@@ -15,6 +15,12 @@ use crate::status::{ConsumerStatus, SEATS_MAX, STATUS_EVERY_NS, SeatStatus, Stat
 /// Events taken off one ring before the next has its turn.
 const EVENTS_PER_DRAIN_MAX: usize = 256;
 
+/// Between two looks at the clock while a batch is handled, in event parts.
+const EVENTS_PER_LOOK: usize = 8;
+/// A batch ends early when its handlers have taken this long, in nanoseconds: a slow one must not keep the shard from its
+/// timers, its status and the order to stop.
+const BATCH_NS_MAX: u64 = 10_000_000;
+
 /// A shard with its consumers.
 pub struct ConsumerShard {
     index: u8,
@@ -67,7 +73,17 @@ impl ConsumerShard {
         for ring in &mut self.rings {
             let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
             let host = &mut self.host;
-            taken += ring.drain(EVENTS_PER_DRAIN_MAX, |event| host.deliver(event, &mut probe));
+            let clock = &self.clock;
+            let mut until_look = EVENTS_PER_LOOK;
+            taken += ring.drain_while(EVENTS_PER_DRAIN_MAX, |event| {
+                host.deliver(event, &mut probe);
+                until_look -= 1;
+                if until_look > 0 {
+                    return true;
+                }
+                until_look = EVENTS_PER_LOOK;
+                clock.now().saturating_sub(now_ns) < BATCH_NS_MAX
+            });
         }
         self.received_total += taken as u64;
         self.host.batch_end(taken, ReceiveTime::from_ns(now_ns));

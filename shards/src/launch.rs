@@ -50,8 +50,12 @@ const BOOK_RESERVE: usize = 1_024;
 const BOOK_WAITING_MAX: usize = 100;
 /// Dead letters that one shard keeps.
 const LETTERS_MAX: usize = 256;
-/// How long the end may take, in nanoseconds: what is in flight is delivered, then it is named.
-const END_NS_MAX: u64 = 5_000_000_000;
+/// How long providers may take to publish what waits for room when it ends, in nanoseconds.
+const PROVIDERS_END_NS_MAX: u64 = 2_000_000_000;
+/// How long consumers may then take to handle what was sent, in nanoseconds; what is left is named.
+const CONSUMERS_END_NS_MAX: u64 = 2_000_000_000;
+/// After this time from the order to stop a shard is given up: some handler does not return.
+const END_MAX: Duration = Duration::from_millis(4_750);
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +136,7 @@ pub struct Ended {
     pub providers: Vec<ProviderSummary>,
     /// Of all consumer shards.
     pub consumers: Vec<ConsumerShardSummary>,
-    /// Shards that panicked: their names and the panics' texts.
+    /// Shards that panicked or did not end: their names and why.
     pub panicked: Vec<(String, String)>,
     /// By shard index: what its thread used, and its loop's counters.
     pub usage: Vec<(ShardIndex, Option<ThreadUsage>, Arc<LoopCounters>)>,
@@ -236,7 +240,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await
                 .expect("the wait of an open epoll set does not fail");
-            let deadline_ns = Clock::new().now() + END_NS_MAX;
+            let deadline_ns = Clock::new().now() + CONSUMERS_END_NS_MAX;
             let summary = shard.finish(deadline_ns);
             (summary, ThreadUsage::read(context.thread_id as u32).since(&before))
         })?;
@@ -277,7 +281,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await
                 .expect("the wait of an open epoll set does not fail");
-            let deadline_ns = Clock::new().now() + END_NS_MAX / 2;
+            let deadline_ns = Clock::new().now() + PROVIDERS_END_NS_MAX;
             let summaries = shard.finish(deadline_ns);
             (summaries, ThreadUsage::read(context.thread_id as u32).since(&before))
         })?;
@@ -497,13 +501,13 @@ impl Gateway {
             thread.stop.ask();
         }
         for thread in self.providers.drain(..) {
-            let usage = match thread.handle.join() {
+            let usage = match join_by(thread.handle, began) {
                 Ok((summaries, usage)) => {
                     ended.providers.extend(summaries);
                     Some(usage)
                 }
                 Err(error) => {
-                    ended.panicked.push((self.topology.shard(thread.shard).name.clone(), error.to_string()));
+                    ended.panicked.push((self.topology.shard(thread.shard).name.clone(), error));
                     None
                 }
             };
@@ -513,13 +517,13 @@ impl Gateway {
             thread.stop.ask();
         }
         for thread in self.consumers.drain(..) {
-            let usage = match thread.handle.join() {
+            let usage = match join_by(thread.handle, began) {
                 Ok((summary, usage)) => {
                     ended.consumers.push(summary);
                     Some(usage)
                 }
                 Err(error) => {
-                    ended.panicked.push((self.topology.shard(thread.shard).name.clone(), error.to_string()));
+                    ended.panicked.push((self.topology.shard(thread.shard).name.clone(), error));
                     None
                 }
             };
@@ -529,6 +533,20 @@ impl Gateway {
         ended.took = began.elapsed();
         ended
     }
+}
+
+/// Waits for a shard until [`END_MAX`] after `began`. A thread that does not end then is left to the end of the process.
+fn join_by<T: Send + 'static>(handle: JoinHandle<T>, began: Instant) -> Result<T, String> {
+    while !handle.is_finished() {
+        if began.elapsed() >= END_MAX {
+            let limit_s = END_MAX.as_secs_f64();
+            return Err(format!(
+                "did not end within {limit_s} s: a handler blocks or is slow; what it had not handled is lost"
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    handle.join().map_err(|error| error.to_string())
 }
 
 /// The engine's book sizes for a provider.

@@ -45,7 +45,7 @@ impl Board {
         let delivered = Stage::ReceiveToDelivered.name();
         let lag_ns = collector.live().flat_map(|shard| shard.stages).filter(|stage| stage.stage == delivered);
         let lag_ns = lag_ns.map(|stage| stage.latency_ns_p99).max();
-        let mut line = format!("{} {:>8.0} msg/s", clock(run_ns), rate);
+        let mut line = format!("{} {:>7.0} msg/s", clock(run_ns), rate);
         let _ = match lag_ns {
             Some(lag_ns) => write!(line, "  lag p99 {:>8}", latency(lag_ns)),
             None => write!(line, "  lag p99 {:>8}", "-"),

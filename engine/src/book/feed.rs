@@ -28,6 +28,9 @@ pub struct FeedOptions {
     pub checksum: Option<Checksum>,
 }
 
+/// Snapshots in a row that may be older than the first update that waits, before that update is not believed.
+const TOO_OLD_MAX: u32 = 3;
+
 /// Computes a venue's checksum of a book.
 pub type Checksum = fn(&Book) -> u32;
 
@@ -99,6 +102,8 @@ pub struct BookFeed {
     loaded: bool,
     /// Last update number contained.
     last: u64,
+    /// Snapshots in a row that were older than what waits.
+    too_old: u32,
     /// Updates that wait for a snapshot: decoded frames with one message each.
     waiting: VecDeque<Handle<Raw>>,
     /// What left the book with the last update without the venue's saying so.
@@ -121,6 +126,7 @@ impl BookFeed {
             status: BookStatus::Syncing,
             loaded: false,
             last: 0,
+            too_old: 0,
             waiting: VecDeque::with_capacity(options.waiting_max.min(1_024)),
             cut: Cut::default(),
             reach: Reach::default(),
@@ -397,9 +403,17 @@ impl BookFeed {
             if self.waiting.front().is_some_and(leaves_a_hole) {
                 self.counts.snapshot_too_old_total += 1;
                 self.counts.unusable_total += 1;
+                self.too_old += 1;
+                if self.too_old >= TOO_OLD_MAX {
+                    // No snapshot ever reaches it: its numbers lie. What comes from now on waits in its place.
+                    self.too_old = 0;
+                    self.counts.unusable_total += self.waiting.len() as u64;
+                    self.waiting.clear();
+                }
                 return Outcome::Unusable;
             }
         }
+        self.too_old = 0;
         let (bids, asks) = (raw.bids_of(book), raw.asks_of(book));
         self.book.clear(message.decimals);
         let facts = self.book.apply(bids, asks, &mut self.cut);

@@ -195,6 +195,9 @@ pub struct Pipeline<V> {
     /// The raw for frames that found the pool empty: nothing may keep it.
     reserve: Raw,
     raw_waiting_since: Option<ReceiveTime>,
+    /// The wait for a raw has timed out and none has come free since: frames go on without one, at full speed, so that
+    /// books that wait do not hold up every other stream.
+    raw_given_up: bool,
     /// Parts of the event that is being dispatched.
     parts: Vec<Event>,
     bids: Vec<Level>,
@@ -236,6 +239,7 @@ impl<V: Venue> Pipeline<V> {
             raw: None,
             reserve: Raw::default(),
             raw_waiting_since: None,
+            raw_given_up: false,
             parts: Vec::with_capacity(crate::event::book_parts(options.book_reserve, options.book_reserve)),
             bids: Vec::with_capacity(options.book_reserve),
             asks: Vec::with_capacity(options.book_reserve),
@@ -248,15 +252,27 @@ impl<V: Venue> Pipeline<V> {
     }
 
     /// Whether a frame may be taken: a slot for it is reserved. When the wait for one has lasted 100 ms, the answer is
-    /// yes, with a counted error: the frame is then decoded where nothing can keep it.
+    /// yes, with a counted error, until a slot is free again: frames are then decoded where nothing can keep them.
+    #[inline]
     pub fn readiness(&mut self, now: ReceiveTime) -> Readiness {
-        if self.raw.is_some() {
+        if self.raw.is_some() { Readiness::Ready } else { self.reserve_raw(now) }
+    }
+
+    #[cold]
+    fn reserve_raw(&mut self, now: ReceiveTime) -> Readiness {
+        if self.raw_given_up {
+            self.raw = self.pools.raws.take();
+            self.raw_given_up = self.raw.is_none();
+            self.counts.pool_timeouts_total += u64::from(self.raw_given_up);
             return Readiness::Ready;
         }
         match self.pools.raws.take_patiently(&mut self.raw_waiting_since, now) {
             Taken::Handle(raw) => self.raw = Some(raw),
             Taken::Wait { deadline } => return Readiness::Wait { deadline },
-            Taken::TimedOut => self.counts.pool_timeouts_total += 1,
+            Taken::TimedOut => {
+                self.raw_given_up = true;
+                self.counts.pool_timeouts_total += 1;
+            }
         }
         Readiness::Ready
     }
@@ -847,6 +863,11 @@ impl<V: Venue> Pipeline<V> {
     /// What it wants fetched, one at a time.
     pub fn poll_want(&mut self) -> Option<Want> {
         self.wants.pop_front()
+    }
+
+    /// Whether a snapshot of the instrument's book is wanted, or under way.
+    pub fn snapshot_wanted(&self, listing: Listing) -> bool {
+        self.snapshot_wanted.get(listing.index()).is_some_and(|wanted| *wanted)
     }
 
     /// The book of an instrument, if one of its streams makes one.

@@ -149,16 +149,25 @@ impl RestQueue {
         self.failures.retain(|(of, _)| *of != purpose);
     }
 
+    /// An answer came and was of no use: the next request for its purpose waits like one that failed.
+    pub fn unusable(&mut self, purpose: Purpose) {
+        self.failed(purpose);
+    }
+
+    /// Counts a failure and returns how many there were in a row.
+    fn failed(&mut self, purpose: Purpose) -> u32 {
+        self.counts.failed_total += 1;
+        if let Some((_, count)) = self.failures.iter_mut().find(|(of, _)| *of == purpose) {
+            *count += 1;
+            return *count;
+        }
+        self.failures.push((purpose, 1));
+        1
+    }
+
     /// A request failed: it goes again after a pause that doubles, with jitter.
     pub fn again(&mut self, purpose: Purpose, request: RestRequest, now: ReceiveTime, random: &mut Rng) {
-        self.counts.failed_total += 1;
-        let count = if let Some((_, count)) = self.failures.iter_mut().find(|(of, _)| *of == purpose) {
-            *count += 1;
-            *count
-        } else {
-            self.failures.push((purpose, 1));
-            1
-        };
+        let count = self.failed(purpose);
         let pause_ns = pause_ns(count);
         let not_before = now.plus_ns(pause_ns / 2 + random.u64(0..=pause_ns / 2));
         if !self.waiting.iter().any(|waiting| waiting.purpose == purpose) {

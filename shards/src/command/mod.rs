@@ -33,6 +33,12 @@ fn read_topology(file: &Path) -> Result<Topology, TopologyErrors> {
     load_with(file, consumers::KINDS, None)
 }
 
+/// Columns of the terminal behind a descriptor; none beyond any line where it is no terminal.
+fn columns_of(terminal: &impl std::os::fd::AsFd) -> usize {
+    let columns = rustix::termios::tcgetwinsize(terminal).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { usize::MAX } else { columns }
+}
+
 /// Columns of the terminal, 100 where there is none.
 fn columns() -> usize {
     rustix::termios::tcgetwinsize(std::io::stdout()).map_or(100, |size| usize::from(size.ws_col).max(80))

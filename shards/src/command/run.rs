@@ -146,7 +146,11 @@ impl Arguments {
                 let line = board.line(&gateway.topology, &gateway.collector, now_ns - gateway.started_ns);
                 let mut screen = std::io::stderr().lock();
                 // A closed terminal is no reason to stop trading.
-                let _ = if terminal { write!(screen, "\r\x1b[2K{line}") } else { writeln!(screen, "{line}") };
+                let _ = if terminal {
+                    write!(screen, "\r\x1b[2K{}", cut(&line, super::columns_of(&screen)))
+                } else {
+                    writeln!(screen, "{line}")
+                };
                 let _ = screen.flush();
             }
             if signals.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
@@ -334,6 +338,11 @@ fn introduce(topology: &Topology) {
         topology.consumers.len(),
         memory::memory_budget(topology).total_bytes() as f64 / f64::from(1 << 20),
     );
+}
+
+/// The beginning of a line that fits: one that wraps would not be erased by the next.
+fn cut(line: &str, columns: usize) -> &str {
+    line.char_indices().nth(columns.saturating_sub(1)).map_or(line, |(at, _)| &line[..at])
 }
 
 fn say(topology: &Topology, report: &Report, terminal: bool) {

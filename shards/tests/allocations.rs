@@ -1,0 +1,185 @@
+//! No thread of the data path allocates once it is warm: a gateway over the loopback, under an allocator that counts.
+
+#![cfg(feature = "simulate")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::consumer::{Consumer, Context};
+use engine::event::Event;
+use shards::host::{HostView as _, RealHost};
+use shards::launch::{Factory, Gateway, launch};
+use shards::live::Board;
+use shards::topology::{self, Against};
+
+/// Counts what a thread allocates while it is watched.
+struct Counting;
+
+/// Threads are found by the name that the shard gives them.
+static WATCHING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Where the first few came from.
+static PLACES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+const PLACES_MAX: usize = 4;
+
+thread_local! {
+    /// Whether this thread is of the data path; set by the consumer, and by name for providers.
+    static OURS: Cell<Option<bool>> = const { Cell::new(None) };
+    /// The backtrace allocates itself.
+    static LOOKING: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cold]
+fn note() {
+    if LOOKING.replace(true) {
+        return;
+    }
+    let ours = OURS.get().unwrap_or_else(|| {
+        let name = std::thread::current().name().map(str::to_owned);
+        let ours = name.is_some_and(|name| name.starts_with("md") || name.starts_with("watch"));
+        OURS.set(Some(ours));
+        ours
+    });
+    if ours {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut places) = PLACES.lock()
+            && places.len() < PLACES_MAX
+        {
+            places.push(Backtrace::force_capture().to_string());
+        }
+    }
+    LOOKING.set(false);
+}
+
+// SAFETY: every call is handed on unchanged to the system's allocator, whose contract is the same; what is counted beside
+// it touches no memory of the call, and its own allocations are kept from counting by `LOOKING`.
+#[allow(unsafe_code, reason = "an allocator cannot be written without")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if WATCHING.load(Ordering::Relaxed) {
+            note();
+        }
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if WATCHING.load(Ordering::Relaxed) {
+            note();
+        }
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Reads every event and the book behind it, and keeps nothing.
+struct Reader(u64);
+
+impl Consumer for Reader {
+    fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
+        let book = context.book(event.header.provider, event.header.stream);
+        self.0 += book.map_or(1, |book| book.sequence() % 3);
+    }
+
+    fn summary(&self) -> Vec<(String, String)> {
+        vec![("sum".to_owned(), self.0.to_string())]
+    }
+}
+
+fn topology_text() -> String {
+    let cores = RealHost.cores().expect("a Linux host says which cores it has");
+    let mut allowed: Vec<u32> = cores.allowed.iter().collect();
+    allowed.sort_unstable();
+    let (first, last) = (allowed[0], *allowed.last().expect("this process runs on a core"));
+    format!(
+        "version: 1
+host: shared
+shards:
+  - {{name: md0, core: {first}, role: provider, pools: {{frames: 200, raws: 200, events: 300, merged: 50, order_requests: 20, execution_reports: 20}}, order_ring_requests: 64}}
+  - {{name: watch, core: {last}, role: consumer, ring_events: 8192, critical_ring_events: 64, spill_events: 8192}}
+simulated: {{seed: 1, messages_per_instrument_per_s: 500, speed: 1.0, book_levels: 500}}
+providers:
+  - name: one
+    venue: binance
+    product: spot
+    shard: md0
+    endpoints: simulated
+    lines: 1
+    instruments: [BTC-USDT, ETH-USDT, SOL-USDT, BNB-USDT, XRP-USDT, DOGE-USDT, ADA-USDT, AVAX-USDT]
+    channels: [trade, book, ticker, {{kline: 1m}}]
+    book: {{depth_max: 10000, snapshot_limit: 1000, verify_s: 180}}
+    rest_weight_share: 0.8
+    reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}
+merges: []
+consumers:
+  - name: reader
+    kind: reader
+    shard: watch
+    trading: false
+    on_panic: disable
+    subscriptions:
+      - {{provider: one, instruments: all, channels: [trade, book, ticker, {{kline: 1m}}], delivery: {{trade: lossless, book: book, ticker: latest, kline: latest}}, book_depth: full}}
+control: {{listen: 127.0.0.1:0, core: any}}
+report: {{dir: report, interval_ms: 200}}
+"
+    )
+}
+
+/// Looks after the gateway until `done` holds.
+fn wait(gateway: &mut Gateway, board: &mut Board, what: &str, done: impl Fn(&Board) -> bool) {
+    let began = Instant::now();
+    while !done(board) {
+        gateway.collector.collect();
+        gateway.poll_statuses(|status| board.take(status));
+        assert_eq!(gateway.fallen(), None);
+        assert!(began.elapsed() < Duration::from_secs(120), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn warm_shards_allocate_nothing() {
+    let cores = RealHost.cores();
+    let against = Against { cores: cores.as_ref(), consumer_kinds: &["reader"], simulated_lists: None };
+    let topology =
+        topology::read("test.yaml", &topology_text(), against).unwrap_or_else(|errors| panic!("{errors}"));
+    let make = |_: &topology::ConsumerPlan, _: &Arc<engine::consumer::Catalog>| {
+        Ok(Box::new(|| Box::new(Reader(0)) as Box<dyn Consumer>) as Factory)
+    };
+    let mut gateway = launch(topology, &make).unwrap_or_else(|error| panic!("{error}"));
+    let mut board = Board::default();
+    let received = |board: &Board| board.consumers().map(|shard| shard.received_total).sum::<u64>();
+    wait(&mut gateway, &mut board, "proved books", |board| {
+        board.providers().any(|status| status.books == 8 && status.books_proved == 8)
+    });
+    wait(&mut gateway, &mut board, "warmth", |board| received(board) > 20_000);
+    WATCHING.store(true, Ordering::SeqCst);
+    let from = received(&board);
+    wait(&mut gateway, &mut board, "30,000 events", |board| received(board) > from + 30_000);
+    WATCHING.store(false, Ordering::SeqCst);
+    let allocations = ALLOCATIONS.load(Ordering::SeqCst);
+    let places = PLACES.lock().expect("nobody panicked with it").join("\n\n");
+    assert_eq!(allocations, 0, "first places:\n{places}");
+    // The negative of the measurement: the watch does see what a shard allocates.
+    let ended = gateway.stop();
+    assert!(ended.panicked.is_empty(), "{:?}", ended.panicked);
+    WATCHING.store(true, Ordering::SeqCst);
+    let seen =
+        std::thread::Builder::new().name("md-allocates".to_owned()).spawn(|| drop(Box::new([0_u8; 4_096])));
+    seen.expect("a thread").join().expect("it ends");
+    WATCHING.store(false, Ordering::SeqCst);
+    assert!(ALLOCATIONS.load(Ordering::SeqCst) > 0);
+}

@@ -1,0 +1,282 @@
+//! The binary as a user meets it: what it prints, what it writes, how it ends.
+
+#![cfg(feature = "simulate")]
+
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A process that lives longer has failed. Long, because test machines are busy.
+const WAIT_MAX: Duration = Duration::from_secs(90);
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../topology.yaml")
+}
+
+fn meltica(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meltica"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Waits for a process, within reason.
+fn ended(mut child: Child) -> Output {
+    // Read on threads of their own: a full pipe would stop the child.
+    let read = |mut from: Box<dyn std::io::Read + Send>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes).map(|_| bytes)
+        })
+    };
+    let out = read(Box::new(child.stdout.take().expect("piped")));
+    let err = read(Box::new(child.stderr.take().expect("piped")));
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            break status;
+        }
+        if began.elapsed() > WAIT_MAX {
+            let _ = child.kill();
+            panic!("the process did not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let bytes = |thread: std::thread::JoinHandle<std::io::Result<Vec<u8>>>| {
+        thread.join().expect("it only reads").expect("a pipe")
+    };
+    Output { status, stdout: bytes(out), stderr: bytes(err) }
+}
+
+fn run(arguments: &[&str]) -> Output {
+    ended(meltica(arguments).spawn().expect("the binary is built"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A directory of its own for a test; removed when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("meltica-process-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a temporary directory");
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).expect("a temporary file");
+        path.display().to_string()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// The only report in `reports`.
+    fn report(&self) -> Value {
+        let runs: Vec<_> = std::fs::read_dir(self.0.join("reports")).expect("it was made").collect();
+        assert_eq!(runs.len(), 1);
+        let run = runs.into_iter().next().expect("one").expect("readable").path();
+        for kind in ["hgrm", "svg"] {
+            let has = |entry: std::io::Result<std::fs::DirEntry>| {
+                entry.is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == kind))
+            };
+            assert!(
+                std::fs::read_dir(&run).expect("readable").any(has),
+                "a .{kind} file in {}",
+                run.display()
+            );
+        }
+        let json = std::fs::read(run.join("report.json")).expect("it was written");
+        serde_json::from_slice(&json).expect("it is JSON")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a good run has in its report.
+fn assert_good(report: &Value) {
+    assert_eq!(report["books_by_state"], serde_json::json!({"proved": 50}));
+    let provider = &report["providers"]["binance"];
+    for counter in ["gaps_total", "resyncs_total", "decode_errors_total"] {
+        assert_eq!(provider["counts"][counter], 0, "{counter}");
+    }
+    let outputs = provider["outputs"].as_array().expect("a list");
+    assert_eq!(outputs.len(), 2);
+    for output in outputs {
+        let count = |name: &str| output[name].as_u64().expect("a count");
+        assert!(count("offered_total") > 500, "{output}");
+        assert_eq!(count("dropped_total"), 0, "{output}");
+        let reached = count("delivered_total") + count("unchanged_total");
+        let accounted = reached + count("coalesced_total") + count("in_flight");
+        assert_eq!(count("offered_total"), accounted, "{output}");
+    }
+    assert_eq!(report["consumers"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn the_shipped_topology_runs_proves_its_books_and_writes_its_report() {
+    let scratch = Scratch::new("shipped");
+    let shipped = shipped().display().to_string();
+    let reports = scratch.path("reports");
+    let output = run(&["run", "--topology", &shipped, "--duration", "4s", "--report-dir", &reports]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
+    assert_good(&scratch.report());
+    assert!(err.contains("books 50/50 proved"), "{err}");
+    assert!(!err.contains('\u{1b}'), "no terminal, no control sequences: {err}");
+    assert!(out.lines().all(|line| line.chars().count() <= 120), "{out}");
+}
+
+/// Starts the shipped topology and waits until its books are proved. The standard error so far is returned.
+fn started(scratch: &Scratch) -> (Child, String) {
+    let shipped = shipped().display().to_string();
+    let reports = scratch.path("reports");
+    let mut child = meltica(&["run", "--topology", &shipped, "--report-dir", &reports, "--json"])
+        .spawn()
+        .expect("the binary is built");
+    let mut err = child.stderr.take().expect("piped");
+    let mut seen = Vec::new();
+    let mut bytes = [0; 4_096];
+    while !text(&seen).contains("50/50 proved") {
+        let count = err.read(&mut bytes).expect("a pipe");
+        assert!(count > 0, "it ended: {}", text(&seen));
+        seen.extend_from_slice(&bytes[..count]);
+    }
+    child.stderr = Some(err);
+    (child, text(&seen))
+}
+
+fn signal(child: &Child, names: &[&str]) {
+    for name in names {
+        let status = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status();
+        assert!(status.expect("there is a kill").success());
+    }
+}
+
+#[test]
+fn sigterm_and_sigint_drain_report_and_end_well() {
+    for name in ["TERM", "INT"] {
+        let scratch = Scratch::new(name);
+        let (child, _) = started(&scratch);
+        signal(&child, &[name]);
+        let output = ended(child);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_good(&scratch.report());
+        let printed: Value = serde_json::from_slice(&output.stdout).expect("--json prints JSON alone");
+        assert_good(&printed);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let scratch = Scratch::new("twice");
+    let (child, _) = started(&scratch);
+    // Stopped, so that both signals are there when it goes on.
+    signal(&child, &["STOP", "TERM", "INT", "CONT"]);
+    let output = ended(child);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "", "no report: it was told not to wait");
+}
+
+#[test]
+fn a_bad_topology_is_refused_with_all_its_problems_and_nothing_starts() {
+    let scratch = Scratch::new("bad");
+    let text_of_shipped = std::fs::read_to_string(shipped()).expect("it is there");
+    let mut bad = text_of_shipped.clone();
+    for (from, to) in [
+        ("core: 0  ", "core: 900  "),
+        ("ring_events: 8192             # slots", "ring_events: 4             # slots"),
+        ("messages_per_instrument_per_s:", "messages_per_instrument:"),
+        ("BTC-USDT, ETH-USDT, SOL-USDT, BNB-USDT", "BTC-USDT, ETH-USDT, SOL-USDT, NOPE-USDT"),
+    ] {
+        assert!(bad.contains(from), "{from}");
+        bad = bad.replacen(from, to, 1);
+    }
+    let file = scratch.file("bad.yaml", &bad);
+    let reports = scratch.path("reports");
+    let output = run(&["run", "--topology", &file, "--duration", "1s", "--report-dir", &reports]);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    for words in ["900", "ring_events", "messages_per_instrument", "NOPE-USDT"] {
+        assert!(err.contains(words), "{words} in {err}");
+    }
+    assert!(!Path::new(&reports).exists(), "nothing was started");
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn a_topology_that_is_not_there_and_one_with_spinning_neighbours() {
+    let scratch = Scratch::new("spin");
+    let output = run(&["run", "--topology", &scratch.path("none.yaml")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("none.yaml"), "{}", text(&output.stderr));
+
+    let shipped = std::fs::read_to_string(shipped()).expect("it is there");
+    let file = scratch.file("spin.yaml", &shipped.replacen("host: shared", "host: dedicated", 1));
+    let output = run(&["run", "--topology", &file]);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("shard strategies spins"), "{err}");
+}
+
+#[test]
+fn a_report_directory_that_cannot_be_made_is_refused_before_anything_starts() {
+    let scratch = Scratch::new("unwritable");
+    let file = scratch.file("a_file", "no directory");
+    let shipped = shipped().display().to_string();
+    let output =
+        run(&["run", "--topology", &shipped, "--duration", "1s", "--report-dir", &format!("{file}/below")]);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("a_file"), "{err}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let output = run(&["simulate", "binance", "--listen", &address]);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains(&address) && err.contains("in use"), "{err}");
+}
+
+#[test]
+fn a_replay_says_which_file_and_which_line() {
+    let scratch = Scratch::new("replay");
+    let missing = scratch.path("missing.jsonl");
+    let output = run(&["replay", "--venue", "binance", &missing]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&missing), "{}", text(&output.stderr));
+
+    let bad = scratch.file("bad.txt", "1\tws\t{}\nno capture line\n");
+    let output = run(&["replay", "--venue", "binance", &bad]);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains(&format!("{bad}:2")), "{err}");
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn topology_check_prints_json_that_says_the_same_as_its_exit_code() {
+    let shipped = shipped().display().to_string();
+    let output = run(&["topology", "check", "--json", &shipped]);
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+    assert_eq!(output.status.code(), Some(0), "{json}\n{}", text(&output.stderr));
+    let output = run(&["topology", "check", &shipped]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("Required"), "{}", text(&output.stdout));
+}

@@ -1,0 +1,705 @@
+//! A gateway in one thread under a simulated clock: a simulated venue, a network with delay and stalls, one provider, its
+//! rings, and a consumer shard that checks every promise. A run follows from its seed.
+//!
+//! ```text
+//! Site (venue) <-> links (delay, cut into pieces, stalls) <-> Provider -> ring -> Host -> Observer
+//! ```
+//!
+//! The part of [`World::step`] that serves the provider does what `shards::provider::Driver` does with real sockets.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, MutexGuard};
+
+use engine::connection::{Ask, Lost};
+use engine::consumer::{Catalog, Host, OnPanic, ProviderFacts, StreamFacts};
+use engine::directory::Directory;
+use engine::dispatch::{Dispatcher, LaneCounts};
+use engine::event::{BookStatus, Event};
+use engine::ids::{ConsumerId, InstrumentId, LineId, Listing, ProviderId, ShardId};
+use engine::pipeline::{Pipeline, PipelineOptions};
+use engine::pools::PoolSizes;
+use engine::provider::{FRAMES_PER_TURN_MAX, Happening, Provider, ProviderOptions, RestId};
+use engine::ring::{Receiver, ring};
+use engine::routing::{Delivery, Route};
+use engine::sequence::Patience;
+use engine::time::{FixedClock, ReceiveTime};
+use engine::venue::Venue as _;
+use engine::venue::binance::{self, Binance};
+use fastrand::Rng;
+use simvenues::output::{ConnectionId, Ending};
+use simvenues::site::Site;
+use simvenues::{BinanceConfig, Fault, VenueConfig, default_instruments};
+
+use crate::ledger::{Ledger, Observer};
+
+/// Where simulated time begins, in nanoseconds since 1970: a day in 2023.
+const START_NS: u64 = 1_700_000_000_000_000_000;
+/// One second, in nanoseconds.
+pub const SECOND_NS: u64 = 1_000_000_000;
+/// One millisecond, in nanoseconds.
+pub const MS_NS: u64 = 1_000_000;
+/// How long a REST request may take, as in the shard.
+const REST_NS_MAX: u64 = 10 * SECOND_NS;
+/// Steps at one instant after which nothing is under way any more but a mistake.
+const STEPS_AT_ONCE_MAX: u32 = 10_000;
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct WorldOptions {
+    /// Of everything that is left to chance.
+    pub seed: u64,
+    /// The market's product.
+    pub product: simvenues::Product,
+    /// Canonical bases against USDT.
+    pub bases: Vec<&'static str>,
+    /// Messages per second of each instrument.
+    pub rate: f64,
+    /// Connections for the same streams.
+    pub lines: u8,
+    /// One way through the network, in nanoseconds.
+    pub delay_ns: u64,
+    /// What a piece may take longer, in nanoseconds.
+    pub jitter_ns: u64,
+    /// Bytes of the longest piece that arrives at once.
+    pub piece_bytes_max: usize,
+    /// Slots of the ring, in event parts.
+    pub ring_events: usize,
+    /// Parts that may wait for a full ring.
+    pub spill_events: usize,
+    /// Sizes of the provider's pools.
+    pub pools: PoolSizes,
+    /// Updates of one book that may wait for its snapshot.
+    pub book_waiting_max: usize,
+    /// Whether missing trades are asked for by REST.
+    pub fill_trades: bool,
+    /// The venue's limits, where a test wants others.
+    pub limits: Option<simvenues::BinanceLimits>,
+}
+
+impl WorldOptions {
+    /// Three instruments, one line, a network of 1 ms.
+    pub fn with_seed(seed: u64) -> Self {
+        Self {
+            seed,
+            product: simvenues::Product::Spot,
+            bases: vec!["BTC", "ETH", "SOL"],
+            rate: 50.0,
+            lines: 1,
+            delay_ns: MS_NS,
+            jitter_ns: MS_NS / 2,
+            piece_bytes_max: 4_096,
+            ring_events: 8_192,
+            spill_events: 8_192,
+            pools: PoolSizes::SPEC,
+            book_waiting_max: 100,
+            fill_trades: true,
+            limits: None,
+        }
+    }
+}
+
+/// One direction of a connection: pieces arrive in order.
+#[derive(Debug, Default)]
+struct Pipe {
+    pieces: VecDeque<(u64, Piece)>,
+    last_ns: u64,
+    /// The reader has no room: it looks again then.
+    blocked_until_ns: u64,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Bytes(Vec<u8>),
+    End,
+}
+
+impl Pipe {
+    fn put(&mut self, at_ns: u64, piece: Piece) {
+        self.last_ns = self.last_ns.max(at_ns);
+        self.pieces.push_back((self.last_ns, piece));
+    }
+
+    fn due_ns(&self) -> u64 {
+        self.pieces.front().map_or(u64::MAX, |(at_ns, _)| (*at_ns).max(self.blocked_until_ns))
+    }
+
+    fn take(&mut self, now_ns: u64) -> Option<Piece> {
+        if self.due_ns() <= now_ns { self.pieces.pop_front().map(|(_, piece)| piece) } else { None }
+    }
+}
+
+/// Who speaks on a link, on our side.
+#[derive(Debug)]
+enum Owner {
+    Line(LineId),
+    Rest {
+        id: RestId,
+        answer: Vec<u8>,
+        deadline_ns: u64,
+    },
+    /// We have closed it; the venue does not know yet.
+    Nobody,
+}
+
+#[derive(Debug)]
+struct Link {
+    owner: Owner,
+    /// TCP's handshake ends at this time.
+    opens_ns: Option<u64>,
+    /// The venue's end; `None` before it is open and after it is closed.
+    far: Option<ConnectionId>,
+    up: Pipe,
+    down: Pipe,
+}
+
+/// Everything.
+pub struct World {
+    /// What it was made of.
+    pub options: WorldOptions,
+    /// The simulated clock, in nanoseconds since 1970.
+    pub now_ns: u64,
+    /// The venue.
+    pub site: Site,
+    /// The provider under test.
+    pub provider: Provider<Binance>,
+    /// The consumer shard.
+    pub host: Host,
+    /// What the provider told its operator, and when.
+    pub happenings: Vec<(u64, Happening)>,
+    /// The consumer shard takes nothing while this is set.
+    pub asleep: bool,
+    /// Bytes of the venue stand still until then; nothing is lost.
+    pub stalled_until_ns: u64,
+    /// Event parts taken off the ring.
+    pub received_total: u64,
+    observer: Observer,
+    receiver: Receiver<Event>,
+    rng: Rng,
+    links: Vec<Link>,
+    dirty: Vec<ConnectionId>,
+}
+
+impl World {
+    /// A world at its first instant: nothing is connected.
+    pub fn new(options: WorldOptions) -> Self {
+        let mut config = BinanceConfig::of(options.product);
+        config.instruments = default_instruments("USDT")
+            .into_iter()
+            .filter(|spec| options.bases.contains(&&*spec.base))
+            .collect();
+        config.seed = options.seed;
+        config.messages_per_instrument_per_s = options.rate;
+        config.book_levels = 200;
+        if let Some(limits) = &options.limits {
+            config.limits = limits.clone();
+        }
+        let venue = VenueConfig::Binance(config);
+        let output_bytes_max = venue.output_bytes_max();
+        let site = Site::new(venue.build(START_NS), output_bytes_max);
+
+        let product = match options.product {
+            simvenues::Product::Spot => binance::Product::Spot,
+            simvenues::Product::UsdM => binance::Product::UsdM,
+        };
+        let venue = Binance::new(product);
+        let mut directory = Directory::closed(ProviderId(0));
+        for (index, base) in options.bases.iter().enumerate() {
+            let symbol = format!("{base}-USDT");
+            let listing = directory
+                .add(&venue.venue_symbol(&symbol), &symbol, InstrumentId(index as u16))
+                .expect("short names");
+            for channel in ["trade", "book 100ms", "ticker"] {
+                let channel = if options.product == simvenues::Product::UsdM && channel == "trade" {
+                    "agg_trade"
+                } else {
+                    channel
+                };
+                directory.add_stream(listing, channel.parse().expect("the engine's own names"));
+            }
+        }
+        let observer = Observer::default();
+        let catalog = Arc::new(catalog_of(&directory));
+        let mut host = Host::new(catalog, 64);
+        let made = observer.clone();
+        let seat =
+            host.add("observer", ConsumerId(0), OnPanic::Disable, Box::new(move || Box::new(made.clone())));
+        let (sender, receiver) = ring(options.ring_events);
+        let mut dispatcher = Dispatcher::new(64);
+        let output = dispatcher.add_output(ShardId(1), sender, options.spill_events);
+        dispatcher.routing.begin_version(1);
+        for (index, stream) in directory.streams().iter().enumerate() {
+            let id = engine::ids::StreamId(index as u32);
+            let delivery = Delivery::default_of(stream.channel);
+            dispatcher.routing.add(id, Route { output, delivery, book_depth: usize::MAX });
+            host.subscribe(seat, ProviderId(0), id, stream.channel.is_book().then_some((10_000, 1_024)));
+        }
+        let pipeline_options = PipelineOptions {
+            pools: options.pools,
+            patience: Patience::SPEC,
+            book_depth_max: 10_000,
+            book_reserve: 1_024,
+            book_waiting_max: options.book_waiting_max,
+            letters_max: 64,
+            lines: options.lines,
+            snapshot_levels: 1_000,
+            fill_trades: options.fill_trades,
+            share: (0, 1),
+            route_all_to: None,
+        };
+        let provider_options = ProviderOptions {
+            websocket_host: "localhost".to_owned(),
+            message_bytes_max: 1 << 20,
+            snapshot_levels: 1_000,
+            rest_share_permille: 800,
+            verify_every_ns: 180 * SECOND_NS,
+            seed: options.seed,
+        };
+        let pipeline = Pipeline::new(venue, directory, dispatcher, pipeline_options);
+        Self {
+            now_ns: START_NS,
+            site,
+            provider: Provider::new(pipeline, provider_options, ReceiveTime::from_ns(START_NS)),
+            host,
+            happenings: Vec::new(),
+            asleep: false,
+            stalled_until_ns: 0,
+            received_total: 0,
+            observer,
+            receiver,
+            rng: Rng::with_seed(options.seed ^ 0x5eed),
+            links: Vec::new(),
+            dirty: Vec::new(),
+            options,
+        }
+    }
+
+    /// What the consumer at the end saw.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.observer.ledger()
+    }
+
+    /// Canonical symbols.
+    pub fn symbols(&self) -> Vec<String> {
+        self.options.bases.iter().map(|base| format!("{base}-USDT")).collect()
+    }
+
+    /// Orders a fault now.
+    pub fn fault(&mut self, fault: &Fault) {
+        self.site.fault(fault, self.now_ns);
+    }
+
+    /// Lets so many seconds pass.
+    pub fn run_s(&mut self, seconds: f64) {
+        let until_ns = self.now_ns + (seconds * SECOND_NS as f64) as u64;
+        self.run_until(until_ns, |_| false);
+        self.now_ns = until_ns;
+    }
+
+    /// Lets time pass until `done` holds, at most so many seconds.
+    ///
+    /// # Panics
+    /// If it does not come to hold.
+    pub fn run_for(&mut self, what: &str, seconds: f64, done: impl FnMut(&Self) -> bool) {
+        let until_ns = self.now_ns + (seconds * SECOND_NS as f64) as u64;
+        assert!(
+            self.run_until(until_ns, done),
+            "seed {}: {what} did not happen within {seconds} s; happened: {:?}; violations: {:?}",
+            self.options.seed,
+            self.happenings,
+            self.ledger().violations,
+        );
+    }
+
+    fn run_until(&mut self, until_ns: u64, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let mut at_once = 0;
+        loop {
+            self.step();
+            if done(self) {
+                return true;
+            }
+            let next_ns = self.next_ns();
+            if next_ns > until_ns {
+                return false;
+            }
+            at_once = if next_ns > self.now_ns { 0 } else { at_once + 1 };
+            assert!(at_once < STEPS_AT_ONCE_MAX, "seed {}: time stands still", self.options.seed);
+            self.now_ns = self.now_ns.max(next_ns);
+        }
+    }
+
+    /// Whether all books are proved.
+    pub fn all_proved(&self) -> bool {
+        let (proved, all) = self.provider.books_proved();
+        proved == all && all == self.options.bases.len()
+    }
+
+    /// Runs until every subscription is taken and every book is proved.
+    pub fn settle(&mut self) {
+        self.run_for("all books proved", 60.0, |world| {
+            world.all_proved() && world.provider.connections().iter().all(|line| line.is_subscribed())
+        });
+        self.run_s(1.0);
+    }
+
+    /// The end of every run: faults are over, the market stops, and everything must be as the venue has it.
+    ///
+    /// # Panics
+    /// If a promise was broken.
+    pub fn finish(&mut self) {
+        self.fault(&Fault::Clear);
+        self.asleep = false;
+        self.settle();
+        self.run_s(3.0);
+        self.site.set_rate(0.0, self.now_ns);
+        self.run_s(3.0);
+        let seed = self.options.seed;
+        let ledger = self.observer.ledger();
+        assert!(ledger.violations.is_empty(), "seed {seed}: {:#?}", ledger.violations);
+        for truth in self.site.truth() {
+            let symbol = &truth.symbol;
+            let book = self.site.book(symbol).expect("it is listed");
+            let copy = ledger.books.get(symbol).unwrap_or_else(|| panic!("seed {seed}: no book of {symbol}"));
+            if let Err(reason) = copy.compare(&book) {
+                panic!("seed {seed}: the book of {symbol} {reason}; gaps {:?}", ledger.gaps);
+            }
+            let trades = ledger.trades.get(symbol).copied().unwrap_or_default();
+            if self.options.product == simvenues::Product::Spot {
+                assert_eq!(Some(trades.last), truth.trade_id_last, "seed {seed}: last trade of {symbol}");
+            }
+            let span = trades.last + 1 - trades.first;
+            assert_eq!(trades.seen_total + trades.missing_total, span, "seed {seed}: {symbol} {trades:?}");
+        }
+        self.assert_balanced();
+        assert_eq!(self.host.letters.written_total(), 0, "seed {seed}: a handler panicked");
+        let pipeline = &self.provider.pipeline;
+        assert_eq!(pipeline.dispatcher.output_state(0).ring_depth, 0, "seed {seed}: everything was taken");
+    }
+
+    /// Whether what was offered is accounted for, and what was sent was received.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn assert_balanced(&self) {
+        let seed = self.options.seed;
+        let (counts, in_flight) = self.lane_counts();
+        let lost = counts.coalesced_total + counts.dropped_total;
+        let accounted = counts.delivered_total + counts.unchanged_total + lost + in_flight;
+        assert_eq!(counts.offered_total, accounted, "seed {seed}: {counts:?}, in flight {in_flight}");
+        let state = self.provider.pipeline.dispatcher.output_state(0);
+        let in_ring = state.ring_depth as u64;
+        assert_eq!(state.pushed_total, self.received_total + in_ring, "seed {seed}: the ring");
+        let events = self.provider.pipeline.counts().events_total;
+        assert_eq!(events, counts.offered_total, "seed {seed}: every event was offered once");
+    }
+
+    /// What became of all events.
+    pub fn lane_counts(&self) -> (LaneCounts, u64) {
+        self.provider.pipeline.dispatcher.output_counts(0)
+    }
+
+    /// How often a connection was lost for a reason, by its name.
+    pub fn lost_count(&self, name: &str) -> usize {
+        let lost = |(_, happening): &&(u64, Happening)| matches!(happening, Happening::Lost(_, lost) if lost.name() == name);
+        self.happenings.iter().filter(lost).count()
+    }
+
+    fn next_ns(&self) -> u64 {
+        let now = ReceiveTime::from_ns(self.now_ns);
+        let mut at_ns = self.site.next_wake_ns();
+        at_ns = at_ns.min(self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns));
+        if self.provider.needs_attention() {
+            at_ns = self.now_ns;
+        }
+        for link in &self.links {
+            at_ns = at_ns.min(link.opens_ns.unwrap_or(u64::MAX)).min(link.up.due_ns());
+            at_ns = at_ns.min(link.down.due_ns().max(self.stalled_until_ns));
+            if let Owner::Rest { deadline_ns, .. } = link.owner {
+                at_ns = at_ns.min(deadline_ns);
+            }
+        }
+        at_ns
+    }
+
+    fn step(&mut self) {
+        self.site.poll(self.now_ns);
+        self.open_links();
+        self.carry_up();
+        self.fill_down();
+        self.carry_down();
+        self.serve();
+        let mut clock = FixedClock(ReceiveTime::from_ns(self.now_ns));
+        self.provider.flush(&mut clock, |_| {});
+        if !self.asleep {
+            let host = &mut self.host;
+            let taken = self.receiver.drain(usize::MAX, |event| host.deliver(event, &mut clock));
+            self.received_total += taken as u64;
+            self.host.batch_end(taken, clock.0);
+        }
+        self.links.retain(|link| {
+            !matches!(link.owner, Owner::Nobody) || link.far.is_some() || !link.up.pieces.is_empty()
+        });
+    }
+
+    fn arrival_ns(&mut self) -> u64 {
+        self.now_ns + self.options.delay_ns + self.rng.u64(0..=self.options.jitter_ns)
+    }
+
+    fn connect(&mut self, owner: Owner) -> usize {
+        let opens_ns = Some(self.arrival_ns() + self.options.delay_ns);
+        self.links.push(Link { owner, opens_ns, far: None, up: Pipe::default(), down: Pipe::default() });
+        self.links.len() - 1
+    }
+
+    /// TCP's handshakes that end now.
+    fn open_links(&mut self) {
+        for index in 0..self.links.len() {
+            if self.links[index].opens_ns.is_none_or(|at_ns| at_ns > self.now_ns) {
+                continue;
+            }
+            self.links[index].opens_ns = None;
+            self.links[index].far = self.site.open(self.now_ns);
+            let refused = self.links[index].far.is_none();
+            let now = ReceiveTime::from_ns(self.now_ns);
+            match self.links[index].owner {
+                Owner::Line(line) if refused => {
+                    self.links[index].owner = Owner::Nobody;
+                    let lost = Lost::Connect("connection refused".to_owned());
+                    self.provider.lost(line, lost, now, &mut FixedClock(now));
+                }
+                Owner::Line(line) => self.provider.opened(line, now, &mut FixedClock(now)),
+                Owner::Rest { id, .. } if refused => {
+                    self.links[index].owner = Owner::Nobody;
+                    self.links[index].up.pieces.clear();
+                    self.provider.rest_failed(id, "connection refused".to_owned(), now);
+                }
+                Owner::Nobody if !refused => {
+                    if let Some(far) = self.links[index].far.take() {
+                        self.site.closed(far);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Our bytes reach the venue.
+    fn carry_up(&mut self) {
+        for link in &mut self.links {
+            while let Some(far) = link.far
+                && let Some(piece) = link.up.take(self.now_ns)
+            {
+                match piece {
+                    Piece::Bytes(bytes) => self.site.receive(far, &bytes, self.now_ns),
+                    Piece::End => {
+                        self.site.closed(far);
+                        link.far = None;
+                    }
+                }
+            }
+            if link.far.is_none() && link.opens_ns.is_none() {
+                link.up.pieces.clear();
+            }
+        }
+    }
+
+    /// The venue's bytes leave it.
+    fn fill_down(&mut self) {
+        self.dirty.clear();
+        let mut dirty = std::mem::take(&mut self.dirty);
+        self.site.take_dirty(&mut dirty);
+        for &far in &dirty {
+            let Some(index) = self.links.iter().position(|link| link.far == Some(far)) else { continue };
+            let ending = self.site.ending(far);
+            if !matches!(ending, Some(Ending::Abort(_))) {
+                while !self.site.unsent(far).is_empty() {
+                    let count =
+                        self.rng.usize(1..=self.options.piece_bytes_max).min(self.site.unsent(far).len());
+                    let bytes = self.site.unsent(far)[..count].to_vec();
+                    self.site.sent(far, count);
+                    let at_ns = self.arrival_ns();
+                    self.links[index].down.put(at_ns, Piece::Bytes(bytes));
+                }
+            }
+            if ending.is_some() {
+                let at_ns = self.arrival_ns();
+                self.links[index].down.put(at_ns, Piece::End);
+                self.links[index].far = None;
+                self.site.closed(far);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// The venue's bytes reach us.
+    fn carry_down(&mut self) {
+        if self.now_ns < self.stalled_until_ns {
+            return;
+        }
+        let now = ReceiveTime::from_ns(self.now_ns);
+        for index in 0..self.links.len() {
+            while let Some(piece) = self.links[index].down.take(self.now_ns) {
+                match (&mut self.links[index].owner, piece) {
+                    (Owner::Line(line), Piece::Bytes(bytes)) => {
+                        let line = *line;
+                        let left = self.read(line, &bytes, now);
+                        if left > 0 {
+                            let down = &mut self.links[index].down;
+                            let rest = bytes[bytes.len() - left..].to_vec();
+                            down.pieces.push_front((self.now_ns, Piece::Bytes(rest)));
+                            down.blocked_until_ns = self.now_ns + MS_NS;
+                        }
+                    }
+                    (Owner::Line(line), Piece::End) => {
+                        let line = *line;
+                        self.links[index].owner = Owner::Nobody;
+                        let lost = Lost::Socket("the venue ended the connection".to_owned());
+                        self.provider.lost(line, lost, now, &mut FixedClock(now));
+                    }
+                    (Owner::Rest { answer, .. }, Piece::Bytes(bytes)) => {
+                        answer.extend_from_slice(&bytes);
+                        self.try_answer(index, now);
+                    }
+                    (Owner::Rest { id, .. }, Piece::End) => {
+                        let id = *id;
+                        self.links[index].owner = Owner::Nobody;
+                        self.provider.rest_failed(id, "the answer was cut".to_owned(), now);
+                    }
+                    (Owner::Nobody, _) => {}
+                }
+            }
+        }
+    }
+
+    /// Hands bytes to the provider; returns how many did not fit.
+    fn read(&mut self, line: LineId, mut bytes: &[u8], now: ReceiveTime) -> usize {
+        let mut clock = FixedClock(now);
+        while !bytes.is_empty() {
+            let space = self.provider.connection_mut(line).space();
+            let count = space.len().min(bytes.len());
+            if count == 0 {
+                return bytes.len();
+            }
+            space[..count].copy_from_slice(&bytes[..count]);
+            bytes = &bytes[count..];
+            let mut taken = self.provider.received(line, count, now, &mut clock);
+            while taken == FRAMES_PER_TURN_MAX {
+                taken = self.provider.take_frames(line, now, &mut clock);
+            }
+        }
+        0
+    }
+
+    fn try_answer(&mut self, index: usize, now: ReceiveTime) {
+        let Owner::Rest { id, answer, .. } = &mut self.links[index].owner else { return };
+        let Some((status, retry_after_s, body)) = parse_answer(answer) else { return };
+        let (id, mut body) = (*id, answer[body].to_vec());
+        self.hang_up(index);
+        self.provider.rest_answered(id, status, retry_after_s, &mut body, now, &mut FixedClock(now));
+    }
+
+    /// We close a link.
+    fn hang_up(&mut self, index: usize) {
+        let at_ns = self.arrival_ns();
+        self.links[index].owner = Owner::Nobody;
+        self.links[index].up.put(at_ns, Piece::End);
+    }
+
+    /// What the shard's driver does for its provider.
+    fn serve(&mut self) {
+        let now = ReceiveTime::from_ns(self.now_ns);
+        self.provider.timeout(now, &mut FixedClock(now));
+        while let Some((id, request)) = self.provider.poll_rest(now) {
+            let deadline_ns = self.now_ns + REST_NS_MAX;
+            let index = self.connect(Owner::Rest { id, answer: Vec::new(), deadline_ns });
+            let text = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", request.path);
+            let at_ns = self.links[index].opens_ns.unwrap_or(self.now_ns) + self.options.delay_ns;
+            self.links[index].up.put(at_ns, Piece::Bytes(text.into_bytes()));
+        }
+        for index in 0..self.links.len() {
+            let Owner::Rest { id, deadline_ns, .. } = self.links[index].owner else { continue };
+            if self.now_ns >= deadline_ns {
+                self.hang_up(index);
+                self.provider.rest_failed(id, "no answer within 10 s".to_owned(), now);
+            }
+        }
+        for number in 0..self.provider.connections().len() {
+            let line = LineId(number as u8);
+            let ask = self.provider.connection_mut(line).poll_ask();
+            let mine = |link: &Link| matches!(link.owner, Owner::Line(of) if of == line);
+            match ask {
+                Some(Ask::Open) => {
+                    self.connect(Owner::Line(line));
+                }
+                Some(Ask::Close) => {
+                    self.send(line);
+                    if let Some(index) = self.links.iter().position(mine) {
+                        self.hang_up(index);
+                    }
+                }
+                None => self.send(line),
+            }
+        }
+        while let Some(happening) = self.provider.poll_happening() {
+            self.happenings.push((self.now_ns, happening));
+        }
+    }
+
+    fn send(&mut self, line: LineId) {
+        let mine = |link: &Link| matches!(link.owner, Owner::Line(of) if of == line);
+        let Some(index) = self.links.iter().position(mine) else { return };
+        if self.links[index].opens_ns.is_some() {
+            return;
+        }
+        loop {
+            let pending = self.provider.connection_mut(line).pending().to_vec();
+            if pending.is_empty() {
+                return;
+            }
+            self.provider.connection_mut(line).written(pending.len());
+            let at_ns = self.arrival_ns();
+            self.links[index].up.put(at_ns, Piece::Bytes(pending));
+        }
+    }
+}
+
+/// The names behind a directory's numbers.
+fn catalog_of(directory: &Directory) -> Catalog {
+    let streams = directory.streams().iter().map(|stream| {
+        let instrument = directory.instrument(stream.listing);
+        StreamFacts {
+            symbol: instrument.symbol.clone(),
+            venue_symbol: instrument.venue_symbol.clone(),
+            instrument: instrument.id,
+            channel: stream.channel,
+        }
+    });
+    Catalog {
+        providers: vec![ProviderFacts {
+            name: "binance".to_owned(),
+            venue: "binance".to_owned(),
+            streams: streams.collect(),
+        }],
+        symbols: directory.instruments().iter().map(|instrument| instrument.symbol.clone()).collect(),
+    }
+}
+
+/// Status, `Retry-After` and the range of the body, once the answer is whole.
+fn parse_answer(bytes: &[u8]) -> Option<(u16, Option<u64>, std::ops::Range<usize>)> {
+    let head_bytes = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&bytes[..head_bytes]).ok()?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let header = |name: &str| {
+        head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().parse::<u64>().ok())?
+        })
+    };
+    let end = head_bytes + header("content-length")? as usize;
+    (bytes.len() >= end).then(|| (status, header("retry-after"), head_bytes..end))
+}
+
+/// The book of an instrument as the provider has it.
+pub fn provider_book_status(world: &World, listing: u16) -> BookStatus {
+    let book = world.provider.pipeline.book_of(Listing(listing));
+    book.map_or(BookStatus::Syncing, engine::book::BookFeed::status)
+}
