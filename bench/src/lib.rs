@@ -1,1 +1,11 @@
-//! (being written)
+//! What the benches share: messages to decode, frames to cut, pipelines to drive, recordings to replay.
+//!
+//! Measures nothing itself. `benches/` counts instructions and measures throughput, `baselines/` compares with other
+//! libraries; README.md says what each figure means and how to accept a change.
+
+pub mod capture;
+pub mod decoding;
+pub mod levels;
+pub mod messages;
+pub mod rig;
+pub mod wire;

@@ -574,11 +574,8 @@ impl<V: Venue> Provider<V> {
     /// When [`timeout`](Self::timeout) or [`poll_rest`](Self::poll_rest) has something to do.
     pub fn deadline(&self, now: ReceiveTime) -> Option<ReceiveTime> {
         let connections = self.connections.iter().filter(|_| self.listed).filter_map(Connection::deadline);
-        let mut soonest = connections
-            .chain(self.pipeline.deadline())
-            .chain(self.rest.deadline(now))
-            .chain(self.stalled_until)
-            .min();
+        let others = self.pipeline.deadline().into_iter().chain(self.rest.deadline(now));
+        let mut soonest = connections.chain(others).chain(self.stalled_until).min();
         if !self.rolls.is_empty() {
             let soon = now.plus_ns(ROLL_LOOK_NS);
             soonest = Some(soonest.map_or(soon, |at| at.min(soon)));

@@ -119,6 +119,32 @@ impl<'a> Scanner<'a> {
     /// else follows (a point, an exponent).
     #[inline]
     pub fn u64(&mut self) -> Option<u64> {
+        // Times and ids have at most 15 digits, and the rest of the message follows: one check of the length is enough.
+        let Some(window) = self.rest.first_chunk::<16>() else { return self.u64_rare() };
+        let word = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&window[at..at + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        let (first, count) = digits_of(word(0));
+        if count < 8 {
+            if count == 0 || count > 1 && window[0] == b'0' {
+                return None;
+            }
+            self.rest = self.rest.get(count..)?;
+            return Some(first);
+        }
+        let (second, count) = digits_of(word(8));
+        if count == 8 || window[0] == b'0' {
+            return self.u64_rare();
+        }
+        self.rest = self.rest.get(8 + count..)?;
+        Some(first * power_of_ten(count as u8 & 7) as u64 + second)
+    }
+
+    /// The same of 16 digits or more, and at the end of a message.
+    #[inline(never)]
+    fn u64_rare(&mut self) -> Option<u64> {
         let (first, count) = digits(self.rest);
         if count == 0 || count > 1 && self.rest.first() == Some(&b'0') {
             return None;
@@ -272,7 +298,8 @@ fn digits(bytes: &[u8]) -> (u64, usize) {
 }
 
 /// Value and count of the digits in the lowest bytes of `word`.
-#[inline]
+// Always: as a call it was 5 % of the instructions of a trade.
+#[inline(always)]
 fn digits_of(word: u64) -> (u64, usize) {
     let word = word ^ eight(b'0');
     // The high bit of each byte above 9. A carry reaches only later bytes, and only the first hit is used.

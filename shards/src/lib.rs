@@ -1,18 +1,32 @@
-//! Where Meltica runs. (Code map follows as the modules land.)
+//! Where Meltica runs: pinned shards, sockets, clocks, histograms, topology, and the commands of the binary.
+//!
+//! ```text
+//! topology.yaml -> topology -> launch -> provider shard: machine::socket -> engine::provider -> rings
+//!                                     -> consumer shard: rings -> engine::consumer::Host -> consumers
+//!                             command::run supervises: statuses -> live, histograms -> collect -> report
+//! ```
+//!
+//! Shards share nothing but rings. A program of its own links this crate, registers its strategies
+//! ([`consumers::Registry::with`]) and calls [`launch::launch`].
 
-pub mod collect;
-pub mod host;
-pub mod replay;
-pub mod report;
-pub mod stages;
+// From a file to running shards.
 pub mod topology;
-pub mod machine;
-pub mod command;
-pub mod consumer;
-pub mod probe;
-pub mod provider;
-pub mod report_of;
-pub mod status;
+pub mod host;
 pub mod launch;
+// The shards, by the way of an event.
+pub mod provider;
+pub mod consumer;
 pub mod consumers;
+// What they tell while they run and when they end.
+pub mod probe;
+pub mod stages;
+pub mod status;
 pub mod live;
+pub mod collect;
+pub mod report_of;
+pub mod report;
+// Between Linux and a shard's turn.
+pub mod machine;
+// What a user types.
+pub mod command;
+pub mod replay;

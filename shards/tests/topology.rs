@@ -4,7 +4,8 @@ use std::path::Path;
 
 use shards::host::{CpuSet, HostCores};
 use shards::topology::{
-    self, Against, CONSUMER_KINDS, Product, ProviderIndex, Role, Subscription, Topology, memory,
+    self, Against, CONSUMER_KINDS, ConsumerOptions, Product, ProviderIndex, Role, Subscription, Topology,
+    memory,
 };
 
 /// Two providers that are joined, one consumer of everything; four cores.
@@ -462,6 +463,44 @@ fn merges_join_what_belongs_together() {
 }
 
 #[test]
+fn options_are_those_of_the_kind() {
+    const AT: &str = "t.yaml:36: consumers[0].options";
+    let stats = "    kind: stats\n    shard: strategies";
+    let with = |kind: &str, options: &str| {
+        format!("    kind: {kind}\n    options: {options}\n    shard: strategies")
+    };
+    refused(
+        &[(stats, &with("stats", "{a: 1}"))],
+        &[&format!("{AT}: found a key without use here, stats has none")],
+    );
+    refused(
+        &[(stats, &with("printer", "{output: [], lines: 1}"))],
+        &[
+            &format!("{AT}.output: found a list of 0, fits stderr, or the path of a file"),
+            &format!("{AT}.lines_per_s: found nothing, this key must be there"),
+            &format!("{AT}.lines: found an unknown key, fits: output, lines_per_s"),
+        ],
+    );
+    refused(
+        &[(stats, &with("recorder", "{dir: recordings, rotate_mib: 0}"))],
+        &[&format!(
+            "{AT}.rotate_mib: found 0, fits 1 to 65536 (MiB; 1 is a few seconds, 65536 a day of a busy topology)"
+        )],
+    );
+    refused(
+        &[("kind: stats", "kind: recorder")],
+        &["t.yaml:34: consumers[0].options: found nothing, this key must be there"],
+    );
+    let text = BASE.replace(stats, &with("recorder", "{dir: d, rotate_mib: 2}"));
+    let options = read(&text).unwrap().consumers[0].options.clone();
+    assert_eq!(options, ConsumerOptions::Recorder { dir: "d".into(), rotate_mib: 2 });
+    let text = BASE.replace(stats, &with("mine", "{size: 7}"));
+    let against = Against { cores: None, consumer_kinds: &["mine"], simulated_lists: None };
+    let own = topology::read("t.yaml", &text, against).unwrap().consumers[0].options.clone();
+    assert_eq!(own, ConsumerOptions::Own(vec![("size".to_owned(), "7".to_owned())]));
+}
+
+#[test]
 fn a_text_that_is_no_topology_says_why() {
     for (text, expected) in [
         ("", "t.yaml: found an empty file, fits a topology, as in the shipped topology.yaml"),
@@ -518,7 +557,8 @@ fn the_memory_budget_names_each_item_and_adds_up() {
 #[test]
 fn the_shipped_file_shows_every_key() {
     let shipped = include_str!("../../topology.yaml");
-    let reader = include_str!("../src/topology/written.rs");
+    let reader =
+        concat!(include_str!("../src/topology/written.rs"), include_str!("../src/topology/options.rs"));
     let mut keys = 0;
     for opening in ["must(\"", "may(\"", "&mut keys, \"", "(keys, \""] {
         for rest in reader.split(opening).skip(1) {

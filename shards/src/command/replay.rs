@@ -4,15 +4,18 @@ use std::path::PathBuf;
 
 use engine::venue::{binance, coinbase, kraken};
 
-use super::{EXIT_FAILED, EXIT_OK};
-use crate::replay::{ReplayError, ReplayOptions, ReplayOutcome, replay};
+use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED};
+use crate::replay::{ReplayError, ReplayOptions, ReplayOutcome, replay, replay_recording};
 
 /// Replays recorded sessions through the engine that runs live.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Whose frames they are.
-    #[arg(long)]
-    venue: VenueName,
+    #[arg(long, required_unless_present = "recording")]
+    venue: Option<VenueName>,
+    /// The files are what a recorder wrote: directories of recordings, or their files in order.
+    #[arg(long, conflicts_with_all = ["venue", "product", "shards"])]
+    recording: bool,
     /// Which of the venue's products [binance: spot, usdm; coinbase: advanced, exchange].
     #[arg(long)]
     product: Option<String>,
@@ -22,7 +25,7 @@ pub struct Arguments {
     /// One JSON object on standard output.
     #[arg(long)]
     json: bool,
-    /// Capture files, plain or .gz, in the order of the session.
+    /// Capture files, plain or .gz, in the order of the session; with --recording: recordings.
     #[arg(required = true)]
     files: Vec<PathBuf>,
 }
@@ -38,12 +41,13 @@ enum VenueName {
 impl Arguments {
     /// Runs it.
     pub fn run(self) -> u8 {
-        let product = self.product.clone().unwrap_or_else(|| match self.venue {
+        let Some(venue) = self.venue else { return self.run_recording() };
+        let product = self.product.clone().unwrap_or_else(|| match venue {
             VenueName::Binance | VenueName::Kraken => "spot".to_owned(),
             VenueName::Coinbase => "advanced".to_owned(),
         });
         let options = ReplayOptions { files: self.files.clone(), shards: self.shards };
-        let outcome: Result<ReplayOutcome, ReplayError> = match (self.venue, product.as_str()) {
+        let outcome: Result<ReplayOutcome, ReplayError> = match (venue, product.as_str()) {
             (VenueName::Binance, "spot") => {
                 replay(&options, || binance::Binance::new(binance::Product::Spot))
             }
@@ -59,7 +63,7 @@ impl Arguments {
             }
             (venue, product) => {
                 eprintln!("meltica: replay: {venue:?} has no product {product:?}");
-                return super::EXIT_REFUSED;
+                return EXIT_REFUSED;
             }
         };
         match outcome {
@@ -71,5 +75,23 @@ impl Arguments {
             }
         }
         EXIT_OK
+    }
+
+    /// A recording with holes is shown as far as it goes, and fails.
+    fn run_recording(&self) -> u8 {
+        match replay_recording(&self.files) {
+            Ok(outcome) => {
+                if self.json {
+                    println!("{}", outcome.to_json());
+                } else {
+                    print!("{}", outcome.to_text());
+                }
+                if outcome.holes.is_empty() { EXIT_OK } else { EXIT_FAILED }
+            }
+            Err(error) => {
+                eprintln!("meltica: replay failed: {error}");
+                EXIT_FAILED
+            }
+        }
     }
 }

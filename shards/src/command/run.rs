@@ -103,7 +103,9 @@ impl Arguments {
         };
         introduce(&topology);
         let registry = consumers::Registry::built_in(directory.path());
-        let mut gateway = match launch(topology, &|plan, catalog| registry.make(plan, catalog)) {
+        let mut gateway = match launch(topology, &|plan, catalog| {
+            registry.make(plan, catalog).map_err(|error| error.to_string())
+        }) {
             Ok(gateway) => gateway,
             Err(error) => {
                 eprintln!("meltica: nothing was started: {error}");

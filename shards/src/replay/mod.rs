@@ -6,6 +6,7 @@
 
 mod capture;
 mod output;
+pub mod recording;
 mod tally;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use engine::venue::Venue;
 
 pub use capture::{CaptureError, Line, Origin, Session};
 pub use output::ReplayOutcome;
+pub use recording::{RecordingError, RecordingOutcome, replay_recording};
 use tally::Tally;
 
 /// Events between a replay shard and the consumer: enough that a burst of a joined book rarely spills.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::book::BookCounts;
 use engine::channel::Channel;
+use engine::consumer::ProviderFacts;
 use engine::decimal::{Decimals, Sum};
 use engine::event::{Kind, Level};
 use engine::ids::StreamId;
@@ -19,7 +20,7 @@ use super::tally::{StreamTally, Tally};
 
 /// What one shard knows beside the events: names, and counts of what was not published.
 pub struct ShardSummary {
-    venue: &'static str,
+    venue: String,
     instruments: Vec<InstrumentSummary>,
     streams: Vec<(usize, Channel)>,
     decode_errors: Vec<(&'static str, u64)>,
@@ -39,7 +40,7 @@ impl ShardSummary {
         let (share, count) = pipeline.options().share;
         let instruments = pipeline.directory.instruments().iter().enumerate();
         Self {
-            venue: pipeline.venue.name(),
+            venue: pipeline.venue.name().to_owned(),
             instruments: instruments
                 .map(|(index, instrument)| InstrumentSummary {
                     symbol: instrument.symbol.clone(),
@@ -55,6 +56,32 @@ impl ShardSummary {
             fallbacks: pipeline.venue.fallbacks(),
         }
     }
+
+    /// Of a recording's provider: names alone, since what was not published was not recorded.
+    pub fn of_catalog(facts: &ProviderFacts) -> Self {
+        let mut instruments: Vec<InstrumentSummary> = Vec::new();
+        let mut streams = Vec::new();
+        for stream in &facts.streams {
+            let known = instruments.iter().position(|known| known.venue_symbol == stream.venue_symbol);
+            let listing = known.unwrap_or_else(|| {
+                instruments.push(InstrumentSummary {
+                    symbol: stream.symbol.clone(),
+                    venue_symbol: stream.venue_symbol.clone(),
+                    book: None,
+                });
+                instruments.len() - 1
+            });
+            streams.push((listing, stream.channel));
+        }
+        Self {
+            venue: facts.venue.clone(),
+            instruments,
+            streams,
+            decode_errors: Vec::new(),
+            skipped: Vec::new(),
+            fallbacks: Fallbacks::default(),
+        }
+    }
 }
 
 /// A replay that is done.
@@ -67,6 +94,11 @@ pub struct ReplayOutcome {
 impl ReplayOutcome {
     pub(super) fn new(tally: Tally, shards: Vec<FinishedShard>, elapsed: Duration) -> Self {
         Self { tally, shards, elapsed }
+    }
+
+    /// What was recorded of one provider.
+    pub(super) fn recorded(tally: Tally, summary: ShardSummary, elapsed: Duration) -> Self {
+        Self::new(tally, vec![FinishedShard { lines: 0, ws: 0, rest: 0, summary }], elapsed)
     }
 
     /// The shard whose names and frame counts are shown: every shard read the whole session.
@@ -168,8 +200,8 @@ impl ReplayOutcome {
         }
         let book = self.streams_of(listing).find(|(channel, _)| channel.is_book());
         let counts = self.shards.iter().find_map(|shard| shard.summary.instruments[listing].book);
-        if let (Some((_, stream)), Some(counts)) = (book, counts) {
-            value.insert("book".to_owned(), book_json(stream, &counts));
+        if let Some((_, stream)) = book {
+            value.insert("book".to_owned(), book_json(stream, counts.as_ref()));
         }
         let ticker = self.streams_of(listing).find(|(channel, _)| *channel == Channel::Ticker);
         if let Some((_, stream)) = ticker {
@@ -194,6 +226,25 @@ impl ReplayOutcome {
             first.ws as f64 / seconds,
             self.shards.len(),
         );
+        text.push_str(&self.tables());
+        for (title, list) in
+            [("decode errors", &first.summary.decode_errors), ("skipped frames", &first.summary.skipped)]
+        {
+            if !list.is_empty() {
+                let words: Vec<String> = list.iter().map(|(name, count)| format!("{name} {count}")).collect();
+                let _ = writeln!(text, "{title}: {}", words.join(", "));
+            }
+        }
+        let Fallbacks { hot_frames, scanned_frames } = self.fallbacks();
+        let _ = writeln!(text, "hot frames read by the scanner: {scanned_frames} of {hot_frames}");
+        let _ = writeln!(text, "events_sha256: {}", self.events_sha256());
+        text
+    }
+
+    /// The part of the table that comes from delivered events: counts by kind, and a line an instrument.
+    pub(super) fn tables(&self) -> String {
+        let first = self.first();
+        let mut text = String::new();
         let _ = write!(text, "events:");
         for kind in Kind::ALL.into_iter().filter(|&kind| self.events(kind) > 0) {
             let _ = write!(text, " {} {}", kind.name(), self.events(kind));
@@ -236,17 +287,6 @@ impl ReplayOutcome {
                 field("book", "state"),
             );
         }
-        for (title, list) in
-            [("decode errors", &first.summary.decode_errors), ("skipped frames", &first.summary.skipped)]
-        {
-            if !list.is_empty() {
-                let words: Vec<String> = list.iter().map(|(name, count)| format!("{name} {count}")).collect();
-                let _ = writeln!(text, "{title}: {}", words.join(", "));
-            }
-        }
-        let Fallbacks { hot_frames, scanned_frames } = self.fallbacks();
-        let _ = writeln!(text, "hot frames read by the scanner: {scanned_frames} of {hot_frames}");
-        let _ = writeln!(text, "events_sha256: {}", self.events_sha256());
         text
     }
 }
@@ -266,17 +306,20 @@ fn trades_json(stream: &StreamTally) -> Value {
     })
 }
 
-fn book_json(stream: &StreamTally, counts: &BookCounts) -> Value {
+/// `counts` are the engine's own, of what was not published; a recording does not have them.
+fn book_json(stream: &StreamTally, counts: Option<&BookCounts>) -> Value {
     let mut value = json!({
-        "stale_dropped": counts.stale_total,
         "gaps": stream.gaps,
         "crossed": stream.crossed,
-        "checksums": counts.checksum_total,
-        "checksums_ok": counts.checksum_ok_total,
         "resyncs": stream.resyncs,
-        "depth_limited": counts.depth_limited_total,
-        "removes_of_absent_level": counts.absent_total,
     });
+    if let Some(counts) = counts {
+        value["stale_dropped"] = json!(counts.stale_total);
+        value["checksums"] = json!(counts.checksum_total);
+        value["checksums_ok"] = json!(counts.checksum_ok_total);
+        value["depth_limited"] = json!(counts.depth_limited_total);
+        value["removes_of_absent_level"] = json!(counts.absent_total);
+    }
     let Some(replica) = &stream.replica else { return value };
     let book = replica.book();
     let decimals = book.decimals();
@@ -293,7 +336,7 @@ fn book_json(stream: &StreamTally, counts: &BookCounts) -> Value {
     let own = json!({
         "snapshots": replica.snapshot_total(),
         "updates_applied": replica.update_total(),
-        "state": replica.status().name(),
+        "state": if stream.unknown { "unknown" } else { replica.status().name() },
         "proof": replica.proof().name(),
         "bid": bid,
         "bid_qty": bid_qty,
@@ -335,7 +378,7 @@ fn qty_text(mantissa: i64, decimals: Decimals) -> Value {
     json!(text(Sum { mantissa: i128::from(mantissa), decimals: decimals.qty }))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

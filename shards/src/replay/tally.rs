@@ -3,7 +3,7 @@
 use engine::book::Replica;
 use engine::codec::{EVENT_BYTES_MAX, encode_content};
 use engine::decimal::Sum;
-use engine::event::{Body, BookReason, BookStatus, Event, Kind, Side, Ticker, Trade};
+use engine::event::{Body, BookReason, BookStatus, Event, Flags, Kind, Side, Ticker, Trade};
 use engine::ids::StreamId;
 use sha2::{Digest, Sha256};
 
@@ -34,6 +34,8 @@ pub struct StreamTally {
     pub resyncs: u64,
     /// Times its sides crossed.
     pub crossed: u64,
+    /// The recording has a hole behind which no snapshot has come yet: nobody knows what the book is.
+    pub unknown: bool,
 }
 
 impl Default for StreamTally {
@@ -47,6 +49,7 @@ impl Default for StreamTally {
             gaps: 0,
             resyncs: 0,
             crossed: 0,
+            unknown: false,
         }
     }
 }
@@ -88,6 +91,11 @@ impl Tally {
         stream.take(event);
     }
 
+    /// Events of any stream are missing from here on.
+    pub fn lose(&mut self) {
+        self.streams.iter_mut().flatten().for_each(|stream| stream.unknown = stream.replica.is_some());
+    }
+
     /// What a stream delivered; `None` if nothing.
     pub fn stream(&self, stream: StreamId) -> Option<&StreamTally> {
         self.streams.get(stream.index())?.as_deref()
@@ -98,7 +106,11 @@ impl StreamTally {
     fn take(&mut self, event: &Event) {
         match &event.body {
             Body::Trade(trade) => self.trades.take(trade, event),
-            Body::BookSnapshot(_) | Body::BookUpdate(_) => self.book().apply(event),
+            Body::BookSnapshot(_) | Body::BookUpdate(_) => {
+                let begins = event.kind() == Kind::BookSnapshot && event.header.flags.has(Flags::FIRST);
+                self.unknown &= !begins;
+                self.book().apply(event);
+            }
             Body::BookState { status, reason, .. } => {
                 self.book().apply(event);
                 self.resyncs += u64::from(matches!(status, BookStatus::Suspect | BookStatus::Stale));

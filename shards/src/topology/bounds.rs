@@ -83,6 +83,11 @@ pub const WINDOW_S: Bound = bound(1, 3600, "seconds; 10 is asked");
 pub const MERGE_COUNT: Bound = bound(2, 100_000, "events; 1000 is asked, and joining needs two");
 /// Levels of a subscription.
 pub const BOOK_DEPTH: Bound = bound(1, 65_536, "levels a side");
+/// Lines of a printer.
+pub const PRINTER_LINES_PER_S: Bound = bound(1, 1000, "lines a second; more is not read by people");
+/// Size of a recording's files.
+pub const RECORDER_ROTATE_MIB: Bound =
+    bound(1, 65_536, "MiB; 1 is a few seconds, 65536 a day of a busy topology");
 /// Period of the interval log.
 pub const INTERVAL_MS: Bound = bound(100, 3_600_000, "milliseconds; one line a stage and interval");
 

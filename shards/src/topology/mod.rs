@@ -11,6 +11,7 @@ pub mod check;
 mod keys;
 pub mod memory;
 pub mod offer;
+mod options;
 mod plan;
 mod problem;
 mod render;
@@ -25,6 +26,7 @@ use std::path::Path;
 use crate::host::{HostCores, HostView, RealHost};
 
 pub use offer::{Channel, ChannelKind, Product};
+pub use options::{ConsumerOptions, PrinterOutput};
 pub use plan::{
     BookDepth, BookPlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
     ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, Pools, ProviderIndex, ProviderPlan,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::offer::{Channel, ChannelKind, Product};
+use super::options::ConsumerOptions;
 
 /// Index into [`Topology::shards`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -273,6 +274,8 @@ pub struct ConsumerPlan {
     pub trading: bool,
     /// What follows a panic of its code.
     pub on_panic: OnPanic,
+    /// What its kind is told.
+    pub options: ConsumerOptions,
     /// What it receives.
     pub subscriptions: Vec<Subscription>,
 }

@@ -131,6 +131,7 @@ pub(super) fn resolve_consumer(
         shard: shard?,
         trading: consumer.trading?,
         on_panic: consumer.on_panic?,
+        options: consumer.options.clone()?,
         subscriptions,
     })
 }

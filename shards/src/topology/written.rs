@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use super::bounds::{self, Bound};
 use super::keys::{At, Found, Keys};
 use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, PRODUCTS, Product};
+use super::options::{ConsumerOptions, read_options};
 use super::plan::{Delivery, HostMode, MergeKind, OnPanic, Pools, RingSizes};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::yaml::{Node, Value};
@@ -111,6 +112,7 @@ pub(super) struct WrittenConsumer {
     pub shard: Option<At<String>>,
     pub trading: Option<bool>,
     pub on_panic: Option<OnPanic>,
+    pub options: Option<ConsumerOptions>,
     pub subscriptions: Vec<WrittenSubscription>,
 }
 
@@ -574,12 +576,13 @@ fn read_consumer(found: &Found<'_>, kinds: &[&str], problems: &mut Problems) -> 
         let words = [("restart", OnPanic::Restart), ("disable", OnPanic::Disable)];
         found.word(&words, problems).map(|at| at.value)
     });
+    let options = read_options(&mut keys, kind.as_ref().map(|kind| kind.value.as_str()), problems);
     let subscriptions =
         elements(&mut keys, "subscriptions", 0, bounds::SUBSCRIPTIONS_MAX, problems, |found, problems| {
             Some(read_subscription(found, problems).unwrap_or(WrittenSubscription::Unreadable))
         });
     keys.close(problems);
-    Some(WrittenConsumer { name: own_name, kind, shard, trading, on_panic, subscriptions })
+    Some(WrittenConsumer { name: own_name, kind, shard, trading, on_panic, options, subscriptions })
 }
 
 fn read_subscription(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenSubscription> {

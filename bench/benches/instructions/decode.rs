@@ -1,0 +1,130 @@
+//! One venue message to our types: by the scanner, and (`tape_*`) by the general decoder over simd-json's tape.
+
+use std::hint::black_box;
+
+use bench::decoding::{self, Decoder, Named};
+use bench::messages;
+use engine::decimal::Number;
+use engine::scan::Scanner;
+use engine::venue::Venue;
+use engine::venue::binance::Binance;
+use engine::venue::coinbase::Coinbase;
+use engine::venue::kraken::Kraken;
+use iai_callgrind::{library_benchmark, library_benchmark_group};
+
+use crate::at_most;
+
+/// In a box, so that handing it in and out costs nothing.
+type Work<V> = Box<(Decoder<V>, Vec<u8>)>;
+
+fn pick<V: Venue>((venue, list): (V, Vec<Named>), name: &str) -> Work<V> {
+    let (_, message) = list.into_iter().find(|(known, _)| *known == name).expect("a message of the list");
+    Box::new((Decoder::warm(venue, &message), message))
+}
+
+fn pick_unscannable<V: Venue>((venue, list): (V, Vec<Named>), name: &str) -> Work<V> {
+    let (_, message) = list.into_iter().find(|(known, _)| *known == name).expect("a message of the list");
+    let message = messages::unscannable(&message);
+    Box::new((Decoder::warm(venue, &message), message))
+}
+
+fn binance(name: &str) -> Work<Binance> {
+    pick(decoding::binance(), name)
+}
+
+fn binance_tape(name: &str) -> Work<Binance> {
+    pick_unscannable(decoding::binance(), name)
+}
+
+fn kraken(name: &str) -> Work<Kraken> {
+    pick(decoding::kraken(), name)
+}
+
+fn kraken_tape(name: &str) -> Work<Kraken> {
+    pick_unscannable(decoding::kraken(), name)
+}
+
+fn coinbase(name: &str) -> Work<Coinbase> {
+    pick(decoding::coinbase(), name)
+}
+
+fn coinbase_tape(name: &str) -> Work<Coinbase> {
+    pick_unscannable(decoding::coinbase(), name)
+}
+
+fn exchange(name: &str) -> Work<Coinbase> {
+    pick(decoding::exchange(), name)
+}
+
+fn exchange_tape(name: &str) -> Work<Coinbase> {
+    pick_unscannable(decoding::exchange(), name)
+}
+
+#[library_benchmark]
+#[bench::trade(args = ("binance trade"), setup = binance, config = at_most(1320))]
+#[bench::agg_trade(args = ("binance aggTrade"), setup = binance, config = at_most(1520))]
+#[bench::book_ticker(args = ("binance bookTicker"), setup = binance, config = at_most(1270))]
+#[bench::update_20(args = ("binance update, 20 levels"), setup = binance, config = at_most(6520))]
+#[bench::update_20_a_side(args = ("binance update, 20 levels a side"), setup = binance, config = at_most(11_670))]
+#[bench::update_100_a_side(args = ("binance update, 100 levels a side"), setup = binance, config = at_most(52_880))]
+#[bench::tape_trade(args = ("binance trade"), setup = binance_tape, config = at_most(6250))]
+#[bench::tape_book_ticker(args = ("binance bookTicker"), setup = binance_tape, config = at_most(5910))]
+#[bench::tape_update_20(args = ("binance update, 20 levels"), setup = binance_tape, config = at_most(24_020))]
+fn decode_binance(mut work: Work<Binance>) -> Work<Binance> {
+    let (decoder, message) = &mut *work;
+    #[cfg(feature = "slowdown")]
+    black_box(format!("{:?}", decoder.venue.fallbacks()));
+    let decoded = black_box(decoder.decode(black_box(message)));
+    assert!(decoded.is_ok());
+    work
+}
+
+#[library_benchmark]
+#[bench::trade(args = ("kraken trade"), setup = kraken, config = at_most(1380))]
+#[bench::ticker(args = ("kraken ticker"), setup = kraken, config = at_most(2000))]
+#[bench::update_2(args = ("kraken update, 2 levels"), setup = kraken, config = at_most(1750))]
+#[bench::update_20(args = ("kraken update, 20 levels"), setup = kraken, config = at_most(7000))]
+#[bench::tape_trade(args = ("kraken trade"), setup = kraken_tape, config = at_most(9790))]
+#[bench::tape_update_20(args = ("kraken update, 20 levels"), setup = kraken_tape, config = at_most(46_430))]
+fn decode_kraken(mut work: Work<Kraken>) -> Work<Kraken> {
+    let (decoder, message) = &mut *work;
+    let decoded = black_box(decoder.decode(black_box(message)));
+    assert!(decoded.is_ok());
+    work
+}
+
+#[library_benchmark]
+#[bench::l2_2(args = ("coinbase l2, 2 levels"), setup = coinbase, config = at_most(2740))]
+#[bench::l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase, config = at_most(10_820))]
+#[bench::trades_1(args = ("coinbase trades, 1"), setup = coinbase, config = at_most(2560))]
+#[bench::trades_10(args = ("coinbase trades, 10"), setup = coinbase, config = at_most(17_680))]
+#[bench::exchange_match(args = ("exchange match"), setup = exchange, config = at_most(1960))]
+#[bench::exchange_l2update_1(args = ("exchange l2update, 1 level"), setup = exchange, config = at_most(1470))]
+#[bench::exchange_l2update_20(args = ("exchange l2update, 20 levels"), setup = exchange, config = at_most(6520))]
+#[bench::tape_l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase_tape, config = at_most(55_710))]
+#[bench::tape_exchange_match(args = ("exchange match"), setup = exchange_tape, config = at_most(6350))]
+fn decode_coinbase(mut work: Work<Coinbase>) -> Work<Coinbase> {
+    let (decoder, message) = &mut *work;
+    let decoded = black_box(decoder.decode(black_box(message)));
+    assert!(decoded.is_ok());
+    work
+}
+
+#[library_benchmark]
+#[bench::spot(args = (b"61837.63000000"), config = at_most(210))]
+#[bench::short(args = (b"0.006"), config = at_most(120))]
+#[bench::exponent(args = (b"1e-08"), config = at_most(360))]
+fn decimal_parse(text: &[u8]) -> Number {
+    black_box(Number::parse(black_box(text))).expect("a number")
+}
+
+#[library_benchmark]
+#[bench::spot(args = (b"61837.63000000\",\"0.02000000\"]]"), config = at_most(120))]
+fn decimal_scan(text: &[u8]) -> Option<Number> {
+    black_box(Scanner::new(black_box(text)).decimal())
+}
+
+library_benchmark_group!(
+    name = decode_group;
+    benchmarks = decode_binance, decode_kraken, decode_coinbase, decimal_parse, decimal_scan
+);
