@@ -34,6 +34,8 @@ use crate::status::{Report, STATUS_RING, Status};
 use crate::topology::{self, ConsumerPlan, HostMode, ProviderPlan, Role, ShardIndex, Subscription, Topology};
 
 pub use venues::{Simulation, SimulationError};
+#[cfg(feature = "simulate")]
+pub use venues::{simulated_default, simulated_lists};
 
 /// Makes a consumer on its shard.
 pub type Factory = Box<dyn Fn() -> Box<dyn Consumer> + Send>;
