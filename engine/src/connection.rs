@@ -239,6 +239,11 @@ impl Connection {
         matches!(self.state, State::Spare)
     }
 
+    /// Whether it has been lost, or was never opened, and the shell has no socket of it that matters.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Waiting { .. } | State::Spare)
+    }
+
     /// Whether the venue will end it for its age soon.
     pub const fn is_old(&self) -> bool {
         self.is_old

@@ -316,6 +316,10 @@ impl<V: Venue> Provider<V> {
     #[cold]
     pub fn lost(&mut self, line: LineId, lost: Lost, now: ReceiveTime, probe: &mut impl Probe) {
         let connection = &mut self.connections[line.index()];
+        if connection.is_over() {
+            // The venue's close frame came before the end of its socket: told already, and not two failures.
+            return;
+        }
         let was_live = connection.is_live();
         connection.lost(&lost, now, &mut self.rng);
         if was_live {

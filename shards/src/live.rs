@@ -33,7 +33,9 @@ struct Proof {
 impl Board {
     /// Takes note of what happened. Once the books of the last provider that has any are proved, the line that says so.
     pub fn first_proof(&mut self, topology: &Topology, report: &Report) -> Option<String> {
-        let Happening::BooksProved { books, after_ns, rest_weight, .. } = report.happening else { return None };
+        let Happening::BooksProved { books, after_ns, rest_weight, .. } = report.happening else {
+            return None;
+        };
         self.proofs.push(Proof { provider: report.provider, books, after_ns, rest_weight });
         let wanted = topology.providers.iter().filter(|plan| plan.book.is_some()).count();
         if self.proofs.len() != wanted {
