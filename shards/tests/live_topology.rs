@@ -21,7 +21,8 @@ fn check(venue: &impl Venue, plan: &ProviderPlan, urls: Urls) {
     let streams = plan.instruments.len() * plan.channels.len();
     assert!(streams <= limits.streams_max, "{}: {streams} streams", plan.name);
     // A line's subscriptions in batches; both lines and a roll's third at once stay within a few seconds of the limit.
-    let messages = plan.channels.len() * plan.instruments.len().div_ceil(limits.streams_per_message_max.max(1));
+    let messages =
+        plan.channels.len() * plan.instruments.len().div_ceil(limits.streams_per_message_max.max(1));
     let seconds = messages.div_ceil(limits.messages_per_s_max.max(1) as usize);
     assert!(seconds <= 5, "{}: {messages} messages take {seconds} s", plan.name);
     assert!(u32::from(plan.lines) + 1 <= limits.connects_max, "{}: connections", plan.name);

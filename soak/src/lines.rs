@@ -80,7 +80,8 @@ impl Verdict {
 
     /// As a table.
     pub fn table(&self) -> String {
-        let mut text = "provider  ended  lost  rolled  trades  missing  gaps  disturbed  books equal\n".to_owned();
+        let mut text =
+            "provider  ended  lost  rolled  trades  missing  gaps  disturbed  books equal\n".to_owned();
         for row in &self.rows {
             let _ = writeln!(
                 text,
@@ -185,7 +186,12 @@ impl Run {
             })
     }
 
-    fn wait(&mut self, gateway: &mut Gateway, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), String> {
+    fn wait(
+        &mut self,
+        gateway: &mut Gateway,
+        what: &str,
+        done: impl Fn(&Self) -> bool,
+    ) -> Result<(), String> {
         let began = Instant::now();
         loop {
             self.poll(gateway);
@@ -208,9 +214,7 @@ impl Run {
         let fault = match number / 3 % 3 {
             0 => Fault::Disconnect(Target::Oldest, How::Drop),
             1 => Fault::Disconnect(Target::Oldest, How::CloseFrame(1001)),
-            _ if provider == 0 => {
-                Fault::PlannedShutdown { target: Target::Oldest, after_ns: 20_000_000_000 }
-            }
+            _ if provider == 0 => Fault::PlannedShutdown { target: Target::Oldest, after_ns: 20_000_000_000 },
             _ => Fault::Disconnect(Target::Oldest, How::Drop),
         };
         server.faults().inject(fault);
@@ -219,8 +223,11 @@ impl Run {
 
     fn verdict(&self, gateway: &Gateway, ledger: &Ledger) -> Verdict {
         let rows = gateway.topology.providers.iter().enumerate().map(|(index, plan)| {
-            let symbols: Vec<String> =
-                plan.instruments.iter().map(|listed| key(index, gateway.topology.symbol(listed.id))).collect();
+            let symbols: Vec<String> = plan
+                .instruments
+                .iter()
+                .map(|listed| key(index, gateway.topology.symbol(listed.id)))
+                .collect();
             let trades: Vec<_> = symbols.iter().filter_map(|symbol| ledger.trades.get(symbol)).collect();
             let (books_equal, books) = equal_books(gateway, index, ledger);
             let lost = self.board.providers().find(|status| usize::from(status.provider) == index);
@@ -252,7 +259,9 @@ fn equal_books(gateway: &Gateway, provider: usize, ledger: &Ledger) -> (usize, u
     let truths = server.truth();
     let is_equal = |symbol: &str, trade_last: Option<u64>| {
         let name = key(provider, symbol);
-        let (Some(copy), Some(mut book)) = (ledger.books.get(&name), server.book(symbol)) else { return false };
+        let (Some(copy), Some(mut book)) = (ledger.books.get(&name), server.book(symbol)) else {
+            return false;
+        };
         if provider > 0 {
             // No venue number that books could be compared by.
             book.update_id = copy.sequence;

@@ -49,7 +49,11 @@ enum Applied {
 impl BookSide {
     fn new(sign: i64, depth_max: usize, reserve: usize) -> Self {
         // A full side grows beyond its depth for as long as an update is applied.
-        Self { levels: Vec::with_capacity(reserve.min(depth_max + SLACK_LEVELS)), sign, depth_max }
+        Self {
+            levels: Vec::with_capacity(reserve.min(depth_max.saturating_add(SLACK_LEVELS))),
+            sign,
+            depth_max,
+        }
     }
 
     /// Levels held.
@@ -116,7 +120,7 @@ impl BookSide {
     }
 
     fn is_stuffed(&self) -> bool {
-        self.levels.len() >= self.depth_max + SLACK_LEVELS.min(self.depth_max)
+        self.levels.len() >= self.depth_max.saturating_add(SLACK_LEVELS.min(self.depth_max))
     }
 
     /// Cuts the worst levels beyond `depth` and hands each to `cut`.
