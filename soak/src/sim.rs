@@ -56,7 +56,7 @@ pub struct WorldOptions {
     pub bases: Vec<&'static str>,
     /// Messages per second of each instrument.
     pub rate: f64,
-    /// Connections for the same streams.
+    /// Connections for the same streams, with the spare one of a roll where there are two or more.
     pub lines: u8,
     /// One way through the network, in nanoseconds.
     pub delay_ns: u64,
