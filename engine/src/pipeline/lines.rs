@@ -195,10 +195,10 @@ impl<V: Venue> Pipeline<V> {
             && *listing == message.listing
         {
             let Numbers { first, last, .. } = message.numbers;
-            if !shadow.keep(first, last, raw.bids_of(book), raw.asks_of(book)) {
-                self.shadow = None;
-            } else {
+            if shadow.keep(first, last, raw.bids_of(book), raw.asks_of(book)) {
                 self.compare_shadow(header, probe);
+            } else {
+                self.shadow = None;
             }
         }
         if self.options.lines > 1
