@@ -16,7 +16,7 @@ use crate::ledger::{Ledger, Observer};
 /// Depth of Kraken's books here.
 const KRAKEN_DEPTH: usize = 100;
 /// How long the start, and each recovery at the end, may take.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 /// A pause that the new line gets to prove its books before the other one is ended.
 const SETTLE: Duration = Duration::from_millis(700);
 
