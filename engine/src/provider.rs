@@ -91,6 +91,19 @@ pub enum Happening {
         /// The new one.
         to: LineId,
     },
+    /// Every book was proved, for the first time.
+    BooksProved {
+        /// How many there are.
+        books: usize,
+        /// After the start, in nanoseconds.
+        after_ns: u64,
+        /// REST requests sent until then.
+        rest_requests: u64,
+        /// Their weight, in the venue's units.
+        rest_weight: u64,
+        /// Subscription messages sent until then, on all connections.
+        messages: u64,
+    },
 }
 
 impl std::fmt::Display for Happening {
@@ -112,6 +125,12 @@ impl std::fmt::Display for Happening {
             Self::RestPaused { status, seconds } => write!(f, "REST paused for {seconds} s: HTTP {status}"),
             Self::Rolled { from, to } => write!(f, "line {to} took over from line {from}"),
             Self::ShutdownSoon(line) => write!(f, "line {line}: the venue announced a shutdown"),
+            Self::BooksProved { books, after_ns, rest_requests, rest_weight, messages } => write!(
+                f,
+                "{books} books proved after {:.2} s: {messages} subscription messages, {rest_requests} REST requests of \
+                 weight {rest_weight}",
+                *after_ns as f64 / 1e9,
+            ),
         }
     }
 }
@@ -131,6 +150,9 @@ pub struct Provider<V> {
     rolls: Vec<Roll>,
     verify_at: ReceiveTime,
     verify_next: usize,
+    started_at: ReceiveTime,
+    /// All books have been proved once.
+    was_proved: bool,
     /// Connections wait until the instrument list was answered, or has failed once.
     listed: bool,
     /// Answers to the question for the instrument list, and failures to get one.
@@ -195,6 +217,8 @@ impl<V: Venue> Provider<V> {
             rolls: Vec::new(),
             verify_at: now,
             verify_next: 0,
+            started_at: now,
+            was_proved: false,
             listed: false,
             lists_total: 0,
             lists_failed_total: 0,
@@ -306,11 +330,11 @@ impl<V: Venue> Provider<V> {
     /// A connection is over, whoever ended it. Its books are stale unless another line carries them.
     #[cold]
     pub fn lost(&mut self, line: LineId, lost: Lost, now: ReceiveTime, probe: &mut impl Probe) {
-        // A close frame is followed by the end of the socket: one loss, and one step of the backoff.
-        if self.connections[line.index()].is_over() && !matches!(lost, Lost::Ours(_)) {
+        let connection = &mut self.connections[line.index()];
+        if connection.is_over() {
+            // The venue's close frame came before the end of its socket: told already, and not two failures.
             return;
         }
-        let connection = &mut self.connections[line.index()];
         let was_live = connection.is_live();
         connection.lost(&lost, now, &mut self.rng);
         if was_live {
@@ -443,6 +467,24 @@ impl<V: Venue> Provider<V> {
         }
         self.go_on_rolling(now, probe);
         self.verify(now);
+        if !self.was_proved {
+            self.look_for_first_proof(now);
+        }
+    }
+
+    /// Says once how long the start took, and what it took of the venue's limits.
+    #[cold]
+    fn look_for_first_proof(&mut self, now: ReceiveTime) {
+        let (proved, books) = self.books_proved();
+        if proved < books || books == 0 {
+            return;
+        }
+        self.was_proved = true;
+        let counts = self.rest.counts();
+        let (rest_requests, rest_weight) = (counts.sent_total, counts.weight_total);
+        let messages = self.connections.iter().map(|line| line.counts.subscription_messages_total).sum();
+        let after_ns = now.since_ns(self.started_at);
+        self.happened(Happening::BooksProved { books, after_ns, rest_requests, rest_weight, messages });
     }
 
     /// Takes the frames that had to wait for a pool slot: no byte need come to push them through.

@@ -40,6 +40,8 @@ use crate::topology::{self, ConsumerPlan, HostMode, ProviderPlan, Role, ShardInd
 
 use merges::Merges;
 pub use venues::{Simulation, SimulationError};
+#[cfg(feature = "simulate")]
+pub use venues::{simulated_default, simulated_lists};
 
 /// Makes a consumer on its shard.
 pub type Factory = Box<dyn Fn() -> Box<dyn Consumer> + Send>;

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use engine::provider::Happening;
+
 use crate::collect::Collector;
 use crate::report::table::latency;
 use crate::stages::Stage;
-use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Status};
+use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
 use crate::topology::Topology;
 
 /// The newest status of every shard.
@@ -14,11 +16,47 @@ pub struct Board {
     providers: Vec<Option<ProviderStatus>>,
     mergers: Vec<Option<MergerStatus>>,
     consumers: Vec<Option<ConsumerStatus>>,
+    /// Providers whose books have all been proved: how many, after how long, with what of the venue's limits.
+    proofs: Vec<Proof>,
     /// Messages counted when the last line was made, and when that was.
     before: Option<(u64, u64)>,
 }
 
+/// A provider's first time with all its books proved.
+#[derive(Debug)]
+struct Proof {
+    provider: u8,
+    books: usize,
+    after_ns: u64,
+    rest_weight: u64,
+}
+
 impl Board {
+    /// Takes note of what happened. Once the books of the last provider that has any are proved, the line that says so.
+    pub fn first_proof(&mut self, topology: &Topology, report: &Report) -> Option<String> {
+        let Happening::BooksProved { books, after_ns, rest_weight, .. } = report.happening else {
+            return None;
+        };
+        self.proofs.push(Proof { provider: report.provider, books, after_ns, rest_weight });
+        let wanted = topology.providers.iter().filter(|plan| plan.book.is_some()).count();
+        if self.proofs.len() != wanted {
+            return None;
+        }
+        let books: usize = self.proofs.iter().map(|proof| proof.books).sum();
+        let after_ns = self.proofs.iter().map(|proof| proof.after_ns).max().unwrap_or(0);
+        self.proofs.sort_by_key(|proof| proof.provider);
+        let weights = self.proofs.iter().map(|proof| {
+            let plan = &topology.providers[usize::from(proof.provider)];
+            format!("{} {}", plan.name, proof.rest_weight)
+        });
+        let weights: Vec<String> = weights.collect();
+        Some(format!(
+            "all {books} books proved after {:.2} s, REST weight used: {}",
+            after_ns as f64 / 1e9,
+            weights.join(", ")
+        ))
+    }
+
     /// Takes a status; it replaces the one before.
     pub fn take(&mut self, status: Status) {
         match status {

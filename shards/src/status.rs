@@ -137,6 +137,6 @@ pub struct Report {
 impl Report {
     /// Whether it is bad news.
     pub const fn is_warning(&self) -> bool {
-        !matches!(self.happening, Happening::Connected(LineId(_)))
+        !matches!(self.happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
     }
 }

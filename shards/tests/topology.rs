@@ -89,8 +89,12 @@ fn the_base_and_the_shipped_file_are_accepted() {
     let against = Against { cores: Some(&cores), consumer_kinds: &CONSUMER_KINDS, simulated_lists: None };
     let topology =
         topology::read("topology.yaml", shipped, against).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(topology.symbols.len(), 50);
+    assert_eq!(topology.symbols.len(), 100, "50 against USDT, and 50 against USD at two venues");
+    let instruments: Vec<usize> = topology.providers.iter().map(|plan| plan.instruments.len()).collect();
+    assert_eq!(instruments, [50, 50, 50]);
     assert_eq!(topology.consumers.len(), 3);
+    let bytes = memory::memory_budget(&topology).total_bytes();
+    assert!(bytes < 256 << 20, "the shipped file takes {} MiB", bytes >> 20);
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct TradeLog {
     pub seen_total: u64,
     /// Ids that Gaps declared missing.
     pub missing_total: u64,
+    /// Trades of those seen that were fetched by REST.
+    pub recovered_total: u64,
 }
 
 /// A copy of a replica.
@@ -130,6 +132,7 @@ impl Ledger {
                     log.first = trade.id;
                 }
                 log.seen_total += 1;
+                log.recovered_total += u64::from(header.flags.has(Flags::RECOVERED));
                 log.last = trade.id;
                 if log.seen_total > 1 && trade.id != expected {
                     self.violated(format!("{symbol}: trade {} where {expected} is next", trade.id));
@@ -191,6 +194,11 @@ impl Ledger {
     fn book_part(&mut self, event: &Event, context: &Context<'_>, snapshot: bool, symbol: &str) {
         let header = &event.header;
         let (first, last) = (header.flags.has(Flags::FIRST), event.completes());
+        // Coinbase numbers the frames of a connection, Kraken nothing: there an update's number is new, but not always the
+        // next, since a reader of fewer levels is not sent an update that changes none of them.
+        let providers = &context.catalog().providers;
+        let contiguous =
+            providers.get(header.provider.index()).is_none_or(|provider| provider.venue == "binance");
         let log = self.logs.entry((header.provider, header.stream)).or_default();
         let (was_open, before) = (log.open, log.sequence);
         log.open = !last;
@@ -203,7 +211,10 @@ impl Ledger {
         if first && !snapshot {
             match before {
                 None => self.violated(format!("{symbol}: an update without a snapshot before it")),
-                Some(before) if header.sequence_first > before + 1 || header.sequence_last <= before => {
+                Some(before)
+                    if (contiguous && header.sequence_first > before + 1)
+                        || header.sequence_last <= before =>
+                {
                     self.violated(format!(
                         "{symbol}: update {}..={} after {before}",
                         header.sequence_first, header.sequence_last

@@ -4,4 +4,5 @@
 //! follows from its seed. [`ledger`] is the consumer at the far end that checks every promise a stream makes.
 
 pub mod ledger;
+pub mod lines;
 pub mod sim;

@@ -23,12 +23,14 @@ use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
 use engine::sequence::Patience;
 use engine::time::{FixedClock, ReceiveTime};
-use engine::venue::Venue as _;
 use engine::venue::binance::{self, Binance};
+use engine::venue::coinbase::{self, Coinbase};
+use engine::venue::kraken::Kraken;
+use engine::venue::{BookRule, Venue};
 use fastrand::Rng;
 use simvenues::output::{ConnectionId, Ending};
 use simvenues::site::Site;
-use simvenues::{BinanceConfig, Fault, VenueConfig, default_instruments};
+use simvenues::{BinanceConfig, CoinbaseConfig, Fault, KrakenConfig, VenueConfig, default_instruments};
 
 use crate::ledger::{Ledger, Observer};
 
@@ -54,7 +56,7 @@ pub struct WorldOptions {
     pub bases: Vec<&'static str>,
     /// Messages per second of each instrument.
     pub rate: f64,
-    /// Connections for the same streams.
+    /// Connections for the same streams, without the spare one of a roll.
     pub lines: u8,
     /// One way through the network, in nanoseconds.
     pub delay_ns: u64,
@@ -152,8 +154,69 @@ struct Link {
     down: Pipe,
 }
 
+/// The venue of a world: ours and the simulated one.
+pub struct Twin<V> {
+    /// Our adapter.
+    pub venue: V,
+    /// What simulates the venue. Its instruments, seed and rate are set by the world.
+    pub config: VenueConfig,
+    /// Canonical quote of the instruments.
+    pub quote: &'static str,
+    /// Channels by the engine's names.
+    pub channels: &'static [&'static str],
+    /// Levels a side that a book of ours is cut to; what the truth has beyond is not compared.
+    pub depth: usize,
+}
+
+impl Twin<Kraken> {
+    /// Kraken with books of 100.
+    pub fn kraken() -> Self {
+        let config = KrakenConfig { book_levels: 150, ..KrakenConfig::default() };
+        Self {
+            venue: Kraken::new(100).expect("a depth of the venue"),
+            config: VenueConfig::Kraken(config),
+            quote: "USD",
+            channels: &["trade", "book", "ticker"],
+            depth: 100,
+        }
+    }
+}
+
+impl Twin<Coinbase> {
+    /// Coinbase Advanced Trade.
+    pub fn coinbase() -> Self {
+        let config =
+            CoinbaseConfig { book_levels: 200, ..CoinbaseConfig::of(simvenues::CoinbaseProduct::Advanced) };
+        Self {
+            venue: Coinbase::new(coinbase::Product::Advanced),
+            config: VenueConfig::Coinbase(config),
+            quote: "USD",
+            channels: &["trade", "book", "ticker"],
+            depth: usize::MAX,
+        }
+    }
+}
+
+impl Twin<Binance> {
+    /// Binance, spot or USD-M.
+    pub fn binance(product: simvenues::Product) -> Self {
+        let config = BinanceConfig { book_levels: 200, ..BinanceConfig::of(product) };
+        let (product, channels): (_, &'static [&'static str]) = match product {
+            simvenues::Product::Spot => (binance::Product::Spot, &["trade", "book 100ms", "ticker"]),
+            simvenues::Product::UsdM => (binance::Product::UsdM, &["agg_trade", "book 100ms", "ticker"]),
+        };
+        Self {
+            venue: Binance::new(product),
+            config: VenueConfig::Binance(config),
+            quote: "USDT",
+            channels,
+            depth: usize::MAX,
+        }
+    }
+}
+
 /// Everything.
-pub struct World {
+pub struct World<V = Binance> {
     /// What it was made of.
     pub options: WorldOptions,
     /// The simulated clock, in nanoseconds since 1970.
@@ -161,7 +224,7 @@ pub struct World {
     /// The venue.
     pub site: Site,
     /// The provider under test.
-    pub provider: Provider<Binance>,
+    pub provider: Provider<V>,
     /// The consumer shard.
     pub host: Host,
     /// What the provider told its operator, and when.
@@ -173,52 +236,59 @@ pub struct World {
     /// Event parts taken off the ring.
     pub received_total: u64,
     observer: Observer,
+    quote: &'static str,
+    depth: usize,
     receiver: Receiver<Event>,
     rng: Rng,
     links: Vec<Link>,
     dirty: Vec<ConnectionId>,
 }
 
-impl World {
-    /// A world at its first instant: nothing is connected.
+impl World<Binance> {
+    /// A world of Binance at its first instant: nothing is connected.
     pub fn new(options: WorldOptions) -> Self {
-        let mut config = BinanceConfig::of(options.product);
-        config.instruments = default_instruments("USDT")
-            .into_iter()
-            .filter(|spec| options.bases.contains(&&*spec.base))
-            .collect();
-        config.seed = options.seed;
-        config.messages_per_instrument_per_s = options.rate;
-        config.book_levels = 200;
-        if let Some(limits) = &options.limits {
+        let mut twin = Twin::binance(options.product);
+        if let (VenueConfig::Binance(config), Some(limits)) = (&mut twin.config, &options.limits) {
             config.limits = limits.clone();
         }
-        let venue = VenueConfig::Binance(config);
-        let output_bytes_max = venue.output_bytes_max();
-        let site = Site::new(venue.build(START_NS), output_bytes_max);
+        Self::with(options, twin)
+    }
+}
 
-        let product = match options.product {
-            simvenues::Product::Spot => binance::Product::Spot,
-            simvenues::Product::UsdM => binance::Product::UsdM,
-        };
-        let venue = Binance::new(product);
+impl<V: Venue> World<V> {
+    /// A world of any venue at its first instant: nothing is connected.
+    pub fn with(options: WorldOptions, twin: Twin<V>) -> Self {
+        let Twin { venue, mut config, quote, channels, depth } = twin;
+        macro_rules! set {
+            ($config:expr) => {{
+                $config.instruments = default_instruments(quote)
+                    .into_iter()
+                    .filter(|spec| options.bases.contains(&&*spec.base))
+                    .collect();
+                $config.seed = options.seed;
+                $config.messages_per_instrument_per_s = options.rate;
+            }};
+        }
+        match &mut config {
+            VenueConfig::Binance(config) => set!(config),
+            VenueConfig::Kraken(config) => set!(config),
+            VenueConfig::Coinbase(config) => set!(config),
+        }
+        let output_bytes_max = config.output_bytes_max();
+        let site = Site::new(config.build(START_NS), output_bytes_max);
+
         let mut directory = Directory::closed(ProviderId(0));
         for (index, base) in options.bases.iter().enumerate() {
-            let symbol = format!("{base}-USDT");
+            let symbol = format!("{base}-{quote}");
             let listing = directory
                 .add(&venue.venue_symbol(&symbol), &symbol, InstrumentId(index as u16))
                 .expect("short names");
-            for channel in ["trade", "book 100ms", "ticker"] {
-                let channel = if options.product == simvenues::Product::UsdM && channel == "trade" {
-                    "agg_trade"
-                } else {
-                    channel
-                };
+            for channel in channels {
                 directory.add_stream(listing, channel.parse().expect("the engine's own names"));
             }
         }
         let observer = Observer::default();
-        let catalog = Arc::new(catalog_of(&directory));
+        let catalog = Arc::new(catalog_of(&directory, venue.name()));
         let mut host = Host::new(catalog, 64);
         let made = observer.clone();
         let seat =
@@ -236,7 +306,7 @@ impl World {
         let pipeline_options = PipelineOptions {
             pools: options.pools,
             patience: Patience::SPEC,
-            book_depth_max: 10_000,
+            book_depth_max: depth.min(10_000),
             book_reserve: 1_024,
             book_waiting_max: options.book_waiting_max,
             letters_max: 64,
@@ -266,6 +336,8 @@ impl World {
             stalled_until_ns: 0,
             received_total: 0,
             observer,
+            quote,
+            depth,
             receiver,
             rng: Rng::with_seed(options.seed ^ 0x5eed),
             links: Vec::new(),
@@ -281,7 +353,7 @@ impl World {
 
     /// Canonical symbols.
     pub fn symbols(&self) -> Vec<String> {
-        self.options.bases.iter().map(|base| format!("{base}-USDT")).collect()
+        self.options.bases.iter().map(|base| format!("{base}-{}", self.quote)).collect()
     }
 
     /// Orders a fault now.
@@ -337,8 +409,8 @@ impl World {
     /// Runs until every subscription is taken and every book is proved.
     pub fn settle(&mut self) {
         self.run_for("all books proved", 60.0, |world| {
-            let mut lines = world.provider.connections().iter();
-            world.all_proved() && lines.all(|line| line.is_spare() || line.is_subscribed())
+            let mut lines = world.provider.connections().iter().filter(|line| !line.is_spare());
+            world.all_proved() && lines.all(engine::connection::Connection::is_subscribed)
         });
         self.run_s(1.0);
     }
@@ -368,14 +440,21 @@ impl World {
         );
         for truth in self.site.truth() {
             let symbol = &truth.symbol;
-            let book = self.site.book(symbol).expect("it is listed");
+            let mut book = self.site.book(symbol).expect("it is listed");
+            book.bids.truncate(self.depth);
+            book.asks.truncate(self.depth);
             let copy = ledger.books.get(symbol).unwrap_or_else(|| panic!("seed {seed}: no book of {symbol}"));
+            let rule = self.provider.pipeline.venue.book_rule();
+            if !matches!(rule, BookRule::RestSnapshotRange | BookRule::RestSnapshotChained) {
+                // The venue has no number of its own, so the copy's is ours.
+                book.update_id = copy.sequence;
+            }
             if let Err(reason) = copy.compare(&book) {
                 let (all, states) = (&self.happenings, &ledger.states);
                 panic!("seed {seed}: the book of {symbol} {reason}; states {states:?}; happened {all:?}");
             }
             let trades = ledger.trades.get(symbol).copied().unwrap_or_default();
-            if self.options.product == simvenues::Product::Spot {
+            if truth.trade_id_last.is_some() && self.options.product == simvenues::Product::Spot {
                 assert_eq!(Some(trades.last), truth.trade_id_last, "seed {seed}: last trade of {symbol}");
             }
             let span = trades.last + 1 - trades.first;
@@ -675,7 +754,7 @@ impl World {
 }
 
 /// The names behind a directory's numbers.
-fn catalog_of(directory: &Directory) -> Catalog {
+fn catalog_of(directory: &Directory, venue: &str) -> Catalog {
     let streams = directory.streams().iter().map(|stream| {
         let instrument = directory.instrument(stream.listing);
         StreamFacts {
@@ -687,8 +766,8 @@ fn catalog_of(directory: &Directory) -> Catalog {
     });
     Catalog {
         providers: vec![ProviderFacts {
-            name: "binance".to_owned(),
-            venue: "binance".to_owned(),
+            name: venue.to_owned(),
+            venue: venue.to_owned(),
             streams: streams.collect(),
         }],
         symbols: directory.instruments().iter().map(|instrument| instrument.symbol.clone()).collect(),
@@ -711,7 +790,7 @@ fn parse_answer(bytes: &[u8]) -> Option<(u16, Option<u64>, std::ops::Range<usize
 }
 
 /// The book of an instrument as the provider has it.
-pub fn provider_book_status(world: &World, listing: u16) -> BookStatus {
+pub fn provider_book_status<V: Venue>(world: &World<V>, listing: u16) -> BookStatus {
     let book = world.provider.pipeline.book_of(Listing(listing));
     book.map_or(BookStatus::Syncing, engine::book::BookFeed::status)
 }

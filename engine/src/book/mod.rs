@@ -19,6 +19,10 @@ use crate::event::Level;
 /// Levels looked at one by one from the touch before a binary search takes over.
 const NEAR_LEVELS: usize = 8;
 
+/// Levels beyond its largest depth that a side may hold while an update is applied. The update's levels come in any order:
+/// one that is set before another is removed must not push out a third one, which the venue will not name again.
+const SLACK_LEVELS: usize = 1_000;
+
 /// One side of a book.
 #[derive(Clone, Debug, Default)]
 pub struct BookSide {
@@ -44,7 +48,12 @@ enum Applied {
 
 impl BookSide {
     fn new(sign: i64, depth_max: usize, reserve: usize) -> Self {
-        Self { levels: Vec::with_capacity(reserve.min(depth_max)), sign, depth_max }
+        // A full side grows beyond its depth for as long as an update is applied.
+        Self {
+            levels: Vec::with_capacity(reserve.min(depth_max.saturating_add(SLACK_LEVELS))),
+            sign,
+            depth_max,
+        }
     }
 
     /// Levels held.
@@ -99,8 +108,8 @@ impl BookSide {
                 self.levels.remove(at);
             }
             (Err(_), true) => return Applied::Absent,
-            (Err(0), false) if self.levels.len() >= self.depth_max => return Applied::Beyond,
-            (Err(at), false) if self.levels.len() >= self.depth_max => {
+            (Err(0), false) if self.is_stuffed() => return Applied::Beyond,
+            (Err(at), false) if self.is_stuffed() => {
                 let worst = self.levels.remove(0);
                 self.levels.insert(at - 1, level);
                 return Applied::Evicted(worst);
@@ -108,6 +117,10 @@ impl BookSide {
             (Err(at), false) => self.levels.insert(at, level),
         }
         Applied::Done
+    }
+
+    fn is_stuffed(&self) -> bool {
+        self.levels.len() >= self.depth_max.saturating_add(SLACK_LEVELS.min(self.depth_max))
     }
 
     /// Cuts the worst levels beyond `depth` and hands each to `cut`.
@@ -222,6 +235,18 @@ impl Book {
     /// depth stands in `cut` afterwards.
     #[inline]
     pub fn apply(&mut self, bids: &[Level], asks: &[Level], cut: &mut Cut) -> UpdateFacts {
+        let mut facts = self.apply_part(bids, asks, cut);
+        facts.depth_limited_count += self.settle(cut);
+        if !cut.is_empty() {
+            cut.keep_absent(self);
+        }
+        facts
+    }
+
+    /// As [`apply`](Self::apply), for an update that has more parts: the sides may stay beyond their depth until
+    /// [`settle`](Self::settle).
+    #[inline]
+    pub fn apply_part(&mut self, bids: &[Level], asks: &[Level], cut: &mut Cut) -> UpdateFacts {
         cut.clear();
         let mut facts = UpdateFacts::default();
         for (side, levels, gone) in
@@ -242,10 +267,17 @@ impl Book {
                 }
             }
         }
-        if !cut.is_empty() {
-            cut.keep_absent(self);
-        }
         facts
+    }
+
+    /// Cuts both sides to their largest depth: the update is whole. Returns how many levels went.
+    #[inline]
+    pub fn settle(&mut self, cut: &mut Cut) -> u64 {
+        let before = self.bids.len() + self.asks.len();
+        let (bids_max, asks_max) = (self.bids.depth_max, self.asks.depth_max);
+        self.bids.truncate(bids_max, |level| cut.bids.push(Level { qty: Qty(0), ..level }));
+        self.asks.truncate(asks_max, |level| cut.asks.push(Level { qty: Qty(0), ..level }));
+        (before - self.bids.len() - self.asks.len()) as u64
     }
 
     /// Cuts both sides to `depth` levels; what went stands in `cut` beside what did before.
@@ -325,7 +357,7 @@ mod tests {
             book.apply(&[level(10, 1), level(9, 1), level(8, 1), level(11, 1), level(7, 1)], &[], &mut cut);
         assert_eq!(book.bids.iter().map(|l| l.price.0).collect::<Vec<_>>(), [11, 10, 9]);
         assert_eq!(facts.depth_limited_count, 2);
-        assert_eq!(cut.bids, [level(8, 0), level(7, 0)]);
+        assert_eq!(cut.bids, [level(7, 0), level(8, 0)]);
     }
 
     #[test]
@@ -335,6 +367,16 @@ mod tests {
         book.apply(&[level(10, 1), level(9, 1)], &[], &mut cut);
         book.apply(&[level(11, 1), level(10, 0), level(9, 4)], &[], &mut cut);
         assert_eq!(book.bids.iter().copied().collect::<Vec<_>>(), [level(11, 1), level(9, 4)]);
+        assert!(cut.is_empty(), "{cut:?}");
+    }
+
+    #[test]
+    fn a_full_side_that_gets_a_level_before_it_loses_another_keeps_its_worst() {
+        let mut book = Book::new(2, 2);
+        let mut cut = Cut::default();
+        book.apply(&[level(10, 1), level(9, 1)], &[], &mut cut);
+        book.apply(&[level(11, 1), level(10, 0)], &[], &mut cut);
+        assert_eq!(book.bids.iter().copied().collect::<Vec<_>>(), [level(11, 1), level(9, 1)]);
         assert!(cut.is_empty(), "{cut:?}");
     }
 

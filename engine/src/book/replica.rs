@@ -110,9 +110,10 @@ impl Replica {
 
     #[inline]
     fn part(&mut self, event: &Event, part: &BookPart) {
-        self.book.apply(part.bids(), part.asks(), &mut self.cut);
+        self.book.apply_part(part.bids(), part.asks(), &mut self.cut);
         self.open = !event.completes();
         if !self.open {
+            self.book.settle(&mut self.cut);
             (self.status, self.proof, self.sequence) = (part.status, part.proof, event.header.sequence_last);
         }
     }

@@ -511,15 +511,18 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
-    /// A trade that is not published but has its place among the ids: what is missing before it is waited for or declared
-    /// as before any other.
+    /// A trade that happened before its subscription. Where the stream begins with it, it is not published but has its
+    /// place among the ids. Where trades of the stream were published before, it is one that another line has yet to
+    /// bring, or that was missed while there was none: it is published, marked as recovered, else it would be lost.
     #[cold]
     fn unpublished(&mut self, raw: &Raw, message: &Message, trade: crate::event::Trade) {
         let stream = &mut self.streams[message.stream.index()];
         stream.sequence.counts.offered_total += 1;
         let verdict = stream.sequence.verdict(trade.id, trade.id);
-        let header = self.header(raw, message, Numbers::single(trade.id), Flags::WHOLE);
-        self.judged(Event { header, body: Body::Trade(trade) }, false, verdict);
+        let published = self.options.fill_trades && stream.sequence.counts.applied_total > 0;
+        let flags = if published { Flags::WHOLE.with(Flags::RECOVERED) } else { Flags::WHOLE };
+        let header = self.header(raw, message, Numbers::single(trade.id), flags);
+        self.judged(Event { header, body: Body::Trade(trade) }, published, verdict);
     }
 
     /// Does with an event, published or not, what its verdict says.

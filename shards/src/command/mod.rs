@@ -23,12 +23,7 @@ pub const EXIT_REFUSED: u8 = 2;
 fn read_topology(file: &Path) -> Result<Topology, TopologyErrors> {
     #[cfg(feature = "simulate")]
     {
-        let lists = |_, symbol: &str| {
-            symbol.split_once('-').is_some_and(|(base, quote)| {
-                simvenues::default_instruments(quote).iter().any(|listed| listed.base == base)
-            })
-        };
-        load_with(file, consumers::KINDS, Some(&lists))
+        load_with(file, consumers::KINDS, Some(&crate::launch::simulated_lists))
     }
     #[cfg(not(feature = "simulate"))]
     load_with(file, consumers::KINDS, None)

@@ -166,6 +166,9 @@ impl Arguments {
             gateway.poll_statuses(|status| board.take(status));
             while let Some(report) = gateway.poll_report() {
                 say(&gateway.topology, &report, terminal);
+                if let Some(line) = board.first_proof(&gateway.topology, &report) {
+                    eprintln!("{line}");
+                }
             }
             if let Some(shard) = gateway.fallen() {
                 return Some(shard.to_owned());

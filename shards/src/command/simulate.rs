@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
-use simvenues::{BinanceConfig, Product, VenueConfig};
+use simvenues::VenueConfig;
 
 use super::{EXIT_FAILED, EXIT_OK};
+use crate::launch::simulated_default;
+use crate::topology::Product;
 
 /// Runs a simulated venue by itself until it is killed.
 #[derive(Debug, clap::Args)]
@@ -29,24 +31,47 @@ pub struct Arguments {
 enum VenueName {
     Binance,
     BinanceUsdm,
+    Kraken,
+    Coinbase,
+    CoinbaseExchange,
+}
+
+impl VenueName {
+    const fn product(self) -> Product {
+        match self {
+            Self::Binance => Product::BinanceSpot,
+            Self::BinanceUsdm => Product::BinanceUsdm,
+            Self::Kraken => Product::KrakenSpot,
+            Self::Coinbase => Product::CoinbaseAdvanced,
+            Self::CoinbaseExchange => Product::CoinbaseExchange,
+        }
+    }
 }
 
 impl Arguments {
     /// Runs it.
     pub fn run(self) -> u8 {
-        let product = match self.venue {
-            VenueName::Binance => Product::Spot,
-            VenueName::BinanceUsdm => Product::UsdM,
+        let product = self.venue.product();
+        let mut config = simulated_default(product);
+        // The three have the same settings of a market, and each its own type for them.
+        macro_rules! set {
+            ($config:expr) => {{
+                $config.messages_per_instrument_per_s = self.rate;
+                $config.seed = self.seed;
+                $config.speed = self.speed;
+                $config.instruments.len()
+            }};
+        }
+        let instruments = match &mut config {
+            VenueConfig::Binance(config) => set!(config),
+            VenueConfig::Kraken(config) => set!(config),
+            VenueConfig::Coinbase(config) => set!(config),
         };
-        let mut config = BinanceConfig::of(product);
-        config.messages_per_instrument_per_s = self.rate;
-        config.seed = self.seed;
-        config.speed = self.speed;
-        let instruments = config.instruments.len();
-        let outcome = simvenues::run_alone(self.listen, VenueConfig::Binance(config), |address, _| {
+        let outcome = simvenues::run_alone(self.listen, config, |address, _| {
             println!(
-                "{:?} simulated on ws://{address} and http://{address}, {instruments} instruments",
-                self.venue
+                "{} {} simulated on ws://{address} and http://{address}, {instruments} instruments",
+                product.venue(),
+                product.name()
             );
         });
         match outcome {

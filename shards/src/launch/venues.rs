@@ -264,23 +264,68 @@ impl Simulation {
 
 #[cfg(feature = "simulate")]
 fn simulated_venue(topology: &Topology, plan: &ProviderPlan) -> simvenues::VenueConfig {
+    use simvenues::VenueConfig;
+
     let market = topology.simulated.expect("the topology has a market where a provider is simulated");
-    let product = match plan.product {
-        Product::BinanceUsdm => simvenues::Product::UsdM,
-        _ => simvenues::Product::Spot,
-    };
-    let mut config = simvenues::BinanceConfig::of(product);
     let wanted: Vec<&str> = plan.instruments.iter().map(|listed| topology.symbol(listed.id)).collect();
     let quotes: std::collections::BTreeSet<&str> =
         wanted.iter().filter_map(|symbol| symbol.split_once('-')).map(|(_, quote)| quote).collect();
-    config.instruments = quotes
+    let instruments = quotes
         .into_iter()
         .flat_map(simvenues::default_instruments)
         .filter(|spec| wanted.contains(&spec.symbol().as_str()))
         .collect();
-    config.messages_per_instrument_per_s = f64::from(market.messages_per_instrument_per_s);
-    config.seed = market.seed;
-    config.speed = f64::from(market.speed_permille) / 1_000.0;
-    config.book_levels = market.book_levels as usize;
-    simvenues::VenueConfig::Binance(config)
+    let rate = f64::from(market.messages_per_instrument_per_s);
+    let speed = f64::from(market.speed_permille) / 1_000.0;
+    let mut config = simulated_default(plan.product);
+    // The three have the same settings of a market, and each its own type for them.
+    macro_rules! set {
+        ($config:expr) => {{
+            $config.instruments = instruments;
+            $config.messages_per_instrument_per_s = rate;
+            $config.seed = market.seed;
+            $config.speed = speed;
+            $config.book_levels = market.book_levels as usize;
+        }};
+    }
+    match &mut config {
+        VenueConfig::Binance(config) => set!(config),
+        VenueConfig::Kraken(config) => {
+            set!(config);
+            // A venue has more levels than it sends, else a book cut to its depth would never lose one.
+            let depth = plan.book.map_or(0, |book| book.depth_max as usize);
+            config.book_levels = config.book_levels.max(depth + depth / 5);
+        }
+        VenueConfig::Coinbase(config) => set!(config),
+    }
+    config
+}
+
+/// A simulated venue of a product, with its own instruments and limits.
+#[cfg(feature = "simulate")]
+pub fn simulated_default(product: Product) -> simvenues::VenueConfig {
+    use simvenues::{BinanceConfig, CoinbaseConfig, CoinbaseProduct, KrakenConfig, VenueConfig};
+
+    match product {
+        Product::BinanceSpot => VenueConfig::Binance(BinanceConfig::of(simvenues::Product::Spot)),
+        Product::BinanceUsdm => VenueConfig::Binance(BinanceConfig::of(simvenues::Product::UsdM)),
+        Product::KrakenSpot => VenueConfig::Kraken(KrakenConfig::default()),
+        Product::CoinbaseAdvanced => VenueConfig::Coinbase(CoinbaseConfig::of(CoinbaseProduct::Advanced)),
+        Product::CoinbaseExchange => VenueConfig::Coinbase(CoinbaseConfig::of(CoinbaseProduct::Exchange)),
+    }
+}
+
+/// Whether a simulated venue of this product lists a symbol: its default instruments, against the quotes that the venue
+/// has.
+#[cfg(feature = "simulate")]
+pub fn simulated_lists(product: Product, symbol: &str) -> bool {
+    let Some((base, quote)) = symbol.split_once('-') else { return false };
+    let quotes: &[&str] = match product {
+        Product::BinanceSpot => &["USDT", "USDC", "BTC"],
+        Product::BinanceUsdm => &["USDT", "USDC"],
+        Product::KrakenSpot | Product::CoinbaseAdvanced | Product::CoinbaseExchange => {
+            &["USD", "USDT", "USDC", "EUR", "BTC"]
+        }
+    };
+    quotes.contains(&quote) && simvenues::default_instruments(quote).iter().any(|listed| listed.base == base)
 }
