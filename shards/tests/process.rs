@@ -114,20 +114,22 @@ impl Drop for Scratch {
 
 /// What a good run has in its report.
 fn assert_good(report: &Value) {
-    assert_eq!(report["books_by_state"], serde_json::json!({"proved": 50}));
-    let provider = &report["providers"]["binance"];
-    for counter in ["gaps_total", "resyncs_total", "decode_errors_total"] {
-        assert_eq!(provider["counts"][counter], 0, "{counter}");
-    }
-    let outputs = provider["outputs"].as_array().expect("a list");
-    assert_eq!(outputs.len(), 2);
-    for output in outputs {
-        let count = |name: &str| output[name].as_u64().expect("a count");
-        assert!(count("offered_total") > 500, "{output}");
-        assert_eq!(count("dropped_total"), 0, "{output}");
-        let reached = count("delivered_total") + count("unchanged_total");
-        let accounted = reached + count("coalesced_total") + count("in_flight");
-        assert_eq!(count("offered_total"), accounted, "{output}");
+    assert_eq!(report["books_by_state"], serde_json::json!({"proved": 150}));
+    for name in ["binance", "kraken", "coinbase"] {
+        let provider = &report["providers"][name];
+        for counter in ["gaps_total", "resyncs_total", "decode_errors_total"] {
+            assert_eq!(provider["counts"][counter], 0, "{counter}");
+        }
+        let outputs = provider["outputs"].as_array().expect("a list");
+        assert_eq!(outputs.len(), 2);
+        for output in outputs {
+            let count = |name: &str| output[name].as_u64().expect("a count");
+            assert!(count("offered_total") > 500, "{output}");
+            assert_eq!(count("dropped_total"), 0, "{output}");
+            let reached = count("delivered_total") + count("unchanged_total");
+            let accounted = reached + count("coalesced_total") + count("in_flight");
+            assert_eq!(count("offered_total"), accounted, "{output}");
+        }
     }
     assert_eq!(report["consumers"].as_array().map(Vec::len), Some(3));
 }
@@ -141,7 +143,7 @@ fn the_shipped_topology_runs_proves_its_books_and_writes_its_report() {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
     assert_good(&scratch.report());
-    assert!(err.contains("books 50/50 proved"), "{err}");
+    assert!(err.contains("books 150/150 proved"), "{err}");
     assert!(!err.contains('\u{1b}'), "no terminal, no control sequences: {err}");
     assert!(out.lines().all(|line| line.chars().count() <= 120), "{out}");
 }
@@ -156,7 +158,7 @@ fn started(scratch: &Scratch) -> (Child, String) {
     let mut err = child.stderr.take().expect("piped");
     let mut seen = Vec::new();
     let mut bytes = [0; 4_096];
-    while !text(&seen).contains("50/50 proved") {
+    while !text(&seen).contains("150/150 proved") {
         let count = err.read(&mut bytes).expect("a pipe");
         assert!(count > 0, "it ended: {}", text(&seen));
         seen.extend_from_slice(&bytes[..count]);
