@@ -339,7 +339,7 @@ fn a_planned_shutdown_is_announced_and_survived() {
 
 #[test]
 fn a_connection_is_made_anew_before_the_venue_ends_it() {
-    let mut world = World::new(WorldOptions { lines: 2, ..WorldOptions::with_seed(1) });
+    let mut world = World::new(WorldOptions { lines: 1, ..WorldOptions::with_seed(1) });
     world.settle();
     world.site.set_rate(0.05, world.now_ns);
     world.run_s(24.5 * 3_600.0);
