@@ -96,12 +96,12 @@ fn topology_text(servers: &[&Server; 2]) -> String {
     );
     for (index, server) in servers.iter().enumerate() {
         let (address, name) = (server.address(), ["one", "two"][index]);
-        let _ = write!(
+        let _ = writeln!(
             text,
             "  - {{name: {name}, venue: binance, product: spot, shard: md{index}, endpoints: {{websocket: \
              ws://{address}, rest: http://{address}}}, lines: 1, instruments: [BTC-USDT, ETH-USDT, SOL-USDT], \
              channels: [trade, ticker, {{kline: 1m}}], rest_weight_share: 0.4, \
-             reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}}}\n"
+             reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}}}"
         );
     }
     text + "merges:\n  \
