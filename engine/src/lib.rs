@@ -1,4 +1,15 @@
-//! What Meltica computes: bytes and time in, events and bytes out. (Code map follows as the modules land.)
+//! What Meltica computes: bytes and time in, events and bytes out.
+//!
+//! No thread, socket, clock, file or environment: time, randomness and bytes are arguments, so the same code runs live, in
+//! a replay and in a simulation. Read the path from the top:
+//!
+//! ```text
+//! provider -> connection -> frame -> venue -> raw -> pipeline -> sequence, book -> dispatch ==ring==> consumer
+//!                                                                               \\==ring==> merge ==ring==> consumer
+//! ```
+//!
+//! A venue is a folder in [`venue`]; a consumer implements [`consumer::Consumer`]. [`orders`] is the way back to the
+//! venues, without I/O; no shard runs it yet. Deliberately absent: a runtime, floats for money, locks, and `unsafe`.
 
 // What everything stands on.
 pub mod ids;
