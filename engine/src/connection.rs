@@ -358,6 +358,8 @@ impl Connection {
                 Ok(())
             }
             Answer::Refused { status, retry_after_s, body } => {
+                // One line of a log, whatever page the server sent.
+                let body = body.split_whitespace().collect::<Vec<_>>().join(" ");
                 Err(Lost::Refused { status, body, retry_after_s })
             }
             Answer::Invalid(reason) => Err(Lost::Handshake(reason.to_string())),

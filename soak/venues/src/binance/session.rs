@@ -67,7 +67,7 @@ impl Binance {
             let wait_ns = (window + 1) * ATTEMPTS_WINDOW_NS - now_ns;
             return Err(super::rest::refusal(429, wait_ns.div_ceil(SECOND_NS), &self.limits));
         }
-        let path = split_target(target).0;
+        let path = self.routed(split_target(target).0);
         if path == "/ws" || path == "/stream" || path.starts_with("/ws/") {
             Ok(())
         } else {
@@ -75,8 +75,16 @@ impl Binance {
         }
     }
 
+    /// The path without the route that USD-M connections name since 2026-04-23 (`/public`, `/market`). Here each route
+    /// carries every channel.
+    fn routed<'a>(&self, path: &'a str) -> &'a str {
+        let routes = if self.product == Product::UsdM { &["/public", "/market"][..] } else { &[] };
+        routes.iter().find_map(|route| path.strip_prefix(route)).unwrap_or(path)
+    }
+
     pub(super) fn open_session(&mut self, id: ConnectionId, target: &str, now_ns: u64, output: &mut Output) {
         let (path, query) = split_target(target);
+        let path = self.routed(path);
         let query = Query::parse(query);
         let micro = query.get("timeUnit").is_some_and(|unit| unit.eq_ignore_ascii_case("microsecond"));
         let session = Session {

@@ -404,6 +404,19 @@ fn exchange_info_lists_the_steps_of_both_products() {
 }
 
 #[test]
+fn a_route_of_the_futures_is_part_of_the_path_and_none_of_spots() {
+    for route in ["/public", "/market"] {
+        let mut futures = World::new(config(Product::UsdM, 100.0));
+        let id = futures.connect(&format!("{route}/stream?streams=btcusdt@bookTicker"));
+        futures.pass(2_000);
+        assert!(!futures.events(id).is_empty(), "{route}");
+        let path = format!("{route}/stream");
+        let (_, answer) = World::spot(0.0).upgrade(&path);
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+}
+
+#[test]
 fn request_weight_is_counted_refused_and_then_banned() {
     let limits = BinanceLimits { refusals_before_ban: 2, ..BinanceLimits::of(Product::Spot) };
     let mut world = World::new(BinanceConfig { limits, ..config(Product::Spot, 0.0) });
