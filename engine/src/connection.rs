@@ -32,7 +32,7 @@ const READ_BYTES: usize = 256 << 10;
 /// Bytes read at a time during the handshake.
 const HANDSHAKE_BYTES: usize = 4 << 10;
 /// Before the venue's age limit, in nanoseconds, the connection is made anew.
-const ROLL_BEFORE_NS: u64 = 300_000_000_000;
+pub const ROLL_BEFORE_NS: u64 = 300_000_000_000;
 
 /// What the shell has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,6 +257,13 @@ impl Connection {
         self.line
     }
 
+    /// Keeps it for the next roll although it is over already: another line has taken over meanwhile.
+    pub fn retire(&mut self) {
+        if matches!(self.state, State::Waiting { .. }) {
+            self.state = State::Spare;
+        }
+    }
+
     /// The streams that it carries.
     pub fn streams(&self) -> &[StreamId] {
         &self.streams
@@ -270,6 +277,14 @@ impl Connection {
     /// Whether frames flow.
     pub const fn is_live(&self) -> bool {
         matches!(self.state, State::Live { .. })
+    }
+
+    /// Since when frames flow, if they do.
+    pub const fn live_since(&self) -> Option<ReceiveTime> {
+        match self.state {
+            State::Live { since } => Some(since),
+            _ => None,
+        }
     }
 
     /// Whether the venue has taken all subscriptions.

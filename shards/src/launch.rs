@@ -424,6 +424,8 @@ fn catalog_of(topology: &Topology) -> (Catalog, Vec<Directory>) {
 pub(crate) fn engine_channel(channel: topology::Channel) -> Channel {
     let text = match (channel.kind.name(), channel.parameter) {
         (kind, "" | "realtime") => kind.to_owned(),
+        // The fastest that every product with partial books has; without a speed the engine would ask for real time.
+        ("partial_book", levels) => format!("partial_book {levels} 100ms"),
         (kind, parameter) => format!("{kind} {parameter}"),
     };
     text.parse().expect("every channel that a topology offers is one of the engine's")
@@ -667,6 +669,24 @@ fn join_by<T: Send + 'static>(handle: JoinHandle<T>, began: Instant) -> Result<T
 /// Levels a side of a book whose memory is taken at once.
 pub(crate) fn book_reserve(depth: usize) -> usize {
     depth.min(BOOK_RESERVE)
+}
+
+/// Whether a connection of the product carries the channel.
+///
+/// # Errors
+/// What would fit.
+pub(crate) fn supports(product: topology::Product, channel: topology::Channel) -> Result<(), &'static str> {
+    venues::supports(product, engine_channel(channel))
+}
+
+/// Connections that a provider may have open at a time.
+pub(crate) fn connections(plan: &ProviderPlan) -> usize {
+    venues::connections(plan)
+}
+
+/// Merge rules that cannot be applied as they stand: index and why.
+pub(crate) fn merge_problems(topology: &Topology) -> Vec<(usize, String)> {
+    Merges::problems(topology, &catalog_of(topology).0)
 }
 
 /// The venue's spelling of a canonical symbol at a provider.
