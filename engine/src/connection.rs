@@ -144,6 +144,8 @@ crate::counters! {
         opened_total,
         /// Times it was lost, or could not be opened.
         lost_total,
+        /// Times it was ended by us after another line had taken over.
+        rolled_total,
         /// Bytes read.
         received_bytes_total,
         /// Control frames answered.
@@ -591,7 +593,9 @@ impl Connection {
 
     /// It is over; it will be tried again after a pause, unless it is [`shut_down`](Self::shut_down).
     pub fn lost(&mut self, lost: &Lost, now: ReceiveTime, random: &mut Rng) {
-        self.counts.lost_total += 1;
+        let ours = matches!(lost, Lost::Ours(_));
+        self.counts.lost_total += u64::from(!ours);
+        self.counts.rolled_total += u64::from(ours);
         if let State::Live { since } = self.state
             && now.since_ns(since) >= GOOD_NS_MIN
         {
@@ -604,7 +608,7 @@ impl Connection {
             pause_ns = pause_ns.max(seconds.saturating_mul(1_000_000_000));
         }
         self.is_old = false;
-        if matches!(lost, Lost::Ours(_)) && !matches!(self.state, State::Down) {
+        if ours && !matches!(self.state, State::Down) {
             self.state = State::Spare;
         } else if !matches!(self.state, State::Down) {
             self.state = State::Waiting { until: now.plus_ns(pause_ns) };

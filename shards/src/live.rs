@@ -36,7 +36,8 @@ struct Proof {
 impl Board {
     /// Takes note of what happened. Once the books of the last provider that has any are proved, the line that says so.
     pub fn first_proof(&mut self, topology: &Topology, report: &Report) -> Option<String> {
-        let Happening::BooksProved { books, after_ns, rest_requests, rest_weight, messages } = report.happening
+        let Happening::BooksProved { books, after_ns, rest_requests, rest_weight, messages } =
+            report.happening
         else {
             return None;
         };

@@ -38,8 +38,8 @@ use crate::topology::RollPlan;
 
 use addresses::Addresses;
 pub use addresses::Target;
-use rolls::Rolls;
 pub use rolls::RollAnswer;
+use rolls::Rolls;
 
 /// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
 const READS_PER_TURN_MAX: usize = 4;

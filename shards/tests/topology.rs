@@ -349,7 +349,10 @@ fn a_channel_of_usdm_stands_on_its_own_route() {
 #[test]
 fn a_quiet_time_is_written_in_one_way_and_long_enough() {
     let with = |roll: &str| {
-        BASE.replace("channels: [trade, book, ticker]\n", &format!("channels: [trade, book, ticker]\n    roll: {roll}\n"))
+        BASE.replace(
+            "channels: [trade, book, ticker]\n",
+            &format!("channels: [trade, book, ticker]\n    roll: {roll}\n"),
+        )
     };
     for (roll, from, to) in [
         ("{after_h: 23, quiet_utc: \"04:10-04:40\"}", 250, 280),
@@ -361,12 +364,16 @@ fn a_quiet_time_is_written_in_one_way_and_long_enough() {
         assert_eq!(topology.providers[0].roll, None);
     }
     let fits = "fits HH:MM-HH:MM, hours and minutes of UTC, of 10 to 720 minutes (rolls begin in its middle)";
-    for quiet in ["4:10-04:40", "04:10", "04:10-04:19", "04:10-16:11", "24:00-00:30", "04:60-05:20", "04:10-04:40Z"] {
+    for quiet in
+        ["4:10-04:40", "04:10", "04:10-04:19", "04:10-16:11", "24:00-00:30", "04:60-05:20", "04:10-04:40Z"]
+    {
         let message = read(&with(&format!("{{after_h: 20, quiet_utc: '{quiet}'}}"))).expect_err(quiet);
         assert_eq!(message, format!("t.yaml:28: providers[1].roll.quiet_utc: found '{quiet}', {fits}"));
     }
     let message = read(&with("{after_h: 24, quiet_utc: 04:10-04:40, at: 1}")).expect_err("a day");
-    assert!(message.contains("roll.after_h: found 24, fits 1 to 23 (hours; Binance ends a connection after 24)"));
+    assert!(
+        message.contains("roll.after_h: found 24, fits 1 to 23 (hours; Binance ends a connection after 24)")
+    );
     assert!(message.contains("roll.at: found an unknown key"), "{message}");
 }
 
@@ -382,8 +389,11 @@ fn what_a_merge_shard_cannot_do_is_found_before_the_start() {
     );
     let message = {
         let text = BASE.replace(merge, &merge.replace("bbo", "trade"));
-        read(&text.replace("events: 300, merged: 50, order_requests: 1,", "events: 300, merged: 1, order_requests: 1,"))
-            .expect_err("two windows and one slot")
+        read(&text.replace(
+            "events: 300, merged: 50, order_requests: 1,",
+            "events: 300, merged: 1, order_requests: 1,",
+        ))
+        .expect_err("two windows and one slot")
     };
     assert!(message.starts_with("t.yaml:32: merges[0]: found rule best, "), "{message}");
 }

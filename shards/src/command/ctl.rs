@@ -196,9 +196,7 @@ impl Arguments {
             Command::Status => ("GET", path("/status"), None),
             Command::Subscriptions => ("GET", path("/subscriptions"), None),
             Command::Dlq => ("GET", path("/dead-letters"), None),
-            Command::Roll { provider } => {
-                ("POST", roll_path(provider.as_deref().unwrap_or_default()), None)
-            }
+            Command::Roll { provider } => ("POST", roll_path(provider.as_deref().unwrap_or_default()), None),
             Command::Subscribe(streams) => ("POST", path("/subscriptions"), Some(streams.body()?)),
             Command::Unsubscribe(streams) => ("DELETE", path("/subscriptions"), Some(streams.body()?)),
             Command::Trading { consumer, switch } => {

@@ -127,12 +127,18 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
 
 fn races(out: &mut Families, view: &View, topology: &Topology) {
     let families: [Described<Race>; 4] = [
-        ("meltica_line_won_total", "counter", "Trades, tickers and klines that a line brought first.", |race| {
-            race.won_total as f64
-        }),
-        ("meltica_line_confirmed_total", "counter", "Those of them that another line brought later.", |race| {
-            race.confirmed_total as f64
-        }),
+        (
+            "meltica_line_won_total",
+            "counter",
+            "Trades, tickers and klines that a line brought first.",
+            |race| race.won_total as f64,
+        ),
+        (
+            "meltica_line_confirmed_total",
+            "counter",
+            "Those of them that another line brought later.",
+            |race| race.confirmed_total as f64,
+        ),
         ("meltica_line_margin_seconds_total", "counter", "How much later, over all of those.", |race| {
             race.margin_ns_total as f64 * 1e-9
         }),

@@ -329,7 +329,9 @@ pub fn simulated_default(product: Product) -> simvenues::VenueConfig {
 
     match product {
         Product::BinanceSpot => VenueConfig::Binance(BinanceConfig::of(simvenues::Product::Spot)),
-        Product::BinanceUsdm | Product::BinanceUsdmMarket => VenueConfig::Binance(BinanceConfig::of(simvenues::Product::UsdM)),
+        Product::BinanceUsdm | Product::BinanceUsdmMarket => {
+            VenueConfig::Binance(BinanceConfig::of(simvenues::Product::UsdM))
+        }
         Product::KrakenSpot => VenueConfig::Kraken(KrakenConfig::default()),
         Product::CoinbaseAdvanced => VenueConfig::Coinbase(CoinbaseConfig::of(CoinbaseProduct::Advanced)),
         Product::CoinbaseExchange => VenueConfig::Coinbase(CoinbaseConfig::of(CoinbaseProduct::Exchange)),

@@ -102,8 +102,7 @@ impl<V: Venue> Driver<V> {
             *begun = is_live && self.provider.roll(*line, now);
             is_live
         });
-        self.rolls.look_at_ns =
-            now_ns + if commanded.is_empty() { QUIET_LOOK_NS } else { COMMAND_LOOK_NS };
+        self.rolls.look_at_ns = now_ns + if commanded.is_empty() { QUIET_LOOK_NS } else { COMMAND_LOOK_NS };
         self.rolls.commanded = commanded;
         let Some(plan) = self.rolls.plan else { return };
         let second = wall_ns() / SECOND_NS % DAY_S;
@@ -163,7 +162,8 @@ mod tests {
     #[test]
     fn over_years_the_venues_limit_is_met_in_the_quiet_time_alone() {
         // From any hour of the start on: the first limit may come at any hour, none after the first quiet time.
-        for (plan, hour) in (0..24).flat_map(|hour| [(plan(20, 250, 280), hour), (plan(23, 1430, 10), hour)]) {
+        for (plan, hour) in (0..24).flat_map(|hour| [(plan(20, 250, 280), hour), (plan(23, 1430, 10), hour)])
+        {
             let (mut opened_s, mut rolls) = (hour * HOUR_S, 0);
             let mut now_s = opened_s;
             let mut was_quiet = false;

@@ -30,7 +30,8 @@ pub use options::{ConsumerOptions, PrinterOutput};
 pub use plan::{
     BookDepth, BookPlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
     ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, Pools, ProviderIndex, ProviderPlan,
-    ReorderPlan, ReportPlan, RingSizes, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan, Subscription, Topology,
+    ReorderPlan, ReportPlan, RingSizes, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
+    Topology,
 };
 pub use problem::{Problem, TopologyErrors};
 pub use render::{json, table};

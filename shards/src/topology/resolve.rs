@@ -11,8 +11,8 @@ use super::memory::{largest_event_parts, ring_events_min};
 use super::offer::{Channel, ChannelKind, Offer, Product};
 use super::plan::{
     BookPlan, ConsumerPlan, ControlPlan, Endpoints, HostMode, InstrumentId, ListedInstrument, MergePlan,
-    ProviderPlan, ReorderPlan, ReportPlan, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
-    Topology,
+    ProviderPlan, ReorderPlan, ReportPlan, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan,
+    Subscription, Topology,
 };
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::subscriptions::{resolve_consumer, resolve_merge};

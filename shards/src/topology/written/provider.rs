@@ -1,8 +1,8 @@
 //! A provider as it is written: venue, endpoints, instruments, books, and when its lines are rolled.
 
 use super::{
-    WrittenBook, WrittenEndpoints, WrittenProvider, WrittenReorder, WrittenRoll, integer, name, read_channels,
-    read_symbols,
+    WrittenBook, WrittenEndpoints, WrittenProvider, WrittenReorder, WrittenRoll, integer, name,
+    read_channels, read_symbols,
 };
 use crate::topology::bounds;
 use crate::topology::keys::{At, Found, Keys};
