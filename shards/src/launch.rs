@@ -695,7 +695,7 @@ pub(crate) fn venue_symbol(plan: &ProviderPlan, symbol: &str) -> String {
 }
 
 /// The engine's book sizes for a provider.
-fn book_sizes(plan: &ProviderPlan) -> (usize, usize, usize) {
+pub(crate) fn book_sizes(plan: &ProviderPlan) -> (usize, usize, usize) {
     let depth_max = plan.book.map_or(1, |book| book.depth_max as usize);
     let snapshot = plan.book.and_then(|book| book.snapshot_limit).unwrap_or(1_000) as usize;
     (depth_max, depth_max.min(BOOK_RESERVE.max(snapshot)), snapshot)

@@ -182,7 +182,7 @@ fn start(topology: &Topology, facts: &HostFacts, cores: &CpuSet, report: &mut Re
         }
     }
 
-    let budget = memory_budget(topology).total_bytes();
+    let budget = memory_budget(topology).total_bytes_max();
     let required = format!("{} for pools, rings, spills and books", shown_bytes(budget));
     match facts.memory_available {
         None => report.unseen("memory", required, "mount /proc"),
