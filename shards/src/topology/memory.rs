@@ -26,8 +26,11 @@ const SLOT_BYTES: u64 = 48;
 pub const MERGED_PARTS_MAX: u64 = 1 + engine::event::MERGED_PROVIDERS_MAX as u64;
 /// One level of a kept book: price and quantity.
 pub const LEVEL_BYTES: u64 = size_of::<Level>() as u64;
-/// Read buffer and outbox of one connection, 256 KiB each. A longer message grows the first while it is read, to 64 MiB.
-pub const CONNECTION_BYTES: u64 = 2 * 256 * 1024;
+/// Read buffer and outbox of one connection, 256 KiB each, and the text of a subscription. A longer message grows the
+/// first while it is read, to 64 MiB.
+pub const CONNECTION_BYTES: u64 = (2 * 256 + 64) * 1024;
+/// What a shard has beside the rest: its runtime, decoders, statuses and wires to the control thread (measured).
+pub const SHARD_BYTES: u64 = 640 * 1024;
 /// Lossless events for which a spill has room at start (`engine::dispatch`); beyond it grows.
 const SPILL_RESERVE: u64 = 8_192;
 /// One event that waits in a stream's reorder buffer: its handle, numbers and whether it is published.
@@ -163,6 +166,7 @@ pub fn memory_budget(topology: &Topology) -> MemoryBudget {
     }
     let shards = topology.shards.len() as u64;
     budget.add(format!("{} {EXECUTORS}", shards + 1), (shards + 1) * EXECUTOR_BYTES);
+    budget.add(format!("runtimes, statuses and wires of {shards} shards"), shards * SHARD_BYTES);
     let histograms = shards * STAGES + topology.consumers.len() as u64;
     budget.add(
         format!("histograms: {STAGES} stages on {shards} shards, and one a consumer"),
