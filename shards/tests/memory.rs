@@ -128,7 +128,7 @@ fn the_sum_is_what_a_gateway_takes_at_start() {
     let began = Instant::now();
     while told.len() < 5 {
         gateway.poll_statuses(|status| {
-            told.insert(format!("{:?}", status).chars().take(40).collect::<String>());
+            told.insert(format!("{status:?}").chars().take(40).collect::<String>());
         });
         assert!(began.elapsed() < Duration::from_mins(1), "{told:?}");
         std::thread::sleep(Duration::from_millis(10));

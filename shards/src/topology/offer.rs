@@ -222,6 +222,7 @@ impl Product {
     }
 
     /// The product whose REST limit it shares, itself if it has one of its own.
+    #[must_use]
     pub fn rest_owner(self) -> Self {
         match self {
             Product::BinanceUsdmMarket => Product::BinanceUsdm,
