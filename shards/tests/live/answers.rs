@@ -37,7 +37,7 @@ impl Answer {
             ),
             Self::Huge => {
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {HUGE_BYTES}\r\n\r\n")?;
-                let piece = [b'['; 64 << 10];
+                let piece = vec![b'['; 64 << 10];
                 (0..HUGE_BYTES / piece.len()).try_for_each(|_| stream.write_all(&piece))
             }
             Self::Nothing => Ok(()),
