@@ -151,6 +151,11 @@ impl<T: Copy> Receiver<T> {
         self.consumer.is_empty()
     }
 
+    /// The oldest item.
+    pub fn front(&self) -> Option<&T> {
+        self.consumer.peek().ok()
+    }
+
     /// Items that wait.
     pub fn depth(&self) -> usize {
         self.consumer.slots()

@@ -127,11 +127,11 @@ fn one_loud(loud: Delivery, quiet: Delivery, times: usize, quiet_percent: usize)
     let what = format!("loud {} quiet {} x{times} {quiet_percent} %", loud.name(), quiet.name());
     let mut rules = vec![quiet; STREAMS];
     rules[7] = loud;
-    let mut scene = Scene::new(1_024, 1_024, Fairness::DEFAULT, &rules);
+    let mut scene = Scene::new(1_024, 1_024, Fairness { burst_events: 8, ..Fairness::DEFAULT }, &rules);
     let per_turn = 64;
     let mut random = fastrand::Rng::with_seed(7);
     let mut taken = 0;
-    for turn in 0..4_000 {
+    for turn in 0..2_000 {
         if turn == 500 {
             scene.begin();
             taken = 0;
@@ -150,10 +150,10 @@ fn one_loud(loud: Delivery, quiet: Delivery, times: usize, quiet_percent: usize)
     scene.check_sums(&what);
     for stream in 0..STREAMS {
         let (got, promised) = (scene.got[stream], scene.promised(stream, taken));
-        // What is in ring and spill at either end: a twentieth of the run.
-        assert!(got + promised / 20 + 5 >= promised, "{what}: stream {stream} got {got} of {promised}");
+        // Bursts, and what is in ring and spill at either end: a twentieth of the run.
+        assert!(got + promised / 20 + 8 >= promised, "{what}: stream {stream} got {got} of {promised}");
     }
-    assert!(taken >= 3_400 * per_turn, "{what}: the shard is kept busy: {taken}");
+    assert!(taken >= 1_400 * per_turn, "{what}: the shard is kept busy: {taken}");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn one_loud_stream_starves_none_of_149_quiet_ones_whatever_their_rules() {
 
 #[test]
 fn by_seed_no_stream_gets_less_than_a_quarter_of_its_demand_or_an_equal_share() {
-    for seed in 0..60 {
+    for seed in 0..40 {
         let mut random = fastrand::Rng::with_seed(seed);
         let streams = random.usize(3..60);
         let choices = [Delivery::Latest, Delivery::Book, Delivery::Lossless];
@@ -193,7 +193,7 @@ fn by_seed_no_stream_gets_less_than_a_quarter_of_its_demand_or_an_equal_share() 
             (0..streams).map(|_| per_turn as f64 * 3.0 * random.f64().powi(4) + 0.2).collect();
         let mut owed = vec![0.0; streams];
         let mut taken = 0;
-        for turn in 0..3_000 {
+        for turn in 0..1_800 {
             if turn == 600 {
                 scene.begin();
                 taken = 0;
@@ -212,14 +212,14 @@ fn by_seed_no_stream_gets_less_than_a_quarter_of_its_demand_or_an_equal_share() 
             }
         }
         scene.check_sums(&format!("seed {seed}"));
-        for stream in 0..streams {
+        for (stream, rule) in rules.iter().enumerate() {
             let (got, promised) = (scene.got[stream], scene.promised(stream, taken));
             // What is in ring and spill at either end: a twentieth of the run.
             let slack = promised / 20 + 5;
             assert!(
                 got + slack >= promised,
                 "seed {seed}: stream {stream} ({}) got {got} of {promised}, offered {}",
-                rules[stream].name(),
+                rule.name(),
                 scene.offered[stream]
             );
         }

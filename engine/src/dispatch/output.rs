@@ -71,11 +71,10 @@ pub(super) struct Output {
     pub market: Sender<Event>,
     spill: Spill,
     pub lanes: Vec<Lane>,
-    /// Streams that wait, first come first served; each at most once here and in `fresh`.
+    /// Streams that wait, served in turn; each at most once.
     waiting: VecDeque<StreamId>,
-    /// Of those that coalesce, the ones with something of their share left: they go first. Such a stream has one thing to be
-    /// served and comes back each time; it must not stand behind those that always have more.
-    fresh: VecDeque<StreamId>,
+    /// So many at its front came with more than one event's share saved.
+    ahead: usize,
     /// Something waits for room: until the next flush what comes now comes after it.
     blocked: bool,
     /// The first of `waiting` needs more room than there was: it keeps its place until it has it.
@@ -104,7 +103,7 @@ impl Output {
             spill: Spill::new(spill_max),
             lanes: Vec::new(),
             waiting: VecDeque::new(),
-            fresh: VecDeque::new(),
+            ahead: 0,
             blocked: false,
             head_waits: false,
             shares,
@@ -118,7 +117,7 @@ impl Output {
             ring_capacity: self.market.capacity(),
             spill_depth: self.spill.used(),
             spill_depth_max: self.spill.used_max,
-            waiting_streams: self.waiting_len(),
+            waiting_streams: self.waiting.len(),
             full_total: self.full_total,
             pushed_total: self.market.pushed_total(),
         }
@@ -130,13 +129,7 @@ impl Output {
             self.lanes.push(Lane::default());
         }
         let lanes = self.lanes.len();
-        for queue in [&mut self.waiting, &mut self.fresh] {
-            queue.reserve(lanes.saturating_sub(queue.len()));
-        }
-    }
-
-    fn waiting_len(&self) -> usize {
-        self.waiting.len() + self.fresh.len()
+        self.waiting.reserve(lanes.saturating_sub(self.waiting.len()));
     }
 
     /// So many streams lead here, and so many of them under `lossless`: their shares are equal.
@@ -158,7 +151,7 @@ impl Output {
     /// Whether something waits, for room or for its share.
     #[inline]
     pub fn is_congested(&self) -> bool {
-        !self.waiting.is_empty() || !self.fresh.is_empty()
+        !self.waiting.is_empty()
     }
 
     #[inline]
@@ -284,9 +277,13 @@ impl Output {
         if std::mem::replace(&mut lane.queued, true) {
             return;
         }
-        let goes_first = !lane.lossless && self.shares.allows(&mut lane.bucket);
-        let queue = if goes_first { &mut self.fresh } else { &mut self.waiting };
-        queue.push_back(stream);
+        // Whoever comes and goes, with one thing to be served each time, must not stand behind those that always have more.
+        if self.shares.has_saved(&mut lane.bucket) {
+            self.waiting.insert(self.ahead.min(self.waiting.len()), stream);
+            self.ahead += 1;
+        } else {
+            self.waiting.push_back(stream);
+        }
     }
 
     /// A snapshot is to stand for what this lane did not get.
@@ -351,7 +348,8 @@ impl Output {
         self.queue(stream);
     }
 
-    /// Gives room to the streams that wait, an event each in turn.
+    /// Gives room to the streams that wait, an event each in turn: first to those that have something of their share left,
+    /// then to those that need none.
     #[cold]
     pub fn relieve(
         &mut self,
@@ -360,41 +358,49 @@ impl Output {
         letters: &mut DeadLetters,
     ) {
         self.blocked = false;
-        let mut head_waits = std::mem::take(&mut self.head_waits);
         self.shares.advance(self.market.taken_total());
         let begun = self.market.pushed_total();
+        let mut with_share = !self.head_waits;
         // Lanes since one of them got anything: after a whole round without there is no more to give.
         let mut fruitless = 0;
         for _ in 0..LOOKS_PER_TURN_MAX {
             let pushed = self.market.pushed_total();
-            if pushed - begun >= PARTS_PER_TURN_MAX || fruitless > self.waiting_len() {
+            if fruitless >= self.waiting.len() {
+                if !with_share {
+                    break;
+                }
+                (with_share, fruitless) = (false, 0);
+            }
+            if pushed - begun >= PARTS_PER_TURN_MAX {
                 break;
             }
-            let first = if head_waits { None } else { self.fresh.pop_front() };
-            let is_fresh = first.is_some();
-            let Some(stream) = first.or_else(|| self.waiting.pop_front()) else { return };
-            head_waits = false;
-            match self.serve(stream, books, parts, letters) {
+            let Some(stream) = self.waiting.pop_front() else { return };
+            self.ahead = self.ahead.saturating_sub(1);
+            match self.serve(stream, with_share, books, parts, letters) {
                 Served::Done => self.lane(stream).queued = false,
                 Served::NoRoom => {
-                    (self.blocked, self.head_waits) = (true, !is_fresh);
-                    let queue = if is_fresh { &mut self.fresh } else { &mut self.waiting };
-                    queue.push_front(stream);
+                    self.waiting.push_front(stream);
+                    self.ahead += 1;
+                    (self.blocked, self.head_waits) = (true, !with_share);
                     return;
                 }
                 Served::Later => self.waiting.push_back(stream),
             }
+            with_share |= std::mem::take(&mut self.head_waits);
             fruitless = if self.market.pushed_total() > pushed { 0 } else { fruitless + 1 };
         }
         self.blocked = self.spill.used() > 0;
     }
 
     /// Moves the oldest event of a lane's spill into the ring. Returns whether there was room.
-    fn unspill(&mut self, stream: StreamId) -> bool {
+    fn unspill(&mut self, stream: StreamId, charged: bool) -> bool {
         let lane = &mut self.lanes[stream.index()];
         let count = self.spill.front_parts(&lane.spilled);
         if !self.market.has_room(count) {
             return false;
+        }
+        if charged {
+            lane.bucket.spend(count);
         }
         for _ in 0..count {
             let part = self.spill.pop(&mut lane.spilled).expect("its parts were counted just now");
@@ -413,12 +419,19 @@ impl Output {
     fn serve(
         &mut self,
         stream: StreamId,
+        with_share: bool,
         books: &mut impl BookSource,
         parts: &mut Vec<Event>,
         letters: &mut DeadLetters,
     ) -> Served {
-        if self.lanes[stream.index()].spilled.parts > 0 {
-            let moved = self.unspill(stream);
+        let above_mark = !self.market.has_room(1 + self.shares.headroom);
+        let lane = &mut self.lanes[stream.index()];
+        if above_mark && (with_share || !lane.lossless) && !self.shares.allows(&mut lane.bucket) {
+            return Served::Later;
+        }
+        let charged = above_mark && with_share;
+        if lane.spilled.parts > 0 {
+            let moved = self.unspill(stream, charged);
             return if !moved {
                 Served::NoRoom
             } else if self.lane(stream).has_more() {
@@ -436,27 +449,20 @@ impl Output {
             lane.counts.gap_markers_total += 1;
             self.market.push(undeclared.event());
         }
-        let shared = !lane.lossless && !self.market.has_room(1 + self.shares.headroom);
         while let Some(last) = lane.pending.iter().position(Event::completes) {
-            if shared && !self.shares.allows(&mut lane.bucket) {
-                return Served::Later;
-            }
             if !self.market.has_room(last + 1) {
                 return Served::NoRoom;
             }
             for part in lane.pending.drain(..=last) {
                 self.market.push(part);
             }
-            if shared {
+            if charged {
                 lane.bucket.spend(last + 1);
             }
             lane.counts.delivered_total += 1;
         }
         if !lane.book_pending {
             return Served::Done;
-        }
-        if shared && !self.shares.allows(&mut lane.bucket) {
-            return Served::Later;
         }
         books.conflated(stream, lane.book_depth, parts);
         if parts.len() > self.market.capacity() {
@@ -466,7 +472,7 @@ impl Output {
             return Served::NoRoom;
         }
         (lane.book_pending, lane.refused) = (false, false);
-        if shared {
+        if charged {
             lane.bucket.spend(parts.len());
         }
         if let Some(first) = parts.first() {

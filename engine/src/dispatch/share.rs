@@ -14,7 +14,7 @@ pub struct Fairness {
 
 impl Fairness {
     /// Half of the ring for whoever comes first; then bursts of a few book snapshots a stream.
-    pub const DEFAULT: Self = Self { high_water_permille: 500, burst_events: 64 };
+    pub const DEFAULT: Self = Self { high_water_permille: 500, burst_events: 32 };
 }
 
 impl Default for Fairness {
@@ -78,8 +78,15 @@ impl Shares {
     }
 }
 
+impl Shares {
+    /// Whether a stream is behind its share by more than an event.
+    pub fn has_saved(&self, bucket: &mut Bucket) -> bool {
+        self.allows(bucket) && bucket.tokens >= 2 << POINT
+    }
+}
+
 impl Bucket {
-    /// Parts of the stream went into the ring.
+    /// Parts of the stream went into the ring after they had waited, or above its mark.
     #[inline]
     pub fn spend(&mut self, parts: usize) {
         self.tokens -= (parts as i64) << POINT;
