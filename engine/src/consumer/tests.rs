@@ -188,3 +188,36 @@ fn a_stream_that_nobody_wants_is_shown_to_nobody() {
     deliver(&mut host, 1, 1);
     assert_eq!(*seen.borrow(), [(0, 1)]);
 }
+
+/// Counts what it gets, and panics when it is asked what that was.
+struct Counter(Seen, u16);
+
+impl Consumer for Counter {
+    fn on_event(&mut self, event: &Event, _: &mut Context<'_>) {
+        self.0.borrow_mut().push((self.1, event.header.sequence_last));
+    }
+
+    fn summary(&self) -> Vec<(String, String)> {
+        panic!("this is the panic that the test asks for");
+    }
+}
+
+#[test]
+fn fifty_consumers_get_every_event_in_order_and_none_takes_the_report_of_the_others() {
+    let seen = Seen::default();
+    let mut host = Host::new(Arc::new(Catalog::default()), 8);
+    for id in 0..50 {
+        let seen = Rc::clone(&seen);
+        let make: MakeConsumer = Box::new(move || Box::new(Counter(Rc::clone(&seen), id)));
+        let seat = host.add(&format!("counter{id}"), ConsumerId(id), OnPanic::Disable, make);
+        host.subscribe(seat, ProviderId(0), StreamId(3), None);
+    }
+    for sequence in 1..=20 {
+        deliver(&mut host, sequence, sequence);
+    }
+    let expected: Vec<_> = (1..=20).flat_map(|sequence| (0..50).map(move |id| (id, sequence))).collect();
+    assert_eq!(*seen.borrow(), expected);
+    let said = host.summaries();
+    assert_eq!(said.len(), 50);
+    assert_eq!(said[49].1, [("summary".to_owned(), "panicked".to_owned())]);
+}
