@@ -32,7 +32,7 @@ impl FanOutSamples {
     #[inline]
     pub(super) fn note(&mut self, event: &Event, first: ReceiveTime, last: ReceiveTime) {
         let header = &event.header;
-        if header.trace.frame() % SAMPLE_EVERY != 0 || !header.flags.has(Flags::FIRST) {
+        if !header.trace.frame().is_multiple_of(SAMPLE_EVERY) || !header.flags.has(Flags::FIRST) {
             return;
         }
         let sample = ((header.provider, header.stream, header.sequence_last, header.trace), first, last);
