@@ -1,6 +1,7 @@
 //! The book half of the pipeline: offers book messages to their feeds and publishes what becomes of them.
 
-use super::{LineState, Pipeline, StreamState, Want, saturated};
+use super::streams::StreamState;
+use super::{LineState, Pipeline, Want, saturated};
 use crate::book::{BookFeed, Outcome, View, rescale};
 use crate::directory::Directory;
 use crate::dispatch::BookSource;
@@ -222,6 +223,24 @@ impl<V: Venue> Pipeline<V> {
         self.break_books_of(&streams, reason, at, probe);
     }
 
+    /// Gives up the book of one stream as `line` keeps it, published or not.
+    #[cold]
+    pub(super) fn break_book_on(
+        &mut self,
+        line: LineId,
+        stream: StreamId,
+        reason: BookReason,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) {
+        let listing = self.streams[stream.index()].listing;
+        if self.active_line[listing.index()].is_none_or(|active| active == line) {
+            self.break_books_of(&[stream], reason, at, probe);
+        } else {
+            self.break_standby(line, listing, stream);
+        }
+    }
+
     /// Gives up the books among `streams`: their connection lost frames, or is lost itself.
     #[cold]
     pub fn break_books_of(
@@ -280,6 +299,7 @@ impl<V: Venue> Pipeline<V> {
     /// Makes room for so many connections.
     pub fn set_line_count(&mut self, count: usize) {
         self.lines.resize(count.max(1), LineState::default());
+        self.halves.resize_with(count.max(1), || None);
     }
 
     fn bare_header(&self, stream: StreamId, listing: Listing, at: ReceiveTime) -> Header {

@@ -39,6 +39,12 @@ crate::counters! {
         verification_failures_total,
         /// Times an instrument's scale grew.
         widenings_total,
+        /// Pieces of frames that were too long for one turn.
+        pieces_total,
+        /// Frames of which only some pieces were read when their connection ended.
+        halves_given_up_total,
+        /// Frames too long to be taken; their books were given up.
+        oversized_total,
         /// Takes that found a pool empty when something had to be kept.
         pool_empty_total,
         /// Frames that were decoded without a slot after 100 ms of waiting for one.

@@ -127,6 +127,17 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
+    /// Gives up the book of one instrument that `line` keeps and that is not published, and asks for its snapshot.
+    pub(super) fn break_standby(&mut self, line: LineId, listing: Listing, stream: StreamId) {
+        for standby in self.standby[listing.index()].iter_mut().filter(|standby| standby.line == line) {
+            let before = standby.feed.counts.unusable_total;
+            standby.feed.give_up(BookStatus::Suspect);
+            self.counts.unusable_total += standby.feed.counts.unusable_total - before;
+            standby.wanted = true;
+            self.wants.push_back(Want::Resubscribe(stream, Some(line)));
+        }
+    }
+
     /// A line is gone. Books among its streams that no other line carries (`alone`) are stale; of the others another
     /// line's takes over.
     pub fn line_lost(

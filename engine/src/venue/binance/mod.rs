@@ -143,6 +143,8 @@ impl Binance {
 }
 
 impl Venue for Binance {
+    type Progress = ();
+
     fn name(&self) -> &'static str {
         match self.product {
             Product::Spot => "binance",

@@ -91,6 +91,8 @@ impl Kraken {
 }
 
 impl Venue for Kraken {
+    type Progress = ();
+
     fn name(&self) -> &'static str {
         "kraken"
     }
