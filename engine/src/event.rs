@@ -298,7 +298,7 @@ impl Proof {
 pub enum BookReason {
     /// It is wanted for the first time, or again.
     Subscribed,
-    /// Snapshot and updates joined and fit.
+    /// Snapshot and updates joined and fit; or, in a quiet market, two snapshots were the same.
     Joined,
     /// Update numbers are missing.
     SequenceGap,

@@ -4,11 +4,15 @@
 //! [`Provider::flush`] when a read batch is over. All decisions are here, so replay, simulation and live make the same.
 
 mod answers;
+mod care;
 mod carry;
+mod delisting;
 mod happening;
 mod rest;
+mod resync;
 mod roll;
 
+pub use care::CareCounts;
 pub use carry::NoRoom;
 pub use happening::Happening;
 pub use rest::{RestCounts, RestId};
@@ -26,8 +30,11 @@ use crate::raw::Notice;
 use crate::time::ReceiveTime;
 use crate::venue::Venue;
 
+use care::Care;
 use carry::groups;
+use delisting::Standing;
 use rest::{Purpose, RestQueue};
+use resync::Resyncs;
 use roll::Roll;
 
 /// Frames taken from one connection before the others have their turn.
@@ -67,8 +74,10 @@ pub struct Provider<V: Venue> {
     /// Lines that one group of streams has, the spare one included.
     lines_per_group: usize,
     rolls: Vec<Roll>,
-    verify_at: ReceiveTime,
-    verify_next: usize,
+    care: Care,
+    resyncs: Resyncs,
+    /// By listing.
+    standings: Vec<Standing>,
     started_at: ReceiveTime,
     /// All books have been proved once.
     was_proved: bool,
@@ -117,8 +126,9 @@ impl<V: Venue> Provider<V> {
             happenings: VecDeque::new(),
             lines_per_group,
             rolls: Vec::new(),
-            verify_at: now,
-            verify_next: 0,
+            care: Care::new(now),
+            resyncs: Resyncs::default(),
+            standings: Vec::new(),
             started_at: now,
             was_proved: false,
             listed: false,
@@ -225,6 +235,12 @@ impl<V: Venue> Provider<V> {
                 let connection = &self.connections[line.index()];
                 let streams =
                     request.map(|request| connection.streams_of_request(request)).unwrap_or_default();
+                let streams = streams.to_vec();
+                let now = self.connections[line.index()].last_receive();
+                for &stream in &streams {
+                    // It may be one that is traded no more.
+                    self.ask_about(self.pipeline.directory.carries(stream).listing, now);
+                }
                 let streams = streams.iter().map(|&stream| self.stream_name(stream)).collect();
                 let (code, reason) = (*code, reason.to_string());
                 self.happened(Happening::SubscriptionRefused { line, code, reason, streams });
@@ -236,6 +252,8 @@ impl<V: Venue> Provider<V> {
             }
             _ => {}
         }
+        let now = self.connections[line.index()].last_receive();
+        self.notice_of_instruments(notice, now);
         self.connections[line.index()].notice(notice);
     }
 
@@ -287,25 +305,6 @@ impl<V: Venue> Provider<V> {
         start..start + self.lines_per_group
     }
 
-    /// Asks for the next verification when it is due: one book at a time, all of them once in the configured time.
-    fn verify(&mut self, now: ReceiveTime) {
-        let count = self.pipeline.directory.instruments().len();
-        if self.options.verify_every_ns == 0 || count == 0 || now < self.verify_at {
-            return;
-        }
-        self.verify_at = now.plus_ns(self.options.verify_every_ns / count as u64);
-        let listing = Listing((self.verify_next % count) as u16);
-        self.verify_next += 1;
-        if self.pipeline.begin_verification(listing) {
-            let levels = self.options.snapshot_levels;
-            let request = self.pipeline.venue.snapshot_request(&self.pipeline.directory, listing, levels);
-            match request {
-                Some(request) => self.rest.ask(Purpose::Verification(listing), request, now),
-                None => self.pipeline.end_verification(listing),
-            }
-        }
-    }
-
     fn happened(&mut self, happening: Happening) {
         if self.happenings.len() == HAPPENINGS_MAX {
             self.happenings.pop_front();
@@ -330,6 +329,9 @@ impl<V: Venue> Provider<V> {
         if self.stalled_until.is_some_and(|until| now >= until) {
             self.resume(now, probe);
         }
+        if self.listed && !self.stopping {
+            self.look_after(now, probe);
+        }
         while let Some(want) = self.pipeline.poll_want() {
             self.want(want, now);
         }
@@ -344,7 +346,6 @@ impl<V: Venue> Provider<V> {
             }
         }
         self.go_on_rolling(now, probe);
-        self.verify(now);
         if !self.was_proved {
             self.look_for_first_proof(now);
         }
@@ -411,8 +412,8 @@ impl<V: Venue> Provider<V> {
             let soon = now.plus_ns(ROLL_LOOK_NS);
             soonest = Some(soonest.map_or(soon, |at| at.min(soon)));
         }
-        if self.options.verify_every_ns > 0 && self.listed {
-            soonest = Some(soonest.map_or(self.verify_at, |at| at.min(self.verify_at)));
+        if self.listed && !self.stopping {
+            soonest = soonest.into_iter().chain(self.care_deadline()).min();
         }
         if self.pipeline.dispatcher.is_congested() {
             // A consumer shard wakes nobody when it has drained its ring: look again soon.

@@ -28,6 +28,10 @@ impl<V: Venue> Pipeline<V> {
         decoded_after_ns: u32,
         probe: &mut impl Probe,
     ) -> bool {
+        if book.snapshot && raw.trace.line() == LineId(u8::MAX) && !self.waits(message.listing) {
+            self.take_top(message, book, raw);
+            return false;
+        }
         if self.options.lines > 1
             && let Some(held) = self.redundant(raw, message, book)
         {
@@ -37,7 +41,7 @@ impl<V: Venue> Pipeline<V> {
             self.counts.unusable_total += 1;
             return false;
         };
-        if book.snapshot && feed.is_loaded() && feed.snapshot_by_rest() {
+        if book.snapshot && feed.status() == BookStatus::Proved && feed.snapshot_by_rest() {
             self.take_shadow(message, book, raw, probe);
             return false;
         }
@@ -81,7 +85,12 @@ impl<V: Venue> Pipeline<V> {
                 self.publish_update(&header, message.listing, raw, book);
                 self.after_update(&header, message, raw, book, probe);
             }
+            Outcome::Confirmed => {
+                self.counts.stale_total += 1;
+                self.publish_state(&header, message.listing, BookReason::Joined);
+            }
             Outcome::Replaced => {
+                self.note_top(message.listing);
                 self.publish_whole(&header, message.listing, Flags::default());
                 let proved = self.books[message.listing.index()].as_ref().map(BookFeed::status);
                 if proved == Some(BookStatus::Proved) {
@@ -99,7 +108,7 @@ impl<V: Venue> Pipeline<V> {
     }
 
     fn waits(&self, listing: Listing) -> bool {
-        self.books[listing.index()].as_ref().is_some_and(BookFeed::snapshot_by_rest)
+        self.book_of(listing).is_some_and(BookFeed::snapshot_by_rest)
     }
 
     /// Applies the updates that waited for a snapshot.
@@ -164,6 +173,50 @@ impl<V: Venue> Pipeline<V> {
         let by_rest = self.waits(listing);
         let line = self.active_line[listing.index()];
         self.wants.push_back(if by_rest { Want::Snapshot(listing) } else { Want::Resubscribe(stream, line) });
+    }
+
+    /// Whether a book waits for an update to begin with, or to be proved by, and none comes: asking for a snapshot helps.
+    pub fn is_quiet(&self, listing: Listing) -> bool {
+        let quiet = |feed: &BookFeed| {
+            feed.snapshot_by_rest() && feed.status() != BookStatus::Proved && feed.waiting() == 0
+        };
+        !self.snapshot_wanted(listing) && self.book_of(listing).is_some_and(quiet)
+    }
+
+    /// Asks for a snapshot of a book that is [quiet](Self::is_quiet): the first, or one to confirm the first by.
+    pub fn ask_for_snapshot(&mut self, listing: Listing) {
+        let book = self.directory.streams_of(listing).find(|(channel, _)| channel.is_book());
+        if let Some((_, stream)) = book {
+            self.want_snapshot(listing, stream);
+        }
+    }
+
+    /// Says of a book that is given up that it broke again and again, and is asked for ever more rarely.
+    #[cold]
+    pub fn mark_unprovable(&mut self, stream: StreamId, at: ReceiveTime) {
+        let listing = self.streams[stream.index()].listing;
+        self.counts.unprovable_total += 1;
+        if self.book_of(listing).is_some_and(|feed| feed.status() == BookStatus::Suspect) {
+            let last = self.book_position(stream);
+            let mut header = self.bare_header(stream, listing, at);
+            (header.sequence_first, header.sequence_last) = (last, last);
+            self.publish_state(&header, listing, BookReason::Unprovable);
+        }
+    }
+
+    /// Gives up the book of an instrument that is not traded any more, and says so.
+    #[cold]
+    pub(super) fn give_up_delisted(&mut self, stream: StreamId, listing: Listing, at: ReceiveTime) {
+        self.forget_shadow(listing);
+        let last = self.book_position(stream);
+        let mut header = self.bare_header(stream, listing, at);
+        (header.sequence_first, header.sequence_last) = (last, last);
+        let Some(Some(feed)) = self.books.get_mut(listing.index()) else { return };
+        let unusable_before = feed.counts.unusable_total;
+        feed.give_up(BookStatus::Stale);
+        self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+        self.snapshot_wanted[listing.index()] = false;
+        self.publish_state(&header, listing, BookReason::Delisted);
     }
 
     /// The fetch of a snapshot failed or was given up: it may be wanted again.

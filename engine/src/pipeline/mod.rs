@@ -7,9 +7,12 @@ mod counts;
 mod frames;
 mod lines;
 mod order;
+mod pace;
 mod streams;
+mod top;
 
 pub use counts::{PipelineCounts, Tally};
+pub use pace::{SILENCE_NS_MIN, Silence};
 
 use std::collections::VecDeque;
 
@@ -146,6 +149,8 @@ pub struct Pipeline<V: Venue> {
     active_line: Vec<Option<LineId>>,
     /// The verification under way, if one is.
     shadow: Option<(Listing, Box<Shadow>)>,
+    /// The verification by best prices under way, if one is.
+    top: Option<top::TopCheck>,
     /// Books give up a hole at once: the wait for another line is over.
     impatient: bool,
     /// Whether a snapshot of the book is under way, by listing.
@@ -196,6 +201,7 @@ impl<V: Venue> Pipeline<V> {
             standby: Vec::new(),
             active_line: Vec::new(),
             shadow: None,
+            top: None,
             impatient: false,
             snapshot_wanted: Vec::new(),
             lines: vec![LineState::default(); usize::from(options.lines).max(1)],
@@ -236,7 +242,9 @@ impl<V: Venue> Pipeline<V> {
             }
             self.counts.messages_total += 1;
             if usize::from(raw.trace.line().0) < self.lines.len() {
-                self.streams[message.stream.index()].line = Some(raw.trace.line());
+                let stream = &mut self.streams[message.stream.index()];
+                stream.line = Some(raw.trace.line());
+                stream.pace.note(raw.receive_time);
             }
             match &message.content {
                 Content::Trade(trade) => {
@@ -351,6 +359,11 @@ impl<V: Venue> Pipeline<V> {
     /// What was counted of a stream's order.
     pub fn sequence_counts(&self, stream: StreamId) -> crate::sequence::SequenceCounts {
         self.streams[stream.index()].sequence.counts
+    }
+
+    /// The last number of a stream that was published.
+    pub fn last_number(&self, stream: StreamId) -> Option<u64> {
+        self.streams[stream.index()].sequence.last()
     }
 
     /// Messages that streams published and books took, for the sum of [`PipelineCounts`].

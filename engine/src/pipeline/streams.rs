@@ -1,5 +1,6 @@
 //! The streams of a provider: what is kept of each between decoder and dispatcher, and their beginning and end.
 
+use super::pace::Pace;
 use super::{Pipeline, book};
 use crate::book::{BookFeed, FeedOptions};
 use crate::channel::Channel;
@@ -27,6 +28,8 @@ pub(super) struct StreamState {
     pub(super) filling_until: Option<ReceiveTime>,
     /// The line whose message was published last, and what that was: for streams that several lines carry.
     pub(super) published: Published,
+    /// How often it says something.
+    pub(super) pace: Pace,
     /// Nobody wants it any more: what still comes of it is not used.
     pub(super) ended: bool,
 }
@@ -98,6 +101,7 @@ impl<V: Venue> Pipeline<V> {
                 may_fill: self.options.lines > 1,
                 filling_until: None,
                 published: Published::default(),
+                pace: Pace::default(),
                 ended: false,
             });
             if self.books.len() <= carried.listing.index() {
@@ -159,6 +163,28 @@ impl<V: Venue> Pipeline<V> {
         self.streams[stream.index()].ended = true;
     }
 
+    /// The venue does not trade an instrument any more: its book says so, and its streams end. Returns those that did.
+    #[cold]
+    pub fn delist(&mut self, listing: Listing, at: ReceiveTime) -> Vec<StreamId> {
+        let streams: Vec<StreamId> = self.directory.streams_of(listing).map(|(_, stream)| stream).collect();
+        self.counts.delisted_total += 1;
+        for &stream in &streams {
+            let state = &self.streams[stream.index()];
+            if state.channel.is_book() && !state.ended {
+                self.give_up_delisted(stream, listing, at);
+            }
+            self.end_stream(stream);
+        }
+        streams
+    }
+
+    /// Whether anything of an instrument was ever used.
+    pub fn was_heard(&self, listing: Listing) -> bool {
+        let mut streams = self.directory.streams_of(listing).map(|(_, stream)| &self.streams[stream.index()]);
+        streams.any(|stream| stream.sequence.counts.applied_total > 0)
+            || self.book_of(listing).is_some_and(|book| book.counts.snapshot_total > 0)
+    }
+
     fn forget_stream(&mut self, stream: StreamId) {
         while !self.streams[stream.index()].reorder.is_empty() {
             self.give_up_hole(stream);
@@ -166,6 +192,7 @@ impl<V: Venue> Pipeline<V> {
         let state = &mut self.streams[stream.index()];
         state.sequence.restart();
         state.line = None;
+        state.pace.pause();
         let (channel, listing) = (state.channel, state.listing);
         if channel.is_book()
             && let Some(Some(feed)) = self.books.get_mut(listing.index())

@@ -1,7 +1,9 @@
 //! What the pipeline wants fetched, and what becomes of the venue's answers.
 
 use super::rest::Purpose;
+use super::resync::Again;
 use super::{Happening, Provider, RestId};
+use crate::ids::{Listing, StreamId};
 use crate::pipeline::{FrameOutcome, Want};
 use crate::probe::Probe;
 use crate::raw::Notice;
@@ -19,11 +21,11 @@ impl<V: Venue> Provider<V> {
                 }
             }
             Want::Resubscribe(stream, line) => {
-                for connection in &mut self.connections {
-                    let meant = line.is_none_or(|line| line == connection.line());
-                    if meant && connection.streams().contains(&stream) {
-                        connection.resubscribe(stream);
-                    }
+                let again = self.resyncs.broke(stream, line, now);
+                if again.is_hopeless() {
+                    self.give_time(stream, again, now);
+                } else {
+                    self.resubscribe(stream, line);
                 }
             }
             Want::Trades { stream, from, to } => {
@@ -35,6 +37,20 @@ impl<V: Venue> Provider<V> {
                 }
             }
         }
+    }
+
+    /// A book broke again and again: it says so, and what we know of the instrument is doubted. A checksum that never fits
+    /// may be one over digits that the venue's precision has changed.
+    #[cold]
+    fn give_time(&mut self, stream: StreamId, again: Again, now: ReceiveTime) {
+        self.pipeline.mark_unprovable(stream, now);
+        let listing = self.pipeline.directory.carries(stream).listing;
+        let request = self.pipeline.venue.instrument_request(&self.pipeline.directory, listing);
+        if let Some(request) = request {
+            self.rest.ask(Purpose::Instrument(listing), request, now);
+        }
+        let (name, pause_s) = (self.stream_name(stream), again.pause_ns / 1_000_000_000);
+        self.happened(Happening::Unprovable { stream: name, failures: again.failures_in_a_row, pause_s });
     }
 
     /// The next REST request that may be sent now.
@@ -58,6 +74,9 @@ impl<V: Venue> Provider<V> {
         if let Some(seconds) = self.rest.pause_for(status, retry_after_s, now) {
             self.happened(Happening::RestPaused { status, seconds });
         }
+        if let (Purpose::Instrument(listing), 400 | 404) = (purpose, status) {
+            return self.instrument_refused(listing, purpose, request, now);
+        }
         if status != 200 {
             let text = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
             self.rest_failed_for(purpose, request, format!("HTTP {status}: {text}"), now);
@@ -71,6 +90,12 @@ impl<V: Venue> Provider<V> {
                 }
                 _ => self.rest.succeeded(purpose),
             },
+            FrameOutcome::Notice(Notice::Refused { .. }) if matches!(purpose, Purpose::Instrument(_)) => {
+                if let Purpose::Instrument(listing) = purpose {
+                    self.instrument_refused(listing, purpose, request, now);
+                }
+                return;
+            }
             FrameOutcome::Notice(Notice::Refused { code, reason, .. }) => {
                 self.rest_failed_for(purpose, request, format!("{reason} ({code})"), now);
                 return;
@@ -86,9 +111,31 @@ impl<V: Venue> Provider<V> {
                 self.listed = true;
                 self.lists_total += 1;
                 self.name_unlisted();
+                self.look_for_delisted(now);
+            }
+            Purpose::Instrument(listing) => {
+                self.known_at_venue(listing);
+                self.look_for_delisted(now);
             }
             Purpose::Trades(stream) => self.pipeline.trades_filled(stream),
-            Purpose::Snapshot(_) | Purpose::Verification(_) => {}
+            Purpose::LaterTrades(stream) => self.later_trades_came(stream, now),
+            Purpose::Verification(listing) => self.compare_later(listing, now),
+            Purpose::Snapshot(_) | Purpose::Top(_) => {}
+        }
+    }
+
+    /// The venue does not know an instrument that it was asked about: it is asked once more, and then believed.
+    fn instrument_refused(
+        &mut self,
+        listing: Listing,
+        purpose: Purpose,
+        request: RestRequest,
+        now: ReceiveTime,
+    ) {
+        if self.unknown_at_venue(listing, now) {
+            self.rest.again(purpose, request, now, &mut self.rng);
+        } else {
+            self.rest.succeeded(purpose);
         }
     }
 
@@ -106,6 +153,17 @@ impl<V: Venue> Provider<V> {
             // Not worth a second try: the next one comes in its time, and a hole in trades is declared.
             Purpose::Verification(listing) => {
                 self.pipeline.end_verification(listing);
+                self.rest.given_up();
+                self.happened(Happening::RestFailed { path, reason });
+                return;
+            }
+            Purpose::Top(listing) => {
+                self.pipeline.end_top_check(listing);
+                self.rest.given_up();
+                self.happened(Happening::RestFailed { path, reason });
+                return;
+            }
+            Purpose::LaterTrades(_) | Purpose::Instrument(_) => {
                 self.rest.given_up();
                 self.happened(Happening::RestFailed { path, reason });
                 return;

@@ -73,6 +73,7 @@ impl<V: Venue> Provider<V> {
             return Ok(());
         }
         if wanted {
+            self.wanted_again(self.pipeline.directory.carries(stream).listing);
             let group = self.group_for(stream, now).ok_or(NoRoom)?;
             self.pipeline.begin_stream(stream);
             for line in self.lines_of(group) {

@@ -37,6 +37,36 @@ pub enum Happening {
         /// The venue's spelling that was looked for.
         venue_symbol: String,
     },
+    /// The venue ceased to trade an instrument, and its streams ended.
+    Delisted {
+        /// Canonical symbol.
+        symbol: String,
+        /// The venue's spelling.
+        venue_symbol: String,
+        /// Streams that ended.
+        streams: usize,
+    },
+    /// The venue halted an instrument, or trades it again; its streams stay.
+    Halted {
+        /// Canonical symbol.
+        symbol: String,
+        /// Whether it is halted now.
+        halted: bool,
+    },
+    /// A book broke again and again: it is asked for after a pause.
+    Unprovable {
+        /// The stream, as `symbol channel`.
+        stream: String,
+        /// How often in a row it broke.
+        failures: u32,
+        /// The pause, in seconds.
+        pause_s: u64,
+    },
+    /// A stream had missed something although its connection lived. It is subscribed anew.
+    StreamDead {
+        /// The stream, as `symbol channel`.
+        stream: String,
+    },
     /// A REST request failed and will be tried again.
     RestFailed {
         /// Path without the query.
@@ -95,6 +125,21 @@ impl std::fmt::Display for Happening {
             }
             Self::Unlisted { symbol, venue_symbol } => {
                 write!(f, "instrument failed: {symbol} is not listed, or not trading, as {venue_symbol}")
+            }
+            Self::Delisted { symbol, venue_symbol, streams } => write!(
+                f,
+                "instrument ended: {symbol} is not traded any more as {venue_symbol}; its {streams} streams ended, subscribe \
+                 them again when it is"
+            ),
+            Self::Halted { symbol, halted } => {
+                write!(f, "instrument {}: {symbol}", if *halted { "halted" } else { "trades again" })
+            }
+            Self::Unprovable { stream, failures, pause_s } => write!(
+                f,
+                "book failed {failures} times in a row: {stream}; its precision is asked for anew, it itself in {pause_s} s"
+            ),
+            Self::StreamDead { stream } => {
+                write!(f, "stream failed: {stream} was silent and had missed something; subscribed anew")
             }
             Self::RestFailed { path, reason } => write!(f, "GET {path} failed: {reason}"),
             Self::RestPaused { status, seconds } => write!(f, "REST paused for {seconds} s: HTTP {status}"),

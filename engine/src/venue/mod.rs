@@ -153,6 +153,12 @@ pub trait Venue {
     /// The request for the instrument list.
     fn instruments_request(&self) -> RestRequest;
 
+    /// The request for the facts of one instrument, where the venue offers it. An answer 400 or 404, or a refusal, means that
+    /// there is no such instrument.
+    fn instrument_request(&self, _directory: &Directory, _listing: Listing) -> Option<RestRequest> {
+        None
+    }
+
     /// The request for a book snapshot of at least `depth` levels a side (or the most the venue has), where the venue
     /// offers one.
     fn snapshot_request(&self, directory: &Directory, listing: Listing, depth: usize) -> Option<RestRequest>;

@@ -264,6 +264,10 @@ impl Venue for Binance {
         rest::instruments_request(self.product)
     }
 
+    fn instrument_request(&self, directory: &Directory, listing: Listing) -> Option<RestRequest> {
+        rest::instrument_request(self.product, &directory.instrument(listing).venue_symbol)
+    }
+
     fn snapshot_request(&self, directory: &Directory, listing: Listing, depth: usize) -> Option<RestRequest> {
         Some(rest::snapshot_request(self.product, &directory.instrument(listing).venue_symbol, depth))
     }

@@ -244,6 +244,10 @@ impl Venue for Coinbase {
         rest::instruments_request(self.product)
     }
 
+    fn instrument_request(&self, directory: &Directory, listing: Listing) -> Option<RestRequest> {
+        Some(rest::instrument_request(self.product, &directory.instrument(listing).venue_symbol))
+    }
+
     fn snapshot_request(&self, directory: &Directory, listing: Listing, depth: usize) -> Option<RestRequest> {
         let symbol = &directory.instrument(listing).venue_symbol;
         Some(rest::snapshot_request(self.product, symbol, depth))

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use super::{Coinbase, Product, Scanned};
+use super::{Coinbase, Product, Progress, Scanned};
 use crate::decimal::{Number, Sum};
 use crate::directory::Directory;
 use crate::event::{Level, TickerFields};
