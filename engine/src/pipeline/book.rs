@@ -4,7 +4,7 @@ use super::streams::StreamState;
 use super::{LineState, Pipeline, Want, saturated};
 use crate::book::{BookFeed, Outcome, View, rescale};
 use crate::directory::Directory;
-use crate::dispatch::BookSource;
+use crate::dispatch::{BookSource, Dispatcher};
 use crate::event::{
     Body, BookPart, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Level, Parts,
     SCHEMA_VERSION,
@@ -46,7 +46,12 @@ impl<V: Venue> Pipeline<V> {
             return false;
         }
         // Before the book changes: what a new route was sent to begin with is the book as it was.
-        self.views[message.listing.index()].follow_routes(&self.dispatcher.routing, message.stream, feed);
+        self.views[message.listing.index()].follow_routes(
+            &self.dispatcher.routing,
+            message.stream,
+            feed,
+            self.options.book_depth_max,
+        );
         let unusable_before = feed.counts.unusable_total;
         let outcome = feed.offer(message, book, raw);
         self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
@@ -393,11 +398,11 @@ impl<V: Venue> Pipeline<V> {
             (all_bids, all_asks) = (bids, asks);
         }
         let header = Header { decimals, routing_version: dispatcher.routing.version(), ..*header };
-        if views.full || views.depths.is_empty() {
+        if !views.whole.is_empty() || views.depths.is_empty() {
             parts.clear();
             let levels = Parts::new(all_bids, all_asks, status, proof);
             fill(parts, &header, levels, Body::BookUpdate, Flags::default());
-            dispatcher.offer_at(usize::MAX, parts);
+            views.offer_whole(dispatcher, parts);
         }
         for view in &mut views.depths {
             if !view.update(feed.book(), all_bids, all_asks, view_bids, view_asks) {
@@ -421,8 +426,9 @@ impl<V: Venue> Pipeline<V> {
         };
         let version = dispatcher.routing.version();
         let header = Header { decimals: feed.book().decimals(), routing_version: version, ..*header };
-        let full = (views.full || views.depths.is_empty()).then_some(usize::MAX);
-        for depth in full.into_iter().chain(views.depths.iter().map(View::depth)) {
+        let none = (views.whole.is_empty() && views.depths.is_empty()).then_some(usize::MAX);
+        let whole = none.into_iter().chain(views.whole.iter().copied());
+        for depth in whole.chain(views.depths.iter().map(View::depth)) {
             feed.book().copy_best(depth, bids, asks);
             parts.clear();
             let levels = Parts::new(bids, asks, feed.status(), feed.proof());
@@ -488,28 +494,46 @@ fn book_position(state: &StreamState, feed: Option<&BookFeed>) -> u64 {
 pub(super) struct Views {
     /// Version and number of changes of the routes that these are the depths of.
     routes: Option<(u32, u64)>,
-    /// Whether a shard wants every level.
-    full: bool,
+    /// Depths that reach as far as the book ever does: those shards are sent every update as it came, without a number
+    /// left out.
+    whole: Vec<usize>,
     depths: Vec<View>,
 }
 
 impl Views {
     /// Has a view for each depth that the routes of `stream` ask for now, and no others.
     #[inline]
-    fn follow_routes(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed) {
+    fn follow_routes(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed, depth_max: usize) {
         let routes = Some((routing.version(), routing.changes_total()));
         if self.routes != routes {
             self.routes = routes;
-            self.adopt(routing, stream, feed);
+            self.adopt(routing, stream, feed, depth_max);
+        }
+    }
+
+    /// Offers an event to the shards that see the whole book.
+    #[inline]
+    fn offer_whole(&self, dispatcher: &mut Dispatcher, parts: &[Event]) {
+        if self.whole.is_empty() {
+            // Nobody wants it: counted as that.
+            dispatcher.offer_at(usize::MAX, parts);
+        }
+        for depth in &self.whole {
+            dispatcher.offer_at(*depth, parts);
         }
     }
 
     #[cold]
-    fn adopt(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed) {
+    fn adopt(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed, depth_max: usize) {
         let routes = routing.of(stream);
-        self.full = routes.iter().any(|route| route.book_depth == usize::MAX);
+        let whole = routes.iter().map(|route| route.book_depth).filter(|depth| *depth >= depth_max);
+        self.whole.clear();
+        self.whole.extend(whole);
+        self.whole.sort_unstable();
+        self.whole.dedup();
+        self.depths.retain(|view| view.depth() < depth_max);
         self.depths.retain(|view| routes.iter().any(|route| route.book_depth == view.depth()));
-        for route in routes.iter().filter(|route| route.book_depth != usize::MAX) {
+        for route in routes.iter().filter(|route| route.book_depth < depth_max) {
             if self.depths.iter().all(|view| view.depth() != route.book_depth) {
                 let mut view = View::new(route.book_depth);
                 view.reset(feed.book());
