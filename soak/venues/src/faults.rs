@@ -155,6 +155,12 @@ pub enum VenueFault {
         /// Updates.
         count: u32,
     },
+    /// The instrument is not traded any more, for good: nothing of it is sent, and REST and subscriptions do not know it.
+    /// [`VenueFault::Clear`] does not bring it back.
+    Delist {
+        /// Instrument.
+        symbol: String,
+    },
     /// Ends the faults above.
     Clear,
 }
