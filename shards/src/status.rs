@@ -7,7 +7,7 @@ use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::LineId;
 use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
-use engine::provider::{Happening, RestCounts};
+use engine::provider::{CareCounts, Happening, RestCounts};
 
 /// Shards that one provider or merge shard can feed and that its status shows.
 pub const OUTPUTS_MAX: usize = 16;
@@ -48,6 +48,8 @@ pub struct ProviderStatus {
     pub counts: PipelineCounts,
     /// What its REST queue counted.
     pub rest: RestCounts,
+    /// What was asked about streams that fell silent.
+    pub care: CareCounts,
     /// Connections in all.
     pub connections: u8,
     /// Connections on which frames flow and every subscription is taken.

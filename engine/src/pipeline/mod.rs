@@ -5,6 +5,7 @@
 mod book;
 mod counts;
 mod frames;
+mod join;
 mod lines;
 mod order;
 mod pace;
@@ -108,11 +109,13 @@ pub enum Readiness {
 }
 
 /// What of a connection matters to the order of its streams.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LineState {
     frames: u64,
     connection_sequence: Option<u64>,
     race: Race,
+    /// Streams of which an older line has yet to bring what this one has brought.
+    ahead: Vec<join::Ahead>,
 }
 
 /// How a line fared against the others that carry the same streams.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use engine::consumer::SeatCounts;
 use engine::dispatch::LaneCounts;
 use engine::pipeline::{PipelineCounts, Race};
-use engine::provider::RestCounts;
+use engine::provider::{CareCounts, RestCounts};
 
 use super::controller::Controller;
 use super::server::ServerCounts;
@@ -83,6 +83,12 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
         let family = format!("meltica_rest_{name}");
         out.providers(view, topology, (&family, "counter", help), |status| {
             status.rest.values()[index] as f64
+        });
+    }
+    for (index, (name, help)) in CareCounts::LIST.iter().enumerate() {
+        let family = format!("meltica_care_{name}");
+        out.providers(view, topology, (&family, "counter", help), |status| {
+            status.care.values()[index] as f64
         });
     }
     let gauges: [Described<ProviderStatus>; 7] = [
