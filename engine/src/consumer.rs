@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::book::Replica;
 use crate::channel::Channel;
-use crate::control::{Ask, Requests, RequestsFull, Wanted};
+use crate::control::{Ask, MergeWanted, Requests, RequestsFull, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
 use crate::event::{Body, Event, Flags, Header, Level, Parts, SCHEMA_VERSION};
 use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId};
@@ -217,6 +217,23 @@ impl Context<'_> {
     /// [`RequestsFull`]
     pub fn unsubscribe(&mut self, wanted: Wanted) -> Result<u64, RequestsFull> {
         self.requests.ask(self.consumer, Ask::Unsubscribe(wanted))
+    }
+
+    /// Asks to receive what a merge rule joins, and for the rule if there is none of its name. Merged streams go under a
+    /// provider number of the merge shard; the catalog names them after the rule.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn merged_subscribe(&mut self, wanted: MergeWanted) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Merge(Box::new(wanted)))
+    }
+
+    /// Asks to receive the merged streams of a rule no longer. A rule that a consumer asked for ends with its last one.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn merged_unsubscribe(&mut self, rule: &str) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Unmerge(rule.to_owned()))
     }
 
     /// Moves the own trading switch.

@@ -133,7 +133,10 @@ impl ConsumerShard {
                 let letters = letters.iter().cloned().collect();
                 self.wire.reply(number, Reply::Letters { letters, written_total, evicted_total });
             }
-            Command::List { .. } | Command::Route { .. } => {
+            Command::List { .. }
+            | Command::Route { .. }
+            | Command::Merge { .. }
+            | Command::EndMerge { .. } => {
                 self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));
             }
         }

@@ -44,7 +44,7 @@ impl World {
         let (sender, receiver) = ring(4_096);
         let mut dispatcher = Dispatcher::new(4);
         dispatcher.add_output(ShardId(1), sender, 64);
-        let options = MergerOptions { provider: MERGES, patience_ns: PATIENCE_NS, leg_age_ns_max: u64::MAX };
+        let options = MergerOptions { provider: MERGES, patience_ns: PATIENCE_NS };
         let catalog = Arc::new(catalog(usize::from(inputs), 4));
         let mut merger = Merger::new(options, catalog, MergePools::new(&sizes), dispatcher);
         for provider in 0..inputs {

@@ -46,8 +46,12 @@ impl ProviderShard {
                     evicted_total: all().map(DeadLetters::evicted_total).sum(),
                 }
             }
-            Command::Subscribe { .. } | Command::Unsubscribe { .. } | Command::Tell { .. } => {
-                Reply::Refused("a provider shard has no consumers".to_owned())
+            Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Tell { .. }
+            | Command::Merge { .. }
+            | Command::EndMerge { .. } => {
+                Reply::Refused("a provider shard has no consumers and no merge rules".to_owned())
             }
         };
         self.wire.reply(number, reply);
@@ -116,11 +120,14 @@ impl<V: Venue> Driver<V> {
             assert_eq!(made, stream, "both sides add the same streams in the same order");
         }
         if let Some(output) = change.output {
-            self.provider.pipeline.dispatcher.add_output(
+            let number = self.provider.pipeline.dispatcher.add_output(
                 output.shard,
                 output.sender,
                 output.spill_events_max,
             );
+            if output.markers {
+                self.markers.add(number);
+            }
             self.wakers.push(output.waker);
         }
         self.deadline_ns = 0;
