@@ -499,7 +499,7 @@ impl Host {
             letter.provider = Some(event.header.provider);
             letter.stream = Some(event.header.stream);
             letter.consumer = Some(seat.id);
-            self.letters.write(letter);
+            self.letters.write(letter.with_excerpt(event.kind().name().as_bytes()));
             seat.fell(ended);
         }
         ended

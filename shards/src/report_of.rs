@@ -354,6 +354,7 @@ fn letters_of(letters: &DeadLetters) -> Vec<Value> {
         .map(|letter| {
             json!({
                 "reason": letter.reason.name(),
+                "priority": format!("{:?}", letter.priority).to_lowercase(),
                 "at_ns": letter.at.ns(),
                 "provider": letter.provider.map(|id| id.0),
                 "stream": letter.stream.map(|id| id.0),
