@@ -354,6 +354,29 @@ fn a_restart_discards_open_windows_and_repeats_no_merge_id() {
 }
 
 #[test]
+fn a_rule_and_an_input_that_come_in_the_middle_leave_open_windows_alone() {
+    let mut world = World::new(2, PoolSizes::SPEC);
+    world.merger.set_catalog(Arc::new(catalog(3, 4)));
+    let first = world.add(&rule("two", MergeKind::Trade, 2, 100, 1_000));
+    world.run("0@10 1@20");
+    let input = world.merger.add_input(ProviderId(2));
+    assert_eq!(input, 2);
+    let second = world.add(&rule("three", MergeKind::Trade, 3, 100, 1_000));
+    assert_ne!(first, second, "numbers are not used twice");
+    // The newcomer is waited for from now on; its rule begins with what had not had its turn.
+    world.run("0@50 m0@300 m1@300");
+    assert_eq!(world.seen, [""; 0]);
+    world.run("2@60 m2@300");
+    assert_eq!(world.seen, ["[10..110) 3 0#2 1#1", "[20..120) 3 0#2 1#1 2#1"]);
+    world.check_sums();
+    // Removing one leaves the other, and what was counted of it stays in the sum.
+    assert!(world.merger.remove_rule("two"));
+    assert_eq!(world.merger.totals().0.windows_complete_total, 1);
+    assert_eq!(world.add(&rule("two", MergeKind::Trade, 2, 100, 1_000)), [StreamId(2)]);
+    world.check_sums();
+}
+
+#[test]
 fn removing_a_rule_discards_its_window_and_returns_every_slot() {
     let mut world = World::new(2, PoolSizes::SPEC);
     let streams = world.add(&rule("r", MergeKind::Trade, 2, 10, 10));
