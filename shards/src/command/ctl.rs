@@ -290,7 +290,19 @@ impl Arguments {
                     &rows(answer, "consumers"),
                     &["name", "shard", "up", "events_total", "panics_total", "streams", "trading", "killed"],
                 );
-                format!("{head}\n{providers}\n{consumers}")
+                let mergers = rows(answer, "mergers");
+                if mergers.is_empty() {
+                    return format!("{head}\n{providers}\n{consumers}");
+                }
+                let columns = [
+                    "name",
+                    "rules",
+                    "merged_total",
+                    "windows_complete_total",
+                    "windows_partial_total",
+                    "late_total",
+                ];
+                format!("{head}\n{providers}\n{}\n{consumers}", table(&mergers, &columns))
             }
             Command::Subscriptions => {
                 let mut all = Vec::new();
