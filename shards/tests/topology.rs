@@ -261,7 +261,7 @@ fn words_have_one_spelling_and_a_guess() {
         &[
             "t.yaml:2: host: found 'dedicatd', did you mean 'dedicated'? (fits: shared, dedicated)",
             "t.yaml:22: providers[1].product: found 'futures', fits: spot",
-            "t.yaml:32: merges[0].kind: found 'book', fits: trade, ticker, kline, bbo",
+            "t.yaml:32: merges[0].kind: found 'book', fits: trade, ticker, kline, bbo, book_bbo",
             "t.yaml:32: merges[0].partial: found 'emit', fits: suppress",
             "t.yaml:35: consumers[0].kind: found 'stat', did you mean 'stats'? (fits: stats, printer, recorder)",
             "t.yaml:37: consumers[0].trading: found 'no', fits true or false",
