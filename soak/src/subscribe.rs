@@ -17,6 +17,7 @@ use shards::control::view::View;
 use shards::host::{HostView as _, RealHost};
 use shards::launch::{Factory, Gateway, launch};
 use shards::live::Board;
+use shards::report_of::ProviderSummary;
 use shards::topology::{self, Against, Topology};
 use simvenues::{BinanceConfig, Product, VenueConfig, default_instruments};
 
@@ -113,10 +114,10 @@ impl Consumer for Watch {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.newcomer {
             seen.latencies.push(context.now().since_ns(event.header.receive_time));
-        } else if let Some(facts) = context.catalog().stream(event.header.provider, event.header.stream) {
-            if !seen.first.contains_key(&facts.symbol) {
-                seen.first.insert(facts.symbol.clone(), Instant::now());
-            }
+        } else if let Some(facts) = context.catalog().stream(event.header.provider, event.header.stream)
+            && !seen.first.contains_key(&facts.symbol)
+        {
+            seen.first.insert(facts.symbol.clone(), Instant::now());
         }
     }
 }
@@ -132,7 +133,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     config.messages_per_instrument_per_s = f64::from(options.rate);
     config.book_levels = 300;
     config.seed = options.seed;
-    let symbols: Vec<String> = config.instruments.iter().map(|spec| spec.symbol()).collect();
+    let symbols: Vec<String> = config.instruments.iter().map(simvenues::InstrumentSpec::symbol).collect();
     if symbols.len() <= CARRIED {
         return Err(format!("--instruments: 1 to {}", all.len().saturating_sub(CARRIED)));
     }
@@ -176,7 +177,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     if let Some((shard, reason)) = ended.panicked.first() {
         return Err(format!("shard {shard}: {reason}"));
     }
-    if let Some(reason) = ended.providers.iter().find_map(|provider| provider.unbalanced()) {
+    if let Some(reason) = ended.providers.iter().find_map(ProviderSummary::unbalanced) {
         return Err(format!("counters do not add up: {reason}"));
     }
     Ok(verdict)

@@ -129,7 +129,7 @@ enum Merge {
 struct Rule {
     /// Its name: up to 32 of a-z, 0-9 and _, a letter first.
     rule: String,
-    /// What is joined: trade, ticker, "kline 1m", bbo or book_bbo.
+    /// What is joined: trade, ticker, "kline 1m", bbo or `book_bbo`.
     #[arg(long)]
     kind: String,
     /// A provider's instruments, as PROVIDER=SYMBOL,SYMBOL; once for each provider.
@@ -141,7 +141,7 @@ struct Rule {
     /// Events that close a window early.
     #[arg(long)]
     count: Option<u32>,
-    /// Age at which a leg of bbo or book_bbo is given up, in milliseconds [default: never].
+    /// Age at which a leg of bbo or `book_bbo` is given up, in milliseconds [default: never].
     #[arg(long)]
     leg_age_ms: Option<u32>,
     /// The merge shard that owns it [default: the first].

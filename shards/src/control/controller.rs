@@ -573,11 +573,21 @@ impl Controller {
         let mut plan = std::mem::take(&mut running.plan);
         let planned = match &running.change {
             Change::Streams(order) if order.subscribe => self.plan_subscribe(order, &mut plan),
-            Change::Streams(order) => self.plan_unsubscribe(order, &mut plan),
             Change::Join(order) => self.plan_join(order, &mut plan),
-            Change::EndMerge(name) => self.plan_end_merge(name, &mut plan),
             Change::Merged(order) if order.subscribe => self.plan_merged(order, &mut plan),
-            Change::Merged(order) => self.plan_unmerged(order, &mut plan),
+            // What ends, fits.
+            Change::Streams(order) => {
+                self.plan_unsubscribe(order, &mut plan);
+                Ok(())
+            }
+            Change::EndMerge(name) => {
+                self.plan_end_merge(name, &mut plan);
+                Ok(())
+            }
+            Change::Merged(order) => {
+                self.plan_unmerged(order, &mut plan);
+                Ok(())
+            }
         };
         if let Err(refusal) = planned {
             return self.finish(running, Err(refusal), now_ns);

@@ -105,18 +105,16 @@ impl JoinOrder {
             found.ok_or_else(|| Refusal::new(400, format!("{key} is not a text"), fits))
         };
         let name = name_of(body)?;
-        let shard = match object.get("shard") {
-            None => None,
-            Some(_) => {
-                let wanted = text("shard", "the name of a shard with role: merger")?;
-                let found = topology.shards.iter().position(|shard| shard.name == wanted);
-                // The controller says which there are.
-                Some(found.unwrap_or(usize::MAX))
-            }
+        let shard = if object.contains_key("shard") {
+            let wanted = text("shard", "the name of a shard with role: merger")?;
+            let found = topology.shards.iter().position(|shard| shard.name == wanted);
+            // The controller says which there are.
+            Some(found.unwrap_or(usize::MAX))
+        } else {
+            None
         };
-        let inputs = match object.get("inputs") {
-            Some(Value::Object(inputs)) => inputs,
-            _ => return Err(Refusal::new(400, "inputs is not an object", "{PROVIDER: [SYMBOL, ..], ..}")),
+        let Some(Value::Object(inputs)) = object.get("inputs") else {
+            return Err(Refusal::new(400, "inputs is not an object", "{PROVIDER: [SYMBOL, ..], ..}"));
         };
         let mut by_provider = Vec::new();
         for (provider, symbols) in inputs {

@@ -321,7 +321,7 @@ impl Controller {
             catalog: Arc::clone(&self.catalog),
             ring,
         };
-        plan.steps.push_back(Step { shard, command, undo: self.unsubscribe_gone(consumer, plan) });
+        plan.steps.push_back(Step { shard, command, undo: Some(self.unsubscribe_gone(consumer, plan)) });
         let shard = self.mergers[merger].shard;
         let back = RouteChange { version: self.version, ended, ..RouteChange::default() };
         let undo = Command::Route { provider: number.0, change: Box::new(back) };
@@ -347,16 +347,16 @@ impl Controller {
         Ok(())
     }
 
-    pub(super) fn plan_unmerged(&mut self, order: &MergedOrder, plan: &mut Plan) -> Result<(), Refusal> {
-        let Some((merger, at)) = self.find_rule(&order.rule) else { return Ok(()) };
+    pub(super) fn plan_unmerged(&mut self, order: &MergedOrder, plan: &mut Plan) {
+        let Some((merger, at)) = self.find_rule(&order.rule) else { return };
         let mirror = &self.mergers[merger];
         let known = &mirror.rules[at];
         let is_last = self.consumers_of(mirror, known).all(|(consumer, _)| consumer == order.consumer);
         if known.from_inside && is_last {
-            self.plan_end_merge(&order.rule, plan)?;
+            self.plan_end_merge(&order.rule, plan);
             // Whoever gives it up himself hears of it as the one who asked.
             plan.bereft.clear();
-            return Ok(());
+            return;
         }
         let (number, merger_shard, shard) = (mirror.provider, mirror.shard, self.shard_of(order.consumer));
         let mut change = Box::new(RouteChange::default());
@@ -368,7 +368,7 @@ impl Controller {
             self.lessen(number.index(), stream, shard, &mut change);
         }
         if streams.is_empty() {
-            return Ok(());
+            return;
         }
         self.version += 1;
         (change.version, plan.version, plan.stream_count) = (self.version, self.version, streams.len());
@@ -376,11 +376,10 @@ impl Controller {
         plan.steps.push_back(Step { shard: merger_shard, command, undo: None });
         let command = Command::Unsubscribe { consumer: ConsumerId(order.consumer as u16), streams };
         plan.steps.push_back(Step { shard, command, undo: None });
-        Ok(())
     }
 
-    pub(super) fn plan_end_merge(&mut self, name: &str, plan: &mut Plan) -> Result<(), Refusal> {
-        let Some((merger, at)) = self.find_rule(name) else { return Ok(()) };
+    pub(super) fn plan_end_merge(&mut self, name: &str, plan: &mut Plan) {
+        let Some((merger, at)) = self.find_rule(name) else { return };
         let ended = self.mergers[merger].rules.remove(at);
         let (shard, number) = (self.mergers[merger].shard, self.mergers[merger].provider);
         self.version += 1;
@@ -414,7 +413,6 @@ impl Controller {
                 plan.bereft.push(consumer);
             }
         }
-        Ok(())
     }
 
     /// Takes back a rule that did not come into force; `unused` if the merge shard has not numbered its streams.

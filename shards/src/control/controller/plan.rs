@@ -239,22 +239,22 @@ impl Controller {
             catalog: Arc::clone(&self.catalog),
             ring,
         };
-        plan.steps.push_back(Step { shard, command, undo: self.unsubscribe_gone(consumer, plan) });
+        plan.steps.push_back(Step { shard, command, undo: Some(self.unsubscribe_gone(consumer, plan)) });
         let command = Command::Route { provider: provider as u8, change };
         plan.steps.push_back(Step { shard: self.shard_of_provider(provider), command, undo: None });
         Ok(())
     }
 
     /// Takes from a consumer's shard what the consumer did not hold before.
-    pub(super) fn unsubscribe_gone(&self, consumer: usize, plan: &Plan) -> Option<(usize, Command)> {
+    pub(super) fn unsubscribe_gone(&self, consumer: usize, plan: &Plan) -> (usize, Command) {
         let new = plan.before.iter().filter(|(of, .., before)| *of == consumer && before.is_none());
         let streams: Vec<_> =
             new.map(|&(_, provider, stream, _)| (ProviderId(provider as u8), stream)).collect();
         let command = Command::Unsubscribe { consumer: ConsumerId(consumer as u16), streams };
-        Some((self.shard_of(consumer), command))
+        (self.shard_of(consumer), command)
     }
 
-    pub(super) fn plan_unsubscribe(&mut self, order: &Order, plan: &mut Plan) -> Result<(), Refusal> {
+    pub(super) fn plan_unsubscribe(&mut self, order: &Order, plan: &mut Plan) {
         let (consumer, provider) = (order.consumer, order.provider);
         let shard = self.shard_of(consumer);
         let mut change = Box::new(RouteChange::default());
@@ -272,7 +272,7 @@ impl Controller {
             }
         }
         if streams.is_empty() {
-            return Ok(());
+            return;
         }
         self.version += 1;
         change.version = self.version;
@@ -282,7 +282,6 @@ impl Controller {
         plan.steps.push_back(Step { shard: self.shard_of_provider(provider), command, undo: None });
         let command = Command::Unsubscribe { consumer: ConsumerId(consumer as u16), streams };
         plan.steps.push_back(Step { shard, command, undo: None });
-        Ok(())
     }
 
     /// The route of a stream to a consumer shard after one of its consumers gave the stream up.
