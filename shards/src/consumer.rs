@@ -135,6 +135,7 @@ impl ConsumerShard {
             }
             Command::List { .. }
             | Command::Route { .. }
+            | Command::Roll { .. }
             | Command::Merge { .. }
             | Command::EndMerge { .. } => {
                 self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));

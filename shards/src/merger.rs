@@ -187,6 +187,7 @@ impl MergerShard {
                 }
             }
             Command::List { .. }
+            | Command::Roll { .. }
             | Command::Subscribe { .. }
             | Command::Unsubscribe { .. }
             | Command::Tell { .. } => {

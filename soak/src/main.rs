@@ -38,6 +38,18 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
+    Rolls {
+        /// Messages a second of all 30 instruments together, which the market is asked for.
+        #[arg(long, default_value_t = 50_000)]
+        rate: u32,
+        /// Minutes without rolls, and as many with them.
+        #[arg(long, default_value_t = 1.0)]
+        minutes: f64,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -62,6 +74,12 @@ fn run(command: Command) -> Result<(String, bool), String> {
         Command::Lines { disconnects, minutes, rate, seed } => {
             let duration = duration("--minutes", minutes * 60.0)?;
             let verdict = soak::lines::run(&soak::lines::Options { disconnects, duration, rate, seed })?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Rolls { rate, minutes, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let options = soak::rolls::Options { rate: rate.div_ceil(30), duration, seed };
+            let verdict = soak::rolls::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
         Command::Subscribe { instruments, phase_s, rate, seed } => {

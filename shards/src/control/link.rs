@@ -16,6 +16,7 @@ use engine::ring::{Receiver, Sender};
 use engine::routing::Route;
 
 use crate::machine::idle::Waker;
+use crate::provider::RollAnswer;
 
 /// Commands, and replies, that one wire holds.
 pub const WIRE_ITEMS: usize = 64;
@@ -134,6 +135,11 @@ pub enum Command {
         /// The version that contains it.
         version: u32,
     },
+    /// A provider: roll its lines.
+    Roll {
+        /// Its index in the topology.
+        provider: u8,
+    },
     /// Any shard: copy the dead letters.
     Letters,
 }
@@ -156,6 +162,8 @@ pub enum Reply {
     Refused(String),
     /// Which of the instruments the venue has, in the order of the command.
     Listed(Vec<bool>),
+    /// Lines are being rolled.
+    Rolling(RollAnswer),
     /// The dead letters, and how many were ever written and evicted.
     Letters {
         /// Those kept.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use engine::consumer::SeatCounts;
 use engine::dispatch::LaneCounts;
 use engine::merge::{MergeCounts, MergerCounts};
-use engine::pipeline::PipelineCounts;
+use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::RestCounts;
 
 use super::controller::Controller;
@@ -104,6 +104,7 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
     for (name, kind, help, value) in gauges {
         out.providers(view, topology, (name, kind, help), value);
     }
+    races(&mut out, view, topology);
     pools(&mut out, view, topology);
     outputs(&mut out, view, topology);
     mergers(&mut out, view, topology);
@@ -165,6 +166,39 @@ fn mergers(out: &mut Families, view: &View, topology: &Topology) {
     for status in &view.mergers {
         for (provider, missed) in topology.providers.iter().zip(status.missed_by_provider) {
             out.sample(name, &[("shard", shard(status)), ("provider", &provider.name)], missed as f64);
+        }
+    }
+}
+
+fn races(out: &mut Families, view: &View, topology: &Topology) {
+    let families: [Described<Race>; 4] = [
+        (
+            "meltica_line_won_total",
+            "counter",
+            "Trades, tickers and klines that a line brought first.",
+            |race| race.won_total as f64,
+        ),
+        (
+            "meltica_line_confirmed_total",
+            "counter",
+            "Those of them that another line brought later.",
+            |race| race.confirmed_total as f64,
+        ),
+        ("meltica_line_margin_seconds_total", "counter", "How much later, over all of those.", |race| {
+            race.margin_ns_total as f64 * 1e-9
+        }),
+        ("meltica_line_margin_seconds_max", "gauge", "How much later at most.", |race| {
+            race.margin_ns_max as f64 * 1e-9
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        out.family(name, kind, help);
+        for status in &view.providers {
+            let provider = &topology.providers[usize::from(status.provider)].name;
+            // Which of a provider's lines is the spare one changes with every roll: those that ever won are shown.
+            for (line, race) in status.races.iter().enumerate().filter(|(_, race)| race.won_total > 0) {
+                out.sample(name, &[("provider", provider), ("line", &line.to_string())], value(race));
+            }
         }
     }
 }
