@@ -200,7 +200,7 @@ impl MergerShard {
     fn take_routes(&mut self, change: RouteChange) {
         let dispatcher = &mut self.merger.dispatcher;
         if let Some(output) = change.output {
-            dispatcher.add_output(output.shard, output.sender, output.spill_events_max);
+            crate::launch::add_output(dispatcher, output.shard, output.sender, output.rings);
             self.wakers.push(output.waker);
         }
         dispatcher.routing.begin_version(change.version);

@@ -166,7 +166,7 @@ impl Controller {
         let output = NewOutput {
             shard: ShardId(shard as u8),
             sender,
-            spill_events_max: rings.spill_events as usize,
+            rings,
             waker: self.wires[shard].as_ref().expect("every shard has a wire").waker().clone(),
             markers: self.mergers.iter().any(|merger| merger.shard == shard),
         };
