@@ -6,7 +6,7 @@ use crate::collect::{Collector, LiveStage};
 use crate::launch::Gateway;
 use crate::live::Board;
 use crate::machine::executor::LoopCounters;
-use crate::status::{ConsumerStatus, ProviderStatus};
+use crate::status::{ConsumerStatus, MergerStatus, ProviderStatus};
 
 /// The whole gateway at one moment.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,8 @@ pub struct View {
     pub run_ns: u64,
     /// The newest status of each provider.
     pub providers: Vec<ProviderStatus>,
+    /// The newest status of each merge shard.
+    pub mergers: Vec<MergerStatus>,
     /// The newest status of each consumer shard.
     pub consumers: Vec<ConsumerStatus>,
     /// By shard name: the stages of its last interval.
@@ -56,6 +58,7 @@ impl View {
         let mut view = Self::of_collector(&gateway.collector);
         view.run_ns = run_ns;
         view.providers = board.providers().copied().collect();
+        view.mergers = board.mergers().copied().collect();
         view.consumers = board.consumers().copied().collect();
         view.loops = loops.map(|(name, counters)| (name.to_owned(), LoopView::of(counters))).collect();
         view
