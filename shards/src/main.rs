@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 #[cfg(feature = "simulate")]
 use shards::command::simulate;
-use shards::command::{ctl, replay, run, topology};
+use shards::command::{ctl, doctor, replay, run, topology};
 
 /// Market-data and execution gateway for crypto venues: one process, thread-per-core, nothing shared.
 #[derive(Debug, Parser)]
@@ -19,6 +19,7 @@ struct Cli {
 enum Command {
     Run(run::Arguments),
     Ctl(ctl::Arguments),
+    Doctor(doctor::Arguments),
     Topology(topology::Arguments),
     Replay(replay::Arguments),
     #[cfg(feature = "simulate")]
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     ExitCode::from(match cli.command {
         Command::Run(arguments) => arguments.run(),
         Command::Ctl(arguments) => arguments.run(),
+        Command::Doctor(arguments) => arguments.run(),
         Command::Topology(arguments) => arguments.run(),
         Command::Replay(arguments) => arguments.run(),
         #[cfg(feature = "simulate")]

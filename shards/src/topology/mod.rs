@@ -8,6 +8,7 @@
 
 pub mod bounds;
 pub mod check;
+mod fix_script;
 mod keys;
 pub mod memory;
 pub mod offer;
@@ -17,6 +18,7 @@ mod problem;
 mod render;
 mod resolve;
 mod subscriptions;
+mod tuning;
 mod written;
 mod yaml;
 
@@ -25,6 +27,7 @@ use std::path::Path;
 
 use crate::host::{HostCores, HostView, RealHost};
 
+pub use fix_script::fix_script;
 pub use offer::{Channel, ChannelKind, Product};
 pub use options::{ConsumerOptions, PrinterOutput};
 pub use plan::{
