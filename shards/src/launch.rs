@@ -128,6 +128,12 @@ struct Thread<T> {
     handle: JoinHandle<(T, ThreadUsage)>,
 }
 
+impl<T> Thread<T> {
+    fn facts(&self) -> (ShardIndex, u32, &LoopCounters) {
+        (self.shard, self.handle.thread_id().unsigned_abs(), &*self.counters)
+    }
+}
+
 /// A running gateway.
 pub struct Gateway {
     /// The topology that it runs.
@@ -269,7 +275,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             seats.push((index, consumer.name.clone(), consumer.on_panic, factory, wants));
         }
         let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
-        let (stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
+        let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
@@ -278,6 +284,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
@@ -309,7 +316,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     for (shard, mut own) in merger_parts {
         let plan = gateway.topology.shard(shard).clone();
         let Role::Merger { pools, .. } = plan.role else { continue };
-        let (stages, end) =
+        let (mut stages, end) =
             ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
@@ -319,6 +326,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = wakers[usize::from(shard.0)].clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
@@ -345,7 +353,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             parts = rest;
             own
         };
-        let (stages, end) =
+        let (mut stages, end) =
             ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
@@ -353,6 +361,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, resolver) = (stop.clone(), Arc::clone(&counters), resolver.clone());
         let reports = report_sender.clone();
@@ -568,8 +577,15 @@ impl Gateway {
 
     /// The loops' counters of all shards, by name.
     pub fn loop_counters(&self) -> impl Iterator<Item = (&str, &LoopCounters)> {
-        let providers = self.providers.iter().map(|thread| (thread.handle.name(), &*thread.counters));
-        providers.chain(self.consumers.iter().map(|thread| (thread.handle.name(), &*thread.counters)))
+        self.threads().map(|(shard, _, counters)| (self.topology.shard(shard).name.as_str(), counters))
+    }
+
+    /// Every shard's thread as the kernel numbers it, and its loop's counters.
+    pub fn threads(&self) -> impl Iterator<Item = (ShardIndex, u32, &LoopCounters)> {
+        let providers = self.providers.iter().map(Thread::facts);
+        providers
+            .chain(self.mergers.iter().map(Thread::facts))
+            .chain(self.consumers.iter().map(Thread::facts))
     }
 
     /// What happened at the providers, oldest first.

@@ -2,6 +2,7 @@
 
 pub mod ctl;
 pub mod doctor;
+mod observe;
 pub mod replay;
 pub mod run;
 #[cfg(feature = "simulate")]

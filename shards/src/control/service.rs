@@ -7,7 +7,8 @@ use super::http::{Request, Response, is_same_secret};
 use super::order::{Order, Refusal, consumer_of};
 use super::server::{ServerCounts, Ticket};
 use super::view::View;
-use super::{metrics, openapi};
+use super::{metrics, openapi, shown};
+use crate::status::POOL_NAMES;
 
 /// Methods, path, and what it is for: `/`, 404 and the OpenAPI document say the same.
 pub const ROUTES: &[(&str, &str, &str)] = &[
@@ -228,18 +229,11 @@ impl Service {
         let topology = self.controller.topology();
         let switches = self.controller.switches();
         let providers = view.providers.iter().map(|status| {
-            let outputs = status.outputs[..usize::from(status.output_count)].iter().map(|output| {
-                let counts = &output.counts;
-                json!({
-                    "shard": topology.shards[usize::from(output.shard)].name,
-                    "ring_events": output.state.ring_depth,
-                    "ring_capacity_events": output.state.ring_capacity,
-                    "offered_total": counts.offered_total,
-                    "delivered_total": counts.delivered_total,
-                    "coalesced_total": counts.coalesced_total,
-                    "dropped_total": counts.dropped_total,
-                })
-            });
+            let outputs = shown::outputs(topology, &status.outputs[..usize::from(status.output_count)]);
+            let pools = POOL_NAMES
+                .iter()
+                .zip(status.pools)
+                .map(|(name, (out, capacity))| json!({ "name": name, "out": out, "capacity": capacity }));
             json!({
                 "name": topology.providers[usize::from(status.provider)].name,
                 "lines": status.connections,
@@ -252,7 +246,8 @@ impl Service {
                 "decode_errors_total": status.counts.decode_errors_total,
                 "lines_lost_total": status.lost_total,
                 "routing_version": status.routing_version,
-                "outputs": outputs.collect::<Vec<_>>(),
+                "pools": pools.collect::<Vec<_>>(),
+                "outputs": outputs,
             })
         });
         let consumers = topology.consumers.iter().enumerate().map(|(index, plan)| {
@@ -267,6 +262,8 @@ impl Service {
                 "events_total": seat.map(|seat| seat.counts.events_total),
                 "panics_total": seat.map(|seat| seat.counts.panics_total),
                 "busy_ns_total": seat.map(|seat| seat.counts.busy_ns_total),
+                "busy_ns_max": seat.map(|seat| seat.counts.busy_ns_max),
+                "missed_total": seat.map(|seat| seat.counts.missed_total),
                 "streams": self.controller.held(index).count(),
                 "trading": switches.trading(index),
                 "killed": switches.killed(index),
@@ -281,6 +278,9 @@ impl Service {
             "ready": self.unready(view).is_empty(),
             "providers": providers.collect::<Vec<_>>(),
             "consumers": consumers.collect::<Vec<_>>(),
+            "shards": shown::shards(topology, view),
+            "mergers": shown::mergers(topology, view),
+            "incidents": shown::incidents(view),
         })
     }
 

@@ -33,6 +33,7 @@ pub fn exit_text(report: &RunReport, style: TableStyle) -> String {
     text.push('\n');
     notes(&mut text, report);
     disturbances(&mut text, report, style);
+    outliers(&mut text, report, style);
     text
 }
 
@@ -156,6 +157,33 @@ fn disturbances(text: &mut String, report: &RunReport, style: TableStyle) {
             } else {
                 line(text, &format!("{}{part}", " ".repeat(lead.len())));
             }
+        }
+    }
+}
+
+/// Outliers that the text shows.
+const OUTLIERS_SHOWN: usize = 3;
+
+/// The intervals in which events were latest, and what happened to the shards meanwhile.
+fn outliers(text: &mut String, report: &RunReport, style: TableStyle) {
+    let delivered = crate::stages::Stage::ReceiveToDelivered.name();
+    let latest: Vec<_> =
+        report.outliers.iter().filter(|one| one.stage == delivered).take(OUTLIERS_SHOWN).collect();
+    if latest.is_empty() {
+        return;
+    }
+    line(text, &paint("Latest deliveries:", BOLD, style.colour));
+    for one in latest {
+        let lead = format!("  at {:>7.1} s  {:>7}  ", one.from_ms as f64 / 1e3, latency(one.latency_ns_max));
+        let beside = if one.beside.is_empty() {
+            "nothing was seen beside it".to_owned()
+        } else {
+            one.beside.join(", ")
+        };
+        let detail = format!("{}: {beside}", one.shard);
+        for (index, part) in wrapped(&detail, style.columns.max(80) - lead.len()).iter().enumerate() {
+            let lead = if index == 0 { lead.clone() } else { " ".repeat(lead.len()) };
+            line(text, &format!("{lead}{part}"));
         }
     }
 }

@@ -32,8 +32,9 @@ pub use offer::{Channel, ChannelKind, Product};
 pub use options::{ConsumerOptions, PrinterOutput};
 pub use plan::{
     BookDepth, BookPlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
-    ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, Pools, ProviderIndex, ProviderPlan,
+    ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, OnStall, Pools, ProviderIndex, ProviderPlan,
     ReorderPlan, ReportPlan, RingSizes, Role, ShardIndex, ShardPlan, SimulatedPlan, Subscription, Topology,
+    WatchdogPlan,
 };
 pub use problem::{Problem, TopologyErrors};
 pub use render::{json, table};
