@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 #[cfg(feature = "simulate")]
 use shards::command::simulate;
-use shards::command::{ctl, doctor, replay, run, topology};
+#[cfg(feature = "top")]
+use shards::command::top;
+use shards::command::{ctl, doctor, replay, report, run, topology};
 
 /// Market-data and execution gateway for crypto venues: one process, thread-per-core, nothing shared.
 #[derive(Debug, Parser)]
@@ -20,8 +22,11 @@ enum Command {
     Run(run::Arguments),
     Ctl(ctl::Arguments),
     Doctor(doctor::Arguments),
+    #[cfg(feature = "top")]
+    Top(top::Arguments),
     Topology(topology::Arguments),
     Replay(replay::Arguments),
+    Report(report::Arguments),
     #[cfg(feature = "simulate")]
     Simulate(simulate::Arguments),
 }
@@ -32,8 +37,11 @@ fn main() -> ExitCode {
         Command::Run(arguments) => arguments.run(),
         Command::Ctl(arguments) => arguments.run(),
         Command::Doctor(arguments) => arguments.run(),
+        #[cfg(feature = "top")]
+        Command::Top(arguments) => arguments.run(),
         Command::Topology(arguments) => arguments.run(),
         Command::Replay(arguments) => arguments.run(),
+        Command::Report(arguments) => arguments.run(),
         #[cfg(feature = "simulate")]
         Command::Simulate(arguments) => arguments.run(),
     })

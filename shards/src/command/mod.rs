@@ -4,9 +4,12 @@ pub mod ctl;
 pub mod doctor;
 mod observe;
 pub mod replay;
+pub mod report;
 pub mod run;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod topology;
 
 use std::path::Path;

@@ -4,12 +4,16 @@
 //! then printed ([`table`]) and written ([`files`]: `report.json`, percentile files, [`picture`]). Nothing
 //! here knows how a shard works, and nothing here is on the data path.
 
+pub mod compare;
 pub mod files;
 pub mod host;
+pub mod html;
 pub mod interval_log;
 pub mod picture;
+pub mod read;
 pub mod table;
 pub mod timeline;
+pub mod timeline_picture;
 pub mod usage;
 pub mod utc;
 

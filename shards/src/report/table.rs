@@ -244,7 +244,7 @@ fn short_count(count: u64) -> String {
 }
 
 /// A count with separated thousands: `12,345,678`.
-fn grouped(count: u64) -> String {
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
