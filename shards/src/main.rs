@@ -2,16 +2,19 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 #[cfg(feature = "simulate")]
 use shards::command::simulate;
 #[cfg(feature = "top")]
 use shards::command::top;
-use shards::command::{ctl, doctor, replay, report, run, topology};
+use shards::command::{ctl, definition, doctor, replay, report, run, topology};
+
+/// Version, commit and features.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MELTICA_BUILD"), ")");
 
 /// Market-data and execution gateway for crypto venues: one process, thread-per-core, nothing shared.
 #[derive(Debug, Parser)]
-#[command(name = "meltica", version)]
+#[command(name = "meltica", version = VERSION)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +32,8 @@ enum Command {
     Report(report::Arguments),
     #[cfg(feature = "simulate")]
     Simulate(simulate::Arguments),
+    Completions(definition::Completions),
+    Man(definition::Manual),
 }
 
 fn main() -> ExitCode {
@@ -44,5 +49,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => arguments.run(),
         #[cfg(feature = "simulate")]
         Command::Simulate(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(Cli::command()),
+        Command::Man(arguments) => arguments.run(Cli::command()),
     })
 }

@@ -1,6 +1,7 @@
 //! The commands of the binary, one module each. Each returns the process's exit code.
 
 pub mod ctl;
+pub mod definition;
 pub mod doctor;
 mod observe;
 pub mod replay;

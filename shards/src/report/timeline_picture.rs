@@ -349,7 +349,7 @@ mod tests {
             rates(&points, |point| point.messages_total),
             [(1_000, 50.0), (2_000, 100.0), (4_000, 0.0)]
         );
-        for (seconds, step_s) in [(5, 1), (60, 10), (600, 60), (86_400, 7_200), (10_000_000, 833_334)] {
+        for (seconds, step_s) in [(5, 1), (60, 10), (600, 60), (86_400, 14_400), (10_000_000, 833_334)] {
             assert_eq!(Time { end_ms: seconds * 1_000 }.step_s(), step_s, "{seconds}");
         }
     }

@@ -296,8 +296,12 @@ fn placement(
         Some(isolated) => {
             let open = cores.difference(isolated);
             let severity = report.tuning(open.is_empty());
-            let fix =
-                format!("boot with isolcpus=managed_irq,domain,{cores}, or an isolated cpuset partition");
+            let fix = match unisolatable(facts, cores) {
+                Some(reason) => reason,
+                None => {
+                    format!("boot with isolcpus=managed_irq,domain,{cores}, or an isolated cpuset partition")
+                }
+            };
             report.add("isolated cores", required, isolated.to_string(), severity, fix);
         }
     }
@@ -318,6 +322,14 @@ fn placement(
         let fix = "shards that exchange events belong on cores of one node, the network card's";
         report.add("NUMA node", "all shards on one", used.join("; "), severity, fix);
     }
+}
+
+/// Why cores cannot be taken from the kernel: it needs one for itself.
+pub(super) fn unisolatable(facts: &HostFacts, cores: &CpuSet) -> Option<String> {
+    let online = &facts.cores.as_ref()?.online;
+    online.difference(cores).is_empty().then(|| {
+        "not on this host: the shards have every core, and the kernel needs one; fewer shards' cores, or more cores".to_owned()
+    })
 }
 
 /// Siblings share one core's execution units: a busy one slows the other down by up to half.
@@ -403,7 +415,8 @@ fn kernel_noise(facts: &HostFacts, cores: &CpuSet, report: &mut Report) {
             None => report.unseen(name, cores.to_string(), format!("{fix}{cores}")),
             Some(set) => {
                 let severity = report.tuning(cores.difference(set).is_empty());
-                report.add(name, cores.to_string(), set.to_string(), severity, format!("{fix}{cores}"));
+                let fix = unisolatable(facts, cores).unwrap_or_else(|| format!("{fix}{cores}"));
+                report.add(name, cores.to_string(), set.to_string(), severity, fix);
             }
         }
     }

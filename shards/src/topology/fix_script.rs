@@ -56,6 +56,9 @@ fn commands(finding: &Finding, facts: &HostFacts, cores: &CpuSet, others: &CpuSe
             .flat_map(|core| set(&format!("/sys/devices/system/cpu/cpu{core}/{file}"), value))
             .collect()
     };
+    if matches!(finding.check, "isolated cores" | "nohz_full" | "rcu_nocbs") && others.is_empty() {
+        return Vec::new(); // the kernel needs a core for itself
+    }
     match finding.check {
         "isolated cores" => boot(format!("isolcpus=managed_irq,domain,{cores}")),
         "nohz_full" | "rcu_nocbs" => boot(format!("{}={cores}", finding.check)),

@@ -8,6 +8,7 @@
 
 pub mod bounds;
 pub mod check;
+mod explain;
 mod fix_script;
 mod keys;
 pub mod memory;
@@ -15,6 +16,7 @@ pub mod offer;
 mod options;
 mod plan;
 mod problem;
+pub mod propose;
 mod render;
 mod resolve;
 mod subscriptions;
@@ -27,6 +29,7 @@ use std::path::Path;
 
 use crate::host::{HostCores, HostView, RealHost};
 
+pub use explain::{explain, memory_text};
 pub use fix_script::fix_script;
 pub use offer::{Channel, ChannelKind, Product};
 pub use options::{ConsumerOptions, PrinterOutput};

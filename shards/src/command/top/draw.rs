@@ -102,10 +102,7 @@ fn curve(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 
 fn history(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let max = model.history.iter().map(|(_, p99)| *p99).max().unwrap_or(0);
-    let title = format!(
-        "receive_to_delivered p99, worst shard, the newest to the right; the highest is {}",
-        latency(max)
-    );
+    let title = format!("receive_to_delivered p99 of the worst shard; the highest is {}", latency(max));
     frame.render_widget(Paragraph::new(Line::styled(title, BOLD)), Rect { height: 1, ..area });
     let below = Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area };
     curve(frame, below, model);
@@ -227,7 +224,8 @@ fn foot(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             spans.push(Span::raw(" "));
         }
         let sort = if model.view == View::Overview { "" } else { "s sort  r reverse  " };
-        spans.push(Span::raw(format!(" arrows move  enter details  {sort}p pause  q quit")));
+        let moves = if wide { "arrows move  " } else { "" };
+        spans.push(Span::raw(format!(" {moves}enter details  {sort}p pause  q quit")));
     }
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
