@@ -77,7 +77,7 @@ pub fn place_words(topology: &Topology, shard: ShardIndex, place: Place) -> Stri
     match place {
         Place::Starting => "starting".to_owned(),
         Place::Turn => "in its turn".to_owned(),
-        Place::Idle => "idle: the kernel gives it no core, or a wake was lost".to_owned(),
+        Place::Idle => "idle".to_owned(),
         Place::Tasks => "in files and timers of the executor".to_owned(),
         Place::Provider(index) => {
             let plan = topology.providers.get(usize::from(index));

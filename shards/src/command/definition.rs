@@ -11,7 +11,7 @@ use super::{EXIT_FAILED, EXIT_OK};
 /// Completions of a shell, on standard output.
 #[derive(Debug, clap::Args)]
 pub struct Completions {
-    /// Which shell; for bash: meltica completions bash > /etc/bash_completion.d/meltica
+    /// Which shell; bash reads what stands in `/etc/bash_completion.d/meltica`.
     shell: Shell,
 }
 

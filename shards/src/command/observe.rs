@@ -2,6 +2,7 @@
 
 use crate::collect::Collector;
 use crate::launch::Gateway;
+use crate::machine::place::Place;
 use crate::report::timeline::Timeline;
 use crate::report::{DisturbanceKind, RunReport};
 use crate::topology::{HostMode, OnStall, ShardIndex};
@@ -45,7 +46,10 @@ impl Observer {
         if stall.over {
             return (format!("[{name}] turns again after {stalled_ms} ms"), false);
         }
-        let place = place_words(topology, shard, stall.place);
+        let mut place = place_words(topology, shard, stall.place);
+        if stall.place == Place::Idle {
+            place += " (the kernel gives it no core, or a wake was lost)";
+        }
         let line = format!("[{name}] stalled: no turn for {stalled_ms} ms; last known place: {place}");
         (line, topology.watchdog.then == OnStall::Abort)
     }

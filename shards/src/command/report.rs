@@ -1,5 +1,6 @@
 //! `meltica report`: what a run left, as tables, one page and pictures; two runs beside each other.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,7 @@ impl Arguments {
 
     fn one(&self, run: &LeftBehind) -> u8 {
         if self.json {
-            return self.print(&run.report).max(self.page(None, || page(run)));
+            return Self::print(&run.report).max(self.page(None, || page(run)));
         }
         print!("{}", exit_text(&run.report, TableStyle { columns: columns(), colour: false }));
         for note in &run.notes {
@@ -65,7 +66,7 @@ impl Arguments {
         let rule = rule();
         let html = || comparison_page(first, second, &changes, &rule);
         if self.json {
-            return self.print(&changes).max(self.page(None, html));
+            return Self::print(&changes).max(self.page(None, html));
         }
         print!("{}", shown(&changes));
         println!("\n{rule}");
@@ -77,7 +78,7 @@ impl Arguments {
         self.page(Some(second.directory.join("comparison.html")), html)
     }
 
-    fn print(&self, value: &impl serde::Serialize) -> u8 {
+    fn print(value: &impl serde::Serialize) -> u8 {
         match serde_json::to_string_pretty(value) {
             Ok(text) => {
                 println!("{text}");
@@ -130,7 +131,8 @@ fn shown(changes: &[Change]) -> String {
     };
     let (of, what) = (wide(|change| &change.of, 2), wide(|change| &change.what, 4));
     if !rows.is_empty() {
-        text += &format!(
+        let _ = write!(
+            text,
             "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {:>9}\n",
             "", "of", "what", "first", "second", "change"
         );
@@ -140,7 +142,8 @@ fn shown(changes: &[Change]) -> String {
             if change.is_latency { latency(value as u64) } else { grouped(value.round() as u64) }
         };
         let relative = change.relative().map_or("new".to_owned(), |part| format!("{:+.1}%", part * 100.0));
-        text += &format!(
+        let _ = write!(
+            text,
             "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {relative:>9}\n",
             change.outcome.name(),
             change.of,
@@ -149,7 +152,8 @@ fn shown(changes: &[Change]) -> String {
             value(change.second)
         );
     }
-    text += &format!(
+    let _ = write!(
+        text,
         "{} worse, {} better, {} within noise, {} with too few intervals\n",
         count(Outcome::Worse),
         count(Outcome::Better),

@@ -97,7 +97,7 @@ pub fn compare(first: &LeftBehind, second: &LeftBehind) -> Vec<Change> {
         }
     }
     changes.extend(counters(&first.report, &second.report));
-    changes.sort_by(|a, b| (a.outcome).cmp(&b.outcome));
+    changes.sort_by_key(|change| change.outcome);
     changes
 }
 

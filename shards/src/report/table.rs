@@ -163,6 +163,8 @@ fn disturbances(text: &mut String, report: &RunReport, style: TableStyle) {
 
 /// Outliers that the text shows.
 const OUTLIERS_SHOWN: usize = 3;
+/// What the text shows beside each; report.json has all.
+const BESIDE_SHOWN: usize = 4;
 
 /// The intervals in which events were latest, and what happened to the shards meanwhile.
 fn outliers(text: &mut String, report: &RunReport, style: TableStyle) {
@@ -175,11 +177,12 @@ fn outliers(text: &mut String, report: &RunReport, style: TableStyle) {
     line(text, &paint("Latest deliveries:", BOLD, style.colour));
     for one in latest {
         let lead = format!("  at {:>7.1} s  {:>7}  ", one.from_ms as f64 / 1e3, latency(one.latency_ns_max));
-        let beside = if one.beside.is_empty() {
-            "nothing was seen beside it".to_owned()
-        } else {
-            one.beside.join(", ")
-        };
+        let mut beside = one.beside.iter().take(BESIDE_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        if one.beside.is_empty() {
+            "nothing was seen beside it".clone_into(&mut beside);
+        } else if one.beside.len() > BESIDE_SHOWN {
+            let _ = write!(beside, ", and {} more", one.beside.len() - BESIDE_SHOWN);
+        }
         let detail = format!("{}: {beside}", one.shard);
         for (index, part) in wrapped(&detail, style.columns.max(80) - lead.len()).iter().enumerate() {
             let lead = if index == 0 { lead.clone() } else { " ".repeat(lead.len()) };

@@ -8,7 +8,7 @@ use super::table::latency;
 use super::timeline::Point;
 
 const WIDTH: f64 = 1280.0;
-const LEFT: f64 = 96.0;
+const LEFT: f64 = 216.0;
 const RIGHT: f64 = 1260.0;
 const PANEL_HEIGHT: f64 = 130.0;
 const PANEL_GAP: f64 = 44.0;
@@ -102,7 +102,7 @@ pub fn timeline_svg(report: &RunReport) -> String {
         text(&mut svg, (LEFT, top + 12.0), "soft", "", "none was seen");
     }
     for (name, marks) in lanes.iter().take(shown) {
-        text(&mut svg, (LEFT + 6.0, top + 11.0), "soft", "font-size=\"10\"", name);
+        text(&mut svg, (LEFT - 8.0, top + 11.0), "soft", "font-size=\"11\" text-anchor=\"end\"", name);
         let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{0:.1}\" y2=\"{0:.1}\"/>",
@@ -224,7 +224,7 @@ impl Time {
 
 fn panel(svg: &mut String, top: f64, title: &str, series: &[Series], is_latency: bool, time: &Time) {
     text(svg, (LEFT, top), "ink", "font-weight=\"600\"", title);
-    let mut x = LEFT + 190.0;
+    let mut x = LEFT + 210.0;
     for one in series {
         let _ = writeln!(
             svg,
@@ -270,7 +270,7 @@ fn panel(svg: &mut String, top: f64, title: &str, series: &[Series], is_latency:
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>"
         );
         let label = if is_latency {
-            latency(mark as u64).replace("us", "µs").replace(".00", "")
+            latency(mark as u64).replace("us", "µs").replace(".00", "").replace(".0", "")
         } else {
             rounded(mark)
         };

@@ -7,7 +7,7 @@ use super::memory::{memory_budget, shown_bytes};
 use super::plan::{Endpoints, HostMode, Role, ShardIndex, ShardPlan, Subscription, Topology};
 use crate::host::{HostFacts, HostView, siblings};
 
-/// Bytes of one huge page on x86-64 and, mostly, on AArch64.
+/// Bytes of one huge page on x86-64 and, mostly, on `AArch64`.
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
 /// The picture, in lines of at most 100 columns for names of usual length.

@@ -32,7 +32,7 @@ fn machine(facts: &HostFacts, report: &mut Report) {
     match environment.virtual_machine {
         None => report.unseen("machine", required, "compare with systemd-detect-virt on the host"),
         Some(false) if !environment.container => {
-            report.add("machine", required, environment.words(), Severity::Ok, "")
+            report.add("machine", required, environment.words(), Severity::Ok, "");
         }
         Some(false) => {
             let fix = "give the container the host's cpuset, memlock and /proc/irq to look at, or run doctor on the host";

@@ -124,7 +124,14 @@ fn once(question: &dyn Fn() -> Result<Value, String>) -> u8 {
             }
         }
     }
-    print!("{}", as_text(&mut model, columns() as u16, ONCE_LINES));
+    // A terminal has lines to fill; a text has not.
+    let mut empty = false;
+    for line in as_text(&mut model, columns() as u16, ONCE_LINES).lines() {
+        if !(empty && line.is_empty()) {
+            println!("{line}");
+        }
+        empty = line.is_empty();
+    }
     EXIT_OK
 }
 
