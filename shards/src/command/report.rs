@@ -131,9 +131,9 @@ fn shown(changes: &[Change]) -> String {
     };
     let (of, what) = (wide(|change| &change.of, 2), wide(|change| &change.what, 4));
     if !rows.is_empty() {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {:>9}\n",
+            "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {:>9}",
             "", "of", "what", "first", "second", "change"
         );
     }
@@ -142,9 +142,9 @@ fn shown(changes: &[Change]) -> String {
             if change.is_latency { latency(value as u64) } else { grouped(value.round() as u64) }
         };
         let relative = change.relative().map_or("new".to_owned(), |part| format!("{:+.1}%", part * 100.0));
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {relative:>9}\n",
+            "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {relative:>9}",
             change.outcome.name(),
             change.of,
             change.what,
@@ -152,9 +152,9 @@ fn shown(changes: &[Change]) -> String {
             value(change.second)
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "{} worse, {} better, {} within noise, {} with too few intervals\n",
+        "{} worse, {} better, {} within noise, {} with too few intervals",
         count(Outcome::Worse),
         count(Outcome::Better),
         count(Outcome::Same),
