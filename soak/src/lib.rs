@@ -5,4 +5,5 @@
 
 pub mod ledger;
 pub mod lines;
+pub mod rolls;
 pub mod sim;

@@ -63,6 +63,7 @@ fn status(second: u64, stalled: bool) -> Value {
         ],
         "shards": [shard("md0", "provider", 0, json!([stage("turn", 5_000, 80_000, 900_000)])), strategies],
         "mergers": [],
+        "rings": [{ "from": "kraken", "shard": "strategies", "events": 1, "oldest_ns": 77_000, "oldest_ns_max": 90_000 }],
         "incidents": [
             { "from_ms": 60_500, "to_ms": 60_550, "shard": "md0", "what": "long_turns", "count": 2, "detail": "" },
             { "from_ms": 59_000, "to_ms": 60_000, "shard": "strategies", "what": "lost_pinning", "count": 1, "detail": "may run on 0-1 now" },
@@ -101,6 +102,7 @@ fn the_overview_has_everything_that_matters_at_80_columns() {
     assert_eq!(row(&text, "binance ")[..5], ["binance", "2/2", "3400", "50/50", "0"]);
     assert_eq!(row(&text, "binance > strategies")[3..6], ["1000", "512/8192", "6.2%"]);
     assert!(row(&text, "binance > strategies").contains(&"512ms"), "512 events at 1000 a second: {text}");
+    assert!(row(&text, "kraken > strategies").contains(&"77.0us"), "measured: {text}");
     let momentum = row(&text, "momentum");
     assert!(momentum.contains(&"1.00us") && momentum.contains(&"2.10ms"), "{momentum:?}");
     assert_eq!(text.lines().count(), 24, "the foot is on the last line");

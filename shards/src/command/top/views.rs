@@ -213,9 +213,15 @@ fn rings(model: &Model) -> Grid {
                 let (depth, capacity) =
                     (number(output, "ring_events"), number(output, "ring_capacity_events").max(1.0));
                 let delivered = rate(model, output, before, "delivered_total");
-                // What is in the ring, at the rate at which it is emptied.
-                let behind_ns =
-                    delivered.map(|rate| if depth == 0.0 { 0.0 } else { depth / rate.max(1.0) * 1e9 });
+                // The age of its oldest event, where the gateway measures it; else what is in it at the rate of its emptying.
+                let seen = list(&model.now, "rings");
+                let seen = seen.iter().find(|ring| text(ring, "from") == name && text(ring, "shard") == to);
+                let behind_ns = match seen {
+                    Some(ring) => Some(number(ring, "oldest_ns")),
+                    None => {
+                        delivered.map(|rate| if depth == 0.0 { 0.0 } else { depth / rate.max(1.0) * 1e9 })
+                    }
+                };
                 let dropped = rate(model, output, before, "dropped_total");
                 rows.push(Row {
                     cells: vec![
