@@ -387,6 +387,7 @@ impl Host {
             consumer: seat.id,
             requests: &mut self.requests,
         };
+        probe.entering(number);
         let call = AssertUnwindSafe(|| consumer.on_event(event, &mut context));
         let outcome = catch_unwind(call);
         let ended = probe.now();

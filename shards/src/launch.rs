@@ -131,6 +131,12 @@ struct Thread<T> {
     handle: JoinHandle<(T, ThreadUsage)>,
 }
 
+impl<T> Thread<T> {
+    fn facts(&self) -> (ShardIndex, u32, &LoopCounters) {
+        (self.shard, self.handle.thread_id().unsigned_abs(), &*self.counters)
+    }
+}
+
 /// A running gateway.
 pub struct Gateway {
     /// The topology that it runs.
@@ -275,7 +281,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             seats.push((index, consumer.name.clone(), consumer.on_panic, factory, wants));
         }
         let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
-        let (stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
+        let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
@@ -284,6 +290,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
@@ -315,7 +322,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     for (shard, mut own) in merger_parts {
         let plan = gateway.topology.shard(shard).clone();
         let Role::Merger { pools, .. } = plan.role else { continue };
-        let (stages, end) =
+        let (mut stages, end) =
             ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
@@ -326,6 +333,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = wakers[usize::from(shard.0)].clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
@@ -352,7 +360,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             parts = rest;
             own
         };
-        let (stages, end) =
+        let (mut stages, end) =
             ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
@@ -360,6 +368,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, resolver) = (stop.clone(), Arc::clone(&counters), resolver.clone());
         let reports = report_sender.clone();
@@ -588,10 +597,15 @@ impl Gateway {
 
     /// The loops' counters of all shards, by name.
     pub fn loop_counters(&self) -> impl Iterator<Item = (&str, &LoopCounters)> {
-        let providers = self.providers.iter().map(|thread| (thread.handle.name(), &*thread.counters));
-        let mergers = self.mergers.iter().map(|thread| (thread.handle.name(), &*thread.counters));
-        let consumers = self.consumers.iter().map(|thread| (thread.handle.name(), &*thread.counters));
-        providers.chain(mergers).chain(consumers)
+        self.threads().map(|(shard, _, counters)| (self.topology.shard(shard).name.as_str(), counters))
+    }
+
+    /// Every shard's thread as the kernel numbers it, and its loop's counters.
+    pub fn threads(&self) -> impl Iterator<Item = (ShardIndex, u32, &LoopCounters)> {
+        let providers = self.providers.iter().map(Thread::facts);
+        providers
+            .chain(self.mergers.iter().map(Thread::facts))
+            .chain(self.consumers.iter().map(Thread::facts))
     }
 
     /// What happened at the providers, oldest first.

@@ -6,6 +6,7 @@ use engine::provider::Happening;
 
 use crate::collect::Collector;
 use crate::report::table::latency;
+use crate::report::timeline::Point;
 use crate::stages::Stage;
 use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
 use crate::topology::Topology;
@@ -132,6 +133,35 @@ impl Board {
         lines
     }
 
+    /// The run as it stands, for its timeline. `run_ns` is how long it runs.
+    pub fn point(&self, collector: &Collector, run_ns: u64) -> Point {
+        let mut sums = Sums::default();
+        let mut point = Point { at_ms: run_ns / 1_000_000, ..Point::default() };
+        for provider in self.providers() {
+            sums.add(provider);
+            point.messages_total += provider.counts.messages_total;
+        }
+        for merger in self.mergers() {
+            sums.add_outputs(&merger.outputs[..usize::from(merger.output_count)]);
+        }
+        point.received_total = self.consumers().map(|shard| shard.received_total).sum();
+        point.dropped_total = sums.dropped;
+        point.coalesced_total = sums.coalesced;
+        point.gaps_total = sums.gaps;
+        point.resyncs_total = sums.resyncs;
+        point.lines_lost_total = sums.lost;
+        point.books_proved = sums.books_proved;
+        point.ring_permille_max = sums.ring_permille_max;
+        let delivered = Stage::ReceiveToDelivered.name();
+        for stage in collector.live().flat_map(|shard| shard.stages).filter(|stage| stage.stage == delivered)
+        {
+            point.latency_ns_p50 = point.latency_ns_p50.max(stage.latency_ns_p50);
+            point.latency_ns_p99 = point.latency_ns_p99.max(stage.latency_ns_p99);
+            point.latency_ns_max = point.latency_ns_max.max(stage.latency_ns_max);
+        }
+        point
+    }
+
     /// The line, within 80 columns while all is well: what is not well is added. `run_ns` is how long it runs.
     pub fn line(&mut self, topology: &Topology, collector: &Collector, run_ns: u64) -> String {
         let messages: u64 = self.providers().map(|provider| provider.counts.messages_total).sum();
@@ -202,6 +232,7 @@ struct Sums {
     dropped: u64,
     errors: u64,
     lost: u64,
+    ring_permille_max: u32,
 }
 
 impl Sums {
@@ -221,6 +252,8 @@ impl Sums {
         for output in outputs {
             self.coalesced += output.counts.coalesced_total;
             self.dropped += output.counts.dropped_total;
+            let (depth, capacity) = (output.state.ring_depth as u64, output.state.ring_capacity as u64);
+            self.ring_permille_max = self.ring_permille_max.max((depth * 1_000 / capacity.max(1)) as u32);
         }
     }
 }

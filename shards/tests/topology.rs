@@ -144,7 +144,7 @@ fn an_unknown_key_is_refused_with_what_was_meant() {
     refused(
         &[("report: {dir", "zebra: 1\nreport: {dir")],
         &[
-            "t.yaml:44: zebra: found an unknown key, fits: version, host, shards, simulated, providers, merges, consumers, control, report",
+            "t.yaml:44: zebra: found an unknown key, fits: version, host, shards, simulated, providers, merges, consumers, control, report, watchdog",
         ],
     );
     refused(

@@ -404,7 +404,8 @@ fn refuse(reason: &str) -> u8 {
     EXIT_REFUSED
 }
 
-fn find_address(report_dir: &Path) -> Result<SocketAddr, String> {
+/// The address that a run wrote into its report directory.
+pub(super) fn find_address(report_dir: &Path) -> Result<SocketAddr, String> {
     let file = report_dir.join(ADDRESS_FILE);
     let text = std::fs::read_to_string(&file)
         .map_err(|error| format!("no run found: {}: {error}; give --address HOST:PORT", file.display()))?;

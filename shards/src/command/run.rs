@@ -10,6 +10,7 @@ use engine::consumer::FanOutSamples;
 use serde_json::{Value, json};
 
 use super::ctl::ADDRESS_FILE;
+use super::observe::Observer;
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns, read_topology};
 use crate::consumers;
 use crate::control::thread::Control;
@@ -132,8 +133,9 @@ impl Arguments {
             Ok(control) => control,
             Err(error) => {
                 eprintln!("meltica: {error}");
+                let observer = Observer::new(&gateway);
                 let ended = gateway.stop();
-                self.report(&mut gateway, &directory, &Board::default(), ended, None);
+                self.report(&mut gateway, &directory, &Board::default(), ended, None, observer);
                 return EXIT_REFUSED;
             }
         };
@@ -143,20 +145,22 @@ impl Arguments {
             eprintln!("meltica: {} was not written: {error}", address_file.display());
         }
         let mut board = Board::default();
-        let fallen = self.supervise(&mut gateway, &mut board, &control, &signals);
+        let mut observer = Observer::new(&gateway);
+        let fallen = self.supervise(&mut gateway, &mut board, &control, &signals, &mut observer);
         control.stop();
         let _ = std::fs::remove_file(&address_file);
         let ended = gateway.stop();
-        self.report(&mut gateway, &directory, &board, ended, fallen)
+        self.report(&mut gateway, &directory, &board, ended, fallen, observer)
     }
 
-    /// Looks after the shards until the run is over. Returns the shard that fell, if one did.
+    /// Looks after the shards until the run is over. Returns what ended it, if neither time nor a signal did.
     fn supervise(
         &self,
         gateway: &mut Gateway,
         board: &mut Board,
         control: &Control,
         signals: &AtomicBool,
+        observer: &mut Observer,
     ) -> Option<String> {
         let clock = Clock::new();
         let terminal = std::io::stderr().is_terminal();
@@ -175,11 +179,19 @@ impl Arguments {
                 }
             }
             if let Some(shard) = gateway.fallen() {
-                return Some(shard.to_owned());
+                return Some(format!("shard {shard} panicked"));
             }
-            control.show(View::of(gateway, board, now_ns - gateway.started_ns));
+            let run_ns = now_ns - gateway.started_ns;
+            for (line, ends) in observer.look(gateway, run_ns) {
+                eprintln!("{}{line}", if terminal { "\r\x1b[2K" } else { "" });
+                if ends {
+                    return Some(line);
+                }
+            }
+            control.show(View::of(gateway, board, run_ns).watched(&observer.watch));
             if now_ns >= line_at_ns {
                 line_at_ns += LINE_EVERY_NS;
+                observer.timeline.push(board.point(&gateway.collector, run_ns));
                 let line = board.line(&gateway.topology, &gateway.collector, now_ns - gateway.started_ns);
                 let mut screen = std::io::stderr().lock();
                 // A closed terminal is no reason to stop trading.
@@ -213,6 +225,7 @@ impl Arguments {
         board: &Board,
         ended: Ended,
         fallen: Option<String>,
+        observer: Observer,
     ) -> u8 {
         let stopped_ns = Clock::new().now();
         while gateway.collector.collect() > 0 {}
@@ -221,6 +234,7 @@ impl Arguments {
         let mut report = RunReport::new(file, gateway.started_at, SystemTime::now(), run_ns);
         gateway.collector.fill(&mut report);
         let verdict = fill(&mut report, &gateway.topology, board, &ended);
+        observer.fill(&mut report, &gateway.collector);
         while let Some(happened) = gateway.poll_report() {
             say(&gateway.topology, &happened, false);
         }
@@ -243,8 +257,8 @@ impl Arguments {
                 code = EXIT_FAILED;
             }
         }
-        if let Some(shard) = fallen {
-            eprintln!("meltica: shard {shard} panicked; the gateway has stopped");
+        if let Some(reason) = fallen {
+            eprintln!("meltica: {reason}; the gateway has stopped");
             code = EXIT_FAILED;
         }
         for (shard, reason) in &ended.panicked {

@@ -15,6 +15,7 @@ pub mod openapi;
 pub mod order;
 pub mod server;
 pub mod service;
+mod shown;
 pub mod switches;
 pub mod thread;
 pub mod view;

@@ -11,7 +11,8 @@ use super::merge_order::{JoinOrder, MergedOrder, name_of};
 use super::order::{Change, Order, Refusal, consumer_of, provider_of};
 use super::server::{ServerCounts, Ticket};
 use super::view::View;
-use super::{metrics, openapi};
+use super::{metrics, openapi, shown};
+use crate::status::POOL_NAMES;
 
 /// Methods, path, and what it is for: `/`, 404 and the OpenAPI document say the same.
 pub const ROUTES: &[(&str, &str, &str)] = &[
@@ -310,18 +311,11 @@ impl Service {
         let topology = self.controller.topology();
         let switches = self.controller.switches();
         let providers = view.providers.iter().map(|status| {
-            let outputs = status.outputs[..usize::from(status.output_count)].iter().map(|output| {
-                let counts = &output.counts;
-                json!({
-                    "shard": topology.shards[usize::from(output.shard)].name,
-                    "ring_events": output.state.ring_depth,
-                    "ring_capacity_events": output.state.ring_capacity,
-                    "offered_total": counts.offered_total,
-                    "delivered_total": counts.delivered_total,
-                    "coalesced_total": counts.coalesced_total,
-                    "dropped_total": counts.dropped_total,
-                })
-            });
+            let outputs = shown::outputs(topology, &status.outputs[..usize::from(status.output_count)]);
+            let pools = POOL_NAMES
+                .iter()
+                .zip(status.pools)
+                .map(|(name, (out, capacity))| json!({ "name": name, "out": out, "capacity": capacity }));
             json!({
                 "name": topology.providers[usize::from(status.provider)].name,
                 "lines": status.connections,
@@ -334,7 +328,8 @@ impl Service {
                 "decode_errors_total": status.counts.decode_errors_total,
                 "lines_lost_total": status.lost_total,
                 "routing_version": status.routing_version,
-                "outputs": outputs.collect::<Vec<_>>(),
+                "pools": pools.collect::<Vec<_>>(),
+                "outputs": outputs,
             })
         });
         let mergers = view.mergers.iter().map(|status| {
@@ -361,6 +356,8 @@ impl Service {
                 "events_total": seat.map(|seat| seat.counts.events_total),
                 "panics_total": seat.map(|seat| seat.counts.panics_total),
                 "busy_ns_total": seat.map(|seat| seat.counts.busy_ns_total),
+                "busy_ns_max": seat.map(|seat| seat.counts.busy_ns_max),
+                "missed_total": seat.map(|seat| seat.counts.missed_total),
                 "streams": self.controller.held(index).count(),
                 "trading": switches.trading(index),
                 "killed": switches.killed(index),
@@ -388,6 +385,9 @@ impl Service {
             "providers": providers.collect::<Vec<_>>(),
             "mergers": mergers.collect::<Vec<_>>(),
             "consumers": consumers.collect::<Vec<_>>(),
+            "shards": shown::shards(topology, view),
+            "mergers": shown::mergers(topology, view),
+            "incidents": shown::incidents(view),
             "rings": rings.collect::<Vec<_>>(),
         })
     }

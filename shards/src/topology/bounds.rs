@@ -105,6 +105,13 @@ pub const RECORDER_ROTATE_MIB: Bound =
 /// Period of the interval log.
 pub const INTERVAL_MS: Bound = bound(100, 3_600_000, "milliseconds; one line a stage and interval");
 
+/// How long a shard may not turn.
+pub const STALL_MS: Bound = bound(
+    200,
+    600_000,
+    "milliseconds; a parked shard turns every 100 at least, a busy handler may take longer",
+);
+
 /// Share of a venue's REST weight, in thousandths; together at most this much for one address.
 ///
 /// The rest is the reserve for orders and for queries after a lost session.

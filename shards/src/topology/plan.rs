@@ -55,6 +55,8 @@ pub struct Topology {
     pub control: ControlPlan,
     /// What is written on exit and while running.
     pub report: ReportPlan,
+    /// What happens when a shard stops turning.
+    pub watchdog: WatchdogPlan,
 }
 
 /// One pinned thread and what it owns.
@@ -393,6 +395,30 @@ pub struct ReportPlan {
     pub dir: PathBuf,
     /// Period of the interval log.
     pub interval_ms: u32,
+}
+
+/// When a shard counts as stalled, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchdogPlan {
+    /// How long it may not turn, in milliseconds.
+    pub stall_ms: u32,
+    /// What follows.
+    pub then: OnStall,
+}
+
+impl WatchdogPlan {
+    /// What holds for a file without `watchdog`: what the shipped file says.
+    pub const LEFT_OUT: Self = Self { stall_ms: 2_000, then: OnStall::Report };
+}
+
+/// What follows when a shard stalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStall {
+    /// A line with its last known place, and an entry in the report.
+    Report,
+    /// The same, and the run ends with exit code 1, so that whoever started it starts it again.
+    Abort,
 }
 
 impl Topology {

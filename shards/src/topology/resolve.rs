@@ -12,7 +12,7 @@ use super::offer::{Channel, ChannelKind, Offer, Product};
 use super::plan::{
     BookPlan, ConsumerPlan, ControlPlan, Endpoints, HostMode, InstrumentId, ListedInstrument, MergePlan,
     ProviderPlan, ReorderPlan, ReportPlan, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan,
-    Subscription, Topology,
+    Subscription, Topology, WatchdogPlan,
 };
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::subscriptions::{resolve_consumer, resolve_merge};
@@ -89,6 +89,10 @@ pub(super) fn resolve(
             token_file: control.token_file.as_ref().map(|file| PathBuf::from(&file.value)),
         },
         report: ReportPlan { dir: PathBuf::from(report.dir.as_ref()?), interval_ms: report.interval_ms? },
+        watchdog: match &written.watchdog {
+            None => WatchdogPlan::LEFT_OUT,
+            Some(watchdog) => WatchdogPlan { stall_ms: watchdog.stall_ms?, then: watchdog.then? },
+        },
     })
 }
 

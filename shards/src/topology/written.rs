@@ -11,7 +11,7 @@ use super::bounds::{self, Bound};
 use super::keys::{At, Found, Keys};
 use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, Product};
 use super::options::{ConsumerOptions, read_options};
-use super::plan::{Delivery, HostMode, MergeKind, OnPanic, Pools, RingSizes};
+use super::plan::{Delivery, HostMode, MergeKind, OnPanic, OnStall, Pools, RingSizes};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::yaml::{Node, Value};
 use provider::read_provider;
@@ -26,6 +26,7 @@ pub(super) struct WrittenTopology {
     pub consumers: Vec<WrittenConsumer>,
     pub control: Option<WrittenControl>,
     pub report: Option<WrittenReport>,
+    pub watchdog: Option<WrittenWatchdog>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +170,11 @@ pub(super) struct WrittenReport {
     pub interval_ms: Option<u32>,
 }
 
+pub(super) struct WrittenWatchdog {
+    pub stall_ms: Option<u32>,
+    pub then: Option<OnStall>,
+}
+
 /// Reads the whole file; `kinds` are the consumers that the program knows.
 pub(super) fn read(root: &Node, kinds: &[&str], problems: &mut Problems) -> Option<WrittenTopology> {
     let root = Found { spot: Spot { line: root.line, key: String::new() }, node: root };
@@ -189,8 +195,9 @@ pub(super) fn read(root: &Node, kinds: &[&str], problems: &mut Problems) -> Opti
         });
     let control = keys.must("control", problems).and_then(|found| read_control(&found, problems));
     let report = keys.must("report", problems).and_then(|found| read_report(&found, problems));
+    let watchdog = keys.may("watchdog").and_then(|found| read_watchdog(&found, problems));
     keys.close(problems);
-    Some(WrittenTopology { host, shards, simulated, providers, merges, consumers, control, report })
+    Some(WrittenTopology { host, shards, simulated, providers, merges, consumers, control, report, watchdog })
 }
 
 /// Reads each element of the list under `name`.
@@ -590,6 +597,16 @@ fn read_report(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenRepo
     let interval_ms = count(&mut keys, "interval_ms", bounds::INTERVAL_MS, problems);
     keys.close(problems);
     Some(WrittenReport { dir, interval_ms })
+}
+
+fn read_watchdog(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenWatchdog> {
+    let mut keys = found.keys(problems)?;
+    let stall_ms = count(&mut keys, "stall_ms", bounds::STALL_MS, problems);
+    let then = keys
+        .must("then", problems)
+        .and_then(|then| then.word(&[("report", OnStall::Report), ("abort", OnStall::Abort)], problems));
+    keys.close(problems);
+    Some(WrittenWatchdog { stall_ms, then: then.map(|then| then.value) })
 }
 
 impl WrittenChannel {
