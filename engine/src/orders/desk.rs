@@ -27,7 +27,6 @@ mod turn;
 use std::collections::VecDeque;
 
 use crate::connection::Lost;
-use crate::directory::Directory;
 use crate::ids::{ConsumerId, LineId, ProviderId, TraceId};
 use crate::time::ReceiveTime;
 
@@ -165,12 +164,15 @@ pub struct Desk<G> {
     clock: Clock,
     limits: Vec<Limits>,
     join: turn::Join,
+    /// Orders found at the venue that wait to be taken on.
+    adoptable: Vec<OrderNews>,
+    scratch: Vec<Tag>,
+    last_now: ReceiveTime,
     /// Orders whose intent is not yet durable: (the position that contains it, the order).
     held: VecDeque<(u64, Tag)>,
     journal_durable: u64,
     out: Outgoing,
     incoming: Vec<Incoming>,
-    calls: u64,
     frames: u64,
     last_lost: Option<Lost>,
     last_refusal: Option<OrderNews>,
@@ -193,11 +195,13 @@ impl<G: OrderGateway> Desk<G> {
             clock: Clock::default(),
             limits: vec![Limits { trading: false, ..Limits::OPEN }; options.ledger.consumers_max],
             join: turn::Join::default(),
+            adoptable: Vec::with_capacity(answers::ADOPTABLE_MAX),
+            scratch: Vec::with_capacity(options.ledger.orders_max),
+            last_now: ReceiveTime::default(),
             held: VecDeque::with_capacity(options.ledger.orders_max),
             journal_durable: 0,
             out: Outgoing::new(),
             incoming: Vec::with_capacity(256),
-            calls: 0,
             frames: 0,
             last_lost: None,
             last_refusal: None,
