@@ -6,3 +6,4 @@
 pub mod ledger;
 pub mod lines;
 pub mod sim;
+pub mod trade;
