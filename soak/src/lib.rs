@@ -6,5 +6,6 @@
 pub mod desk;
 pub mod ledger;
 pub mod lines;
+pub mod rolls;
 pub mod sim;
 pub mod trade;
