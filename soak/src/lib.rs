@@ -9,3 +9,4 @@ pub mod lines;
 pub mod rolls;
 pub mod sim;
 pub mod subscribe;
+pub mod trade;
