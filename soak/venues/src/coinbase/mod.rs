@@ -584,12 +584,12 @@ impl Venue for Coinbase {
                 }
             }
             // Books carry neither update ids nor checksums here.
-            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } => {}
             VenueFault::Delist { symbol } => {
                 if let Some(index) = self.instrument_of(symbol) {
                     self.gone[index] = true;
                 }
             }
+            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } | VenueFault::Orders(_) => {}
             VenueFault::Clear => self.faults.fill(InstrumentFaults::default()),
         }
     }

@@ -412,13 +412,13 @@ impl Venue for Kraken {
                 }
             }
             // Books carry no update ids here.
-            VenueFault::ShiftUpdateIds { .. } => {}
             VenueFault::Delist { symbol } => {
                 if let Some(index) = self.instrument_of(symbol) {
                     self.gone[index] = true;
                     self.untold = Some(index);
                 }
             }
+            VenueFault::ShiftUpdateIds { .. } | VenueFault::Orders(_) => {}
             VenueFault::Clear => self.faults.fill(InstrumentFaults::default()),
         }
     }
