@@ -106,7 +106,9 @@ impl<V: Venue> Pipeline<V> {
             let is_late = now.since_ns(since) >= JOIN_NS_MAX;
             if last >= ahead.number || is_late || !self.is_joining(line, ahead.stream) {
                 if is_late {
-                    // Nobody brings it: the hole is declared, or filled, by the next message.
+                    // Nobody brings it: the hole is declared, or filled, by the next message. Those that failed to bring it
+                    // carry the stream again once they bring something of it.
+                    self.streams[ahead.stream.index()].joined.clear();
                     self.joined(line, ahead.stream);
                 }
                 self.lines[line.index()].ahead.swap_remove(index);
