@@ -41,6 +41,7 @@ use crate::topology::{
 };
 
 use merges::Merges;
+pub(crate) use merges::{facts_of, interval_of};
 pub use venues::{Simulation, SimulationError};
 #[cfg(feature = "simulate")]
 pub use venues::{simulated_default, simulated_lists};
@@ -210,11 +211,10 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     let switches = Arc::new(Switches::new(topology.consumers.iter().map(|consumer| consumer.trading)));
     let mut shard_ends: Vec<Option<link::ShardEnd>> = Vec::new();
     let mut control_ends = Vec::new();
-    for (shard, waker) in topology.shards.iter().zip(&wakers) {
+    for waker in &wakers {
         let (control_end, shard_end) = link::wire(waker.clone());
-        let has_turns = !matches!(shard.role, Role::Merger { .. });
-        control_ends.push(has_turns.then_some(control_end));
-        shard_ends.push(has_turns.then_some(shard_end));
+        control_ends.push(Some(control_end));
+        shard_ends.push(Some(shard_end));
     }
     let mut factories = Vec::new();
     for consumer in &topology.consumers {
@@ -230,6 +230,9 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             let how = Held { delivery, book_depth: if channel.is_book() { depth } else { 0 } };
             held.push((index, usize::from(provider), stream, how));
         });
+        held.extend(merges.subscribed(consumer).map(|(provider, stream, delivery)| {
+            (index, provider.index(), stream, Held { delivery, book_depth: 0 })
+        }));
     }
     let outputs =
         parts.iter().map(|part| part.outputs.iter().map(|(shard, ..)| shard.0).collect::<Vec<u8>>());
@@ -238,6 +241,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         catalog: Arc::clone(&catalog),
         providers: directories.iter().cloned().zip(outputs).collect(),
         held,
+        mergers: merges.mirrors(&topology, &catalog, &merger_parts),
         wires: control_ends,
         switches: Arc::clone(&switches),
     };
@@ -325,6 +329,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[usize::from(shard.0)]);
         let rings: Vec<_> = own.inputs.iter().copied().zip(rings).collect();
+        let wire = shard_ends[usize::from(shard.0)].take().expect("each shard has one wire");
         let waker = wakers[usize::from(shard.0)].clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
@@ -334,7 +339,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let merger = own.merger(pools, catalog);
-            let mut shard = MergerShard::new(shard.0, merger, rings, own.wakers, stages, statuses);
+            let mut shard = MergerShard::new(shard.0, merger, rings, own.wakers, stages, statuses, wire);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
@@ -516,10 +521,8 @@ fn wire(
         for (number, shard) in topology.shards.iter().enumerate() {
             let Some(rings) = shard.rings() else { continue };
             let output = part.outputs.len();
-            // A merge is the same whatever the load only if nothing that it joins is coalesced on the way.
-            let lossless = Route { output, delivery: Delivery::Lossless, book_depth: 0 };
             let merged = merges.wanted(ShardIndex(number as u8), index);
-            let mut routes: Vec<_> = merged.map(|stream| (stream, lossless)).collect();
+            let mut routes: Vec<_> = merged.map(|(stream, kind)| (stream, kind.route(output))).collect();
             if !routes.is_empty() {
                 part.markers.push(output);
             }
@@ -549,16 +552,17 @@ fn wire(
     Ok((all, receivers))
 }
 
-/// Adds the way to a shard with what its topology says about waiting for it.
+/// Adds the way to a shard with what its topology says about waiting for it; gives its number.
 pub(crate) fn add_output(
     dispatcher: &mut Dispatcher,
     shard: ShardId,
     sender: Sender<Event>,
     rings: RingSizes,
-) {
+) -> usize {
     let output = dispatcher.add_output(shard, sender, rings.spill_events as usize);
     let RingSizes { high_water_permille, burst_events, .. } = rings;
     dispatcher.set_fairness(output, Fairness { high_water_permille, burst_events });
+    output
 }
 
 impl ProviderParts {

@@ -10,6 +10,7 @@ use crate::report::timeline::Point;
 use crate::stages::Stage;
 use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
 use crate::topology::Topology;
+use crate::topology::bounds::PROVIDERS_MAX;
 
 /// The newest status of every shard.
 #[derive(Debug, Default)]
@@ -21,7 +22,12 @@ pub struct Board {
     proofs: Vec<Proof>,
     /// Messages counted when the last line was made, and when that was.
     before: Option<(u64, u64)>,
+    /// By shard: suppressed windows of which an operator was told, by provider too.
+    told: Vec<Option<MissedWindows>>,
 }
+
+/// Suppressed windows of a merge shard, and by provider those that lacked it.
+type MissedWindows = (u64, [u64; PROVIDERS_MAX]);
 
 /// A provider's first time with all its books proved.
 #[derive(Debug)]
@@ -127,6 +133,33 @@ impl Board {
             point.latency_ns_max = point.latency_ns_max.max(stage.latency_ns_max);
         }
         point
+    }
+
+    /// A line for each merge shard that suppressed windows since this was asked last: how many, and who was missing. A
+    /// provider that is away costs a line a period and not one a window.
+    pub fn suppressed(&mut self, topology: &Topology) -> Vec<String> {
+        let mut lines = Vec::new();
+        for merger in self.mergers.iter().flatten() {
+            let total = merger.merges.windows_partial_total;
+            let told = slot(&mut self.told, merger.shard);
+            let (before, missed_before) = told.unwrap_or((0, [0; PROVIDERS_MAX]));
+            if total == before {
+                continue;
+            }
+            *told = Some((total, merger.missed_by_provider));
+            let missing = topology.providers.iter().enumerate().filter_map(|(index, plan)| {
+                let missed = merger.missed_by_provider[index] - missed_before[index];
+                (missed > 0).then(|| format!("{} in {missed}", plan.name))
+            });
+            let missing: Vec<String> = missing.collect();
+            lines.push(format!(
+                "[{}] {} windows suppressed ({total} in all); missing: {}",
+                topology.shards[usize::from(merger.shard)].name,
+                total - before,
+                missing.join(", ")
+            ));
+        }
+        lines
     }
 
     /// The line, within 80 columns while all is well: what is not well is added. `run_ns` is how long it runs.

@@ -83,7 +83,7 @@ pub struct Io {
 }
 
 /// One provider with its sockets.
-pub struct Driver<V> {
+pub struct Driver<V: Venue> {
     index: u8,
     provider: Provider<V>,
     websocket: Addresses,

@@ -30,6 +30,8 @@ use crate::topology::{HostMode, Topology, check, memory};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Between two status lines, in nanoseconds.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
+/// Between two lines about suppressed windows, in nanoseconds.
+const SUPPRESSED_EVERY_NS: u64 = 10_000_000_000;
 
 /// Runs the gateway that a topology describes, until a signal comes or the time is over.
 #[derive(Debug, clap::Args)]
@@ -163,6 +165,7 @@ impl Arguments {
         let clock = Clock::new();
         let terminal = std::io::stderr().is_terminal();
         let mut line_at_ns = gateway.started_ns + LINE_EVERY_NS;
+        let mut suppressed_at_ns = gateway.started_ns + SUPPRESSED_EVERY_NS;
         let end_ns = self.duration.map(|duration| gateway.started_ns + duration.as_nanos() as u64);
         loop {
             std::thread::sleep(LOOK_EVERY);
@@ -198,6 +201,13 @@ impl Arguments {
                     writeln!(screen, "{line}")
                 };
                 let _ = screen.flush();
+            }
+            if now_ns >= suppressed_at_ns {
+                suppressed_at_ns = now_ns + SUPPRESSED_EVERY_NS;
+                let erase = if terminal { "\r\x1b[2K" } else { "" };
+                for line in board.suppressed(&gateway.topology) {
+                    eprintln!("{erase}{line}");
+                }
             }
             if signals.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
                 if terminal {
@@ -397,6 +407,14 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
             totals.windows_partial_total,
             totals.late_total
         ));
+        let missing = topology.providers.iter().zip(&summary.missed_by_provider);
+        let missing: Vec<String> = missing
+            .filter(|(_, missed)| **missed > 0)
+            .map(|(plan, missed)| format!("{} in {missed}", plan.name))
+            .collect();
+        if !missing.is_empty() {
+            verdict.lines.push(format!("{name}: missing in suppressed windows: {}", missing.join(", ")));
+        }
         if let Some(reason) = summary.unbalanced() {
             verdict.lines.push(format!("meltica: counters of merge shard {name} do not add up: {reason}"));
             verdict.failed = true;

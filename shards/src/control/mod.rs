@@ -9,6 +9,7 @@
 pub mod controller;
 pub mod http;
 pub mod link;
+pub mod merge_order;
 pub mod metrics;
 pub mod openapi;
 pub mod order;

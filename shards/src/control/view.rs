@@ -20,6 +20,8 @@ pub struct View {
     pub run_ns: u64,
     /// The newest status of each provider.
     pub providers: Vec<ProviderStatus>,
+    /// The newest status of each merge shard.
+    pub mergers: Vec<MergerStatus>,
     /// The newest status of each consumer shard.
     pub consumers: Vec<ConsumerStatus>,
     /// By shard name: the stages of its last interval.
@@ -28,8 +30,6 @@ pub struct View {
     pub stage_counts: Vec<(String, String, u64)>,
     /// By shard name: the loop.
     pub loops: Vec<(String, LoopView)>,
-    /// The newest status of each merge shard.
-    pub mergers: Vec<MergerStatus>,
     /// In the order of `loops`: what the watchdog knows.
     pub standings: Vec<Standing>,
     /// The newest incidents, newest first.
@@ -76,8 +76,8 @@ impl View {
         let mut view = Self::of_collector(&gateway.collector);
         view.run_ns = run_ns;
         view.providers = board.providers().copied().collect();
-        view.consumers = board.consumers().copied().collect();
         view.mergers = board.mergers().copied().collect();
+        view.consumers = board.consumers().copied().collect();
         view.loops = loops.map(|(name, counters)| (name.to_owned(), LoopView::of(counters))).collect();
         view
     }

@@ -93,6 +93,8 @@ pub const QUIET_MIN: Bound = bound(10, 720, "minutes; shorter would miss it, lon
 pub const WINDOW_S: Bound = bound(1, 3600, "seconds; 10 is asked");
 /// Events of a merge window.
 pub const MERGE_COUNT: Bound = bound(2, 100_000, "events; 1000 is asked, and joining needs two");
+/// Age of a leg of a best bid and offer.
+pub const LEG_AGE_MS: Bound = bound(1, 3_600_000, "milliseconds; a busy ticker comes many times a second");
 /// Levels of a subscription.
 pub const BOOK_DEPTH: Bound = bound(1, 65_536, "levels a side");
 /// Lines of a printer.

@@ -254,6 +254,8 @@ pub struct MergePlan {
     pub window_s: u32,
     /// Events that close a window early.
     pub count: u32,
+    /// Age at which a leg of a best bid and offer is given up; `None` for never.
+    pub leg_age_ms: Option<u32>,
     /// Line in the file, for messages.
     pub line: usize,
 }
@@ -269,15 +271,23 @@ pub enum MergeKind {
     Kline,
     /// Best bid and offer over all providers, from their tickers.
     Bbo,
+    /// Best bid and offer over all providers, from their proved books.
+    BookBbo,
 }
 
 impl MergeKind {
+    /// Whether it is a best bid and offer, which has legs and no windows.
+    pub const fn is_best(self) -> bool {
+        matches!(self, Self::Bbo | Self::BookBbo)
+    }
+
     /// The channel that each input needs.
     pub fn channel(self) -> ChannelKind {
         match self {
             MergeKind::Trade => ChannelKind::Trade,
             MergeKind::Ticker | MergeKind::Bbo => ChannelKind::Ticker,
             MergeKind::Kline => ChannelKind::Kline,
+            MergeKind::BookBbo => ChannelKind::Book,
         }
     }
 }

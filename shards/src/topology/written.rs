@@ -115,6 +115,7 @@ pub(super) struct WrittenMerge {
     pub inputs: Vec<(At<String>, Vec<At<String>>)>,
     pub window_s: Option<u32>,
     pub count: Option<u32>,
+    pub leg_age_ms: Option<u32>,
 }
 
 pub(super) struct WrittenConsumer {
@@ -427,11 +428,12 @@ fn kind_of_key(key: &str, spot: &Spot, problems: &mut Problems) -> Option<Channe
 }
 
 fn read_merge(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenMerge> {
-    const KINDS: [(&str, MergeKind); 4] = [
+    const KINDS: [(&str, MergeKind); 5] = [
         ("trade", MergeKind::Trade),
         ("ticker", MergeKind::Ticker),
         ("kline", MergeKind::Kline),
         ("bbo", MergeKind::Bbo),
+        ("book_bbo", MergeKind::BookBbo),
     ];
     let mut keys = found.keys(problems)?;
     let own_name = name(&mut keys, "name", problems);
@@ -455,12 +457,24 @@ fn read_merge(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenMerge
     }
     let window_s = count(&mut keys, "window_s", bounds::WINDOW_S, problems);
     let merge_count = count(&mut keys, "count", bounds::MERGE_COUNT, problems);
+    let is_best = kind.as_ref().is_some_and(|kind| kind.value.is_best());
+    let leg_age_ms = if is_best {
+        keys.may("leg_age_ms").and_then(|found| found.integer(bounds::LEG_AGE_MS, problems))
+    } else {
+        keys.must_not(
+            "leg_age_ms",
+            "it belongs to the kinds bbo and book_bbo: windows have no legs",
+            problems,
+        );
+        None
+    };
+    let leg_age_ms = leg_age_ms.map(|age| age.value as u32);
     // The only policy there is; written so that a reader of the file knows what happens.
     if let Some(partial) = keys.must("partial", problems) {
         partial.word(&[("suppress", ())], problems);
     }
     keys.close(problems);
-    Some(WrittenMerge { name: own_name, shard, kind, inputs, window_s, count: merge_count })
+    Some(WrittenMerge { name: own_name, shard, kind, inputs, window_s, count: merge_count, leg_age_ms })
 }
 
 fn read_consumer(found: &Found<'_>, kinds: &[&str], problems: &mut Problems) -> Option<WrittenConsumer> {
