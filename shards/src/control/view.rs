@@ -77,7 +77,6 @@ impl View {
         view.run_ns = run_ns;
         view.providers = board.providers().copied().collect();
         view.consumers = board.consumers().copied().collect();
-        view.mergers = board.mergers().copied().collect();
         view.loops = loops.map(|(name, counters)| (name.to_owned(), LoopView::of(counters))).collect();
         view
     }
