@@ -12,7 +12,11 @@ use crate::channel::Channel;
 use crate::control::{Ask, Requests, RequestsFull, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
 use crate::event::{Body, Event, Flags, Header, Level, Parts, SCHEMA_VERSION};
-use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId};
+use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId, TraceId};
+use crate::orders::id::ClientOrderId;
+use crate::orders::outbox::{Outbox, OutboxFull};
+use crate::orders::report::OrderEvent;
+use crate::orders::request::{Command, DecisionId, OrderRequest};
 use crate::probe::{PathStage, Probe};
 use crate::time::ReceiveTime;
 
@@ -26,6 +30,12 @@ use crate::time::ReceiveTime;
 pub trait Consumer {
     /// An event of a stream that it subscribed to.
     fn on_event(&mut self, event: &Event, context: &mut Context<'_>);
+
+    /// News of an order of this consumer, or of a session that its orders need: [`OrderEvent`]. None is ever dropped, and
+    /// those of one order come in their order.
+    fn on_order_event(&mut self, event: &OrderEvent, context: &mut Context<'_>) {
+        let _ = (event, context);
+    }
 
     /// All events that were there have been handled; more may come. The place for work that one does once a batch.
     fn on_batch_end(&mut self, context: &mut Context<'_>) {
@@ -177,7 +187,10 @@ pub struct Context<'a> {
     catalog: &'a Catalog,
     replicas: &'a Replicas,
     consumer: ConsumerId,
+    /// The frame that is being handled.
+    trace: TraceId,
     requests: &'a mut Requests,
+    outbox: &'a mut Outbox,
 }
 
 impl Context<'_> {
@@ -226,6 +239,52 @@ impl Context<'_> {
     pub fn set_trading(&mut self, on: bool) -> Result<u64, RequestsFull> {
         self.requests.ask(self.consumer, Ask::Trading(on))
     }
+
+    /// Sends a new order: one of [`OrderRequest::limit`] or [`OrderRequest::market`] with provider and instrument set, and
+    /// whatever else differs. Whatever becomes of it comes back as events that carry its `decision`; what does not leave,
+    /// as a REJECTED report of local origin whose reason names the rule.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]: it was not taken, and nothing will be told of it.
+    pub fn place(&mut self, request: OrderRequest) -> Result<(), OutboxFull> {
+        self.send(OrderRequest { command: Command::Place, ..request })
+    }
+
+    /// Asks for the end of an order of this consumer.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]
+    pub fn cancel(&mut self, provider: ProviderId, id: ClientOrderId, decision: DecisionId) -> Result<(), OutboxFull> {
+        let named = OrderRequest { provider, client_order_id: id, decision, ..OrderRequest::default() };
+        self.send(OrderRequest { command: Command::Cancel, ..named })
+    }
+
+    /// Asks for the end of all open orders of this consumer at a provider.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]
+    pub fn cancel_all(&mut self, provider: ProviderId, decision: DecisionId) -> Result<(), OutboxFull> {
+        self.send(OrderRequest { command: Command::CancelAll, provider, decision, ..OrderRequest::default() })
+    }
+
+    /// Has the venue asked where an order of this consumer stands; news of it come as reports.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]
+    pub fn query(&mut self, provider: ProviderId, id: ClientOrderId, decision: DecisionId) -> Result<(), OutboxFull> {
+        let named = OrderRequest { provider, client_order_id: id, decision, ..OrderRequest::default() };
+        self.send(OrderRequest { command: Command::Query, ..named })
+    }
+
+    #[inline]
+    fn send(&mut self, mut request: OrderRequest) -> Result<(), OutboxFull> {
+        request.consumer = self.consumer;
+        request.submitted_at = self.now;
+        if request.trace == TraceId::default() {
+            request.trace = self.trace;
+        }
+        self.outbox.submit(&request, self.now)
+    }
 }
 
 /// What happens after a handler panicked.
@@ -262,6 +321,8 @@ crate::counters! {
         busy_ns_total,
         /// Its longest handler, in nanoseconds.
         busy_ns_max,
+        /// News of orders handled.
+        order_events_total,
     }
 }
 
@@ -289,6 +350,7 @@ pub struct Host {
     wanted: Vec<Vec<Vec<u16>>>,
     replicas: Replicas,
     requests: Requests,
+    outbox: Outbox,
     /// What made a handler panic.
     pub letters: DeadLetters,
     delivered_total: u64,
@@ -303,6 +365,7 @@ impl Host {
             wanted: Vec::new(),
             replicas: Replicas::default(),
             requests: Requests::default(),
+            outbox: Outbox::default(),
             letters: DeadLetters::new(letters_max),
             delivered_total: 0,
         }
@@ -466,7 +529,9 @@ impl Host {
             catalog: &self.catalog,
             replicas: &self.replicas,
             consumer: seat.id,
+            trace: event.header.trace,
             requests: &mut self.requests,
+            outbox: &mut self.outbox,
         };
         let call = AssertUnwindSafe(|| consumer.on_event(event, &mut context));
         let outcome = catch_unwind(call);
@@ -488,9 +553,66 @@ impl Host {
         ended
     }
 
+    /// Shows news of orders to the consumer that it concerns; news of a session, to all. What its handler does with it is
+    /// over when this returns.
+    pub fn deliver_order(&mut self, event: &OrderEvent, probe: &mut impl Probe) {
+        let concerned = event.consumer();
+        let began = probe.now();
+        let Self { seats, catalog, replicas, requests, outbox, letters, .. } = self;
+        let shared = &mut Shared { catalog, replicas, requests, outbox };
+        for (number, seat) in seats.iter_mut().enumerate() {
+            if concerned.is_some_and(|consumer| consumer != seat.id) {
+                continue;
+            }
+            if seat.consumer.is_none() {
+                seat.counts.missed_total += 1;
+                continue;
+            }
+            let panics_before = seat.counts.panics_total;
+            seat.counts.order_events_total += 1;
+            seat.call(began, shared, |consumer, context| consumer.on_order_event(event, context));
+            let ended = probe.now();
+            probe.handler(number, ended.since_ns(began));
+            if seat.counts.panics_total > panics_before {
+                let trace = event.trace();
+                let mut letter = DeadLetter::new(DeadReason::HandlerPanicked, Priority::High, ended, trace);
+                letter.provider = Some(event.provider());
+                letter.consumer = Some(seat.id);
+                letters.write(letter);
+            }
+        }
+    }
+
+    /// Tells consumers what was refused on this shard since the last call; what their handlers do about it and is refused
+    /// as well is told by the next one.
+    pub fn deliver_refusals(&mut self, probe: &mut impl Probe) -> usize {
+        let waiting = self.outbox.refusals();
+        for _ in 0..waiting {
+            let Some(event) = self.outbox.poll_refusal() else { break };
+            self.deliver_order(&event, probe);
+        }
+        waiting
+    }
+
+    /// Where the requests of these consumers go.
+    pub fn set_outbox(&mut self, outbox: Outbox) {
+        self.outbox = outbox;
+    }
+
+    /// The order rings.
+    pub const fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The order rings.
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
     /// Tells every consumer that the batch is over, runs timers that are due, and brings back those that panicked.
     pub fn batch_end(&mut self, events: usize, now: ReceiveTime) {
-        let Self { seats, catalog, replicas, requests, .. } = self;
+        let Self { seats, catalog, replicas, requests, outbox, .. } = self;
+        let shared = &mut Shared { catalog, replicas, requests, outbox };
         for seat in seats {
             if let Some(at) = seat.restart_at
                 && now >= at
@@ -498,7 +620,7 @@ impl Host {
                 seat.restart(now);
             }
             if events > 0 {
-                seat.call(now, catalog, replicas, requests, |consumer, context| {
+                seat.call(now, shared, |consumer, context| {
                     consumer.on_batch_end(context);
                 });
             }
@@ -508,7 +630,7 @@ impl Host {
                 let first = seat.timer_at == ReceiveTime::default();
                 seat.timer_at = now.plus_ns(every_ns);
                 if !first {
-                    seat.call(now, catalog, replicas, requests, |consumer, context| {
+                    seat.call(now, shared, |consumer, context| {
                         consumer.on_timer(context);
                     });
                 }
@@ -518,9 +640,10 @@ impl Host {
 
     /// The last call of every consumer.
     pub fn stop(&mut self, now: ReceiveTime) {
-        let Self { seats, catalog, replicas, requests, .. } = self;
+        let Self { seats, catalog, replicas, requests, outbox, .. } = self;
+        let shared = &mut Shared { catalog, replicas, requests, outbox };
         for seat in seats {
-            seat.call(now, catalog, replicas, requests, |consumer, context| consumer.on_stop(context));
+            seat.call(now, shared, |consumer, context| consumer.on_stop(context));
         }
     }
 
@@ -557,6 +680,14 @@ impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("seats", &self.seats.len()).finish_non_exhaustive()
     }
+}
+
+/// What all seats of a shard use.
+struct Shared<'a> {
+    catalog: &'a Catalog,
+    replicas: &'a Replicas,
+    requests: &'a mut Requests,
+    outbox: &'a mut Outbox,
 }
 
 impl Seat {
@@ -597,13 +728,19 @@ impl Seat {
     fn call(
         &mut self,
         now: ReceiveTime,
-        catalog: &Catalog,
-        replicas: &Replicas,
-        requests: &mut Requests,
+        shared: &mut Shared<'_>,
         handler: impl FnOnce(&mut dyn Consumer, &mut Context<'_>),
     ) {
         let Some(consumer) = &mut self.consumer else { return };
-        let mut context = Context { now, catalog, replicas, consumer: self.id, requests };
+        let mut context = Context {
+            now,
+            catalog: shared.catalog,
+            replicas: shared.replicas,
+            consumer: self.id,
+            trace: TraceId::default(),
+            requests: shared.requests,
+            outbox: shared.outbox,
+        };
         if catch_unwind(AssertUnwindSafe(|| handler(&mut **consumer, &mut context))).is_err() {
             self.fell(now);
         }

@@ -17,6 +17,7 @@ mod problem;
 mod render;
 mod resolve;
 mod subscriptions;
+mod trading;
 mod written;
 mod yaml;
 
@@ -34,6 +35,7 @@ pub use plan::{
 };
 pub use problem::{Problem, TopologyErrors};
 pub use render::{json, table};
+pub use trading::{Durability, JournalPlan, KeySource, LimitsPlan, OnStop, OrdersPlan};
 pub use yaml::{FILE_BYTES_MAX, NESTING_MAX};
 
 use problem::{Problems, Spot};

@@ -10,6 +10,9 @@ use super::keys::{At, Found, Keys};
 use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, PRODUCTS, Product};
 use super::options::{ConsumerOptions, read_options};
 use super::plan::{Delivery, HostMode, MergeKind, OnPanic, Pools, RingSizes};
+use super::trading::{
+    JournalPlan, LimitsPlan, WrittenOrders, read_journal, read_limits, read_orders,
+};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::yaml::{Node, Value};
 
@@ -21,6 +24,7 @@ pub(super) struct WrittenTopology {
     pub providers: Vec<WrittenProvider>,
     pub merges: Vec<WrittenMerge>,
     pub consumers: Vec<WrittenConsumer>,
+    pub journal: Option<At<Option<JournalPlan>>>,
     pub control: Option<WrittenControl>,
     pub report: Option<WrittenReport>,
 }
@@ -88,6 +92,7 @@ pub(super) struct WrittenProvider {
     pub book: Option<At<WrittenBook>>,
     pub rest_weight_share_permille: Option<At<u32>>,
     pub reorder: Option<WrittenReorder>,
+    pub orders: Option<WrittenOrders>,
 }
 
 /// `trade`, or `{kline: 1m}`.
@@ -111,6 +116,7 @@ pub(super) struct WrittenConsumer {
     pub kind: Option<At<String>>,
     pub shard: Option<At<String>>,
     pub trading: Option<bool>,
+    pub limits: Option<LimitsPlan>,
     pub on_panic: Option<OnPanic>,
     pub options: Option<ConsumerOptions>,
     pub subscriptions: Vec<WrittenSubscription>,
@@ -176,10 +182,11 @@ pub(super) fn read(root: &Node, kinds: &[&str], problems: &mut Problems) -> Opti
         elements(&mut keys, "consumers", 1, bounds::CONSUMERS_MAX, problems, |found, problems| {
             read_consumer(found, kinds, problems)
         });
+    let journal = keys.may("journal").map(|found| found.at(read_journal(&found, problems)));
     let control = keys.must("control", problems).and_then(|found| read_control(&found, problems));
     let report = keys.must("report", problems).and_then(|found| read_report(&found, problems));
     keys.close(problems);
-    Some(WrittenTopology { host, shards, simulated, providers, merges, consumers, control, report })
+    Some(WrittenTopology { host, shards, simulated, providers, merges, consumers, journal, control, report })
 }
 
 /// Reads each element of the list under `name`.
@@ -355,6 +362,7 @@ fn read_provider(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenPr
         keys.close(problems);
         Some(WrittenReorder { lateness_ms, flush_ms, held_events_max })
     });
+    let orders = keys.may("orders").and_then(|found| read_orders(&found, problems));
     let spot = found.spot.clone();
     keys.close(problems);
     Some(WrittenProvider {
@@ -369,6 +377,7 @@ fn read_provider(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenPr
         book,
         rest_weight_share_permille: share,
         reorder,
+        orders,
     })
 }
 
@@ -416,7 +425,7 @@ fn read_endpoints(found: &Found<'_>, problems: &mut Problems) -> Option<At<Writt
 }
 
 /// `wss://host[:port][/path]`; without TLS only to this machine, since what a plain connection brings anyone may have written.
-fn read_url(found: &Found<'_>, secure: &str, plain: &str, problems: &mut Problems) -> Option<String> {
+pub(super) fn read_url(found: &Found<'_>, secure: &str, plain: &str, problems: &mut Problems) -> Option<String> {
     let fits = format!(
         "fits {secure}://host[:port][/path], or {plain}:// to this machine (127.0.0.1, [::1], localhost)"
     );
@@ -572,6 +581,8 @@ fn read_consumer(found: &Found<'_>, kinds: &[&str], problems: &mut Problems) -> 
     });
     let shard = name(&mut keys, "shard", problems);
     let trading = keys.must("trading", problems).and_then(|found| found.boolean(problems)).map(|at| at.value);
+    let limits =
+        keys.may("limits").map_or(Some(LimitsPlan::NONE), |found| read_limits(&found, problems));
     let on_panic = keys.must("on_panic", problems).and_then(|found| {
         let words = [("restart", OnPanic::Restart), ("disable", OnPanic::Disable)];
         found.word(&words, problems).map(|at| at.value)
@@ -582,7 +593,7 @@ fn read_consumer(found: &Found<'_>, kinds: &[&str], problems: &mut Problems) -> 
             Some(read_subscription(found, problems).unwrap_or(WrittenSubscription::Unreadable))
         });
     keys.close(problems);
-    Some(WrittenConsumer { name: own_name, kind, shard, trading, on_panic, options, subscriptions })
+    Some(WrittenConsumer { name: own_name, kind, shard, trading, limits, on_panic, options, subscriptions })
 }
 
 fn read_subscription(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenSubscription> {
