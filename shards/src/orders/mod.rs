@@ -1,0 +1,8 @@
+//! Orders on the shards: keys, rings, the journal's files, and the private connection of each provider that trades.
+//!
+//! What decides is `engine::orders::desk`; this moves bytes. Read [`driver`] first.
+
+pub mod account;
+pub mod critical;
+pub mod journal;
+pub mod keys;
