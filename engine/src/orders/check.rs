@@ -61,7 +61,7 @@ pub enum Rule {
     LimitNotional,
     /// This consumer has as many open orders as it may.
     LimitOpenOrders,
-    /// This consumer sends more orders per second than it may.
+    /// This consumer sends more orders per second than it may, or all of them more than the venue takes.
     LimitRate,
     /// The price is further through the book than this consumer may go.
     LimitCollar,
@@ -71,6 +71,8 @@ pub enum Rule {
     TableFull,
     /// No further id can be made in this run.
     IdsExhausted,
+    /// The journal waits for the disk and has no more room.
+    JournalFull,
 }
 
 impl Rule {
@@ -105,6 +107,7 @@ impl Rule {
             Self::BookNotProved => "book_not_proved",
             Self::TableFull => "table_full",
             Self::IdsExhausted => "ids_exhausted",
+            Self::JournalFull => "journal_full",
         }
     }
 }

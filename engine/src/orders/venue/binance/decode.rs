@@ -13,15 +13,19 @@
 //!
 //! `order.cancel`: -2011 and -2013 are rejected (the order has ended, or never was); the table above for the rest.
 //! `order.status`: -2013 and -2026 are "no such order"; any other error is no answer.
+//! By REST the same, with the HTTP status; no answer, or one that cannot be read, is unknown.
 
 use crate::json::{Tape, Value};
 use crate::orders::ledger::{Outcome, Purpose, Tag};
-use crate::orders::life::{Execution, OrderNews};
+use crate::orders::life::{Execution, OrderNews, Terms};
 use crate::orders::report::{Asset, Liquidity, Reason, ReportState};
+use crate::orders::request::{OrderKind, OrderSide};
 use crate::orders::text::Text;
 use crate::orders::venue::{Incoming, read};
 use crate::raw::DecodeError;
 use crate::time::VenueTime;
+
+use super::{CLOCK, LOGON};
 
 /// A text frame of the WebSocket API.
 pub(super) fn frame(
@@ -46,7 +50,9 @@ pub(super) fn frame(
         let result = root.get("result").ok_or(DecodeError::Missing { field: "result" })?;
         return success(tag, purpose, result, incoming);
     }
+    let error = root.get("error");
     let news = error_news(root);
+    slow_down(status, news.code, error, incoming);
     if purpose == Purpose::Session {
         incoming.push(Incoming::Refused(news));
     } else {
@@ -54,6 +60,52 @@ pub(super) fn frame(
         incoming.push(Incoming::Answer { tag, outcome, news });
     }
     Ok(())
+}
+
+/// The answer to a REST request: the bare result, or `{"code":..,"msg":..}`.
+pub(super) fn http(
+    tape: &mut Tape,
+    tag: Tag,
+    status: u16,
+    body: &mut [u8],
+    incoming: &mut Vec<Incoming>,
+) -> Result<(), DecodeError> {
+    let purpose = tag.purpose().ok_or(DecodeError::Invalid { field: "tag" })?;
+    if status == 0 {
+        incoming.push(unanswered(tag));
+        return Ok(());
+    }
+    let before = incoming.len();
+    let result = tape.parse(body).and_then(|parsed| {
+        let root = parsed.root();
+        if status == 200 {
+            return success(tag, purpose, root, incoming);
+        }
+        let news = news_of(root);
+        slow_down(u64::from(status), news.code, None, incoming);
+        let outcome = outcome(purpose, u64::from(status), news.code, news.reason.as_bytes());
+        incoming.push(Incoming::Answer { tag, outcome, news });
+        Ok(())
+    });
+    if result.is_err() {
+        incoming.truncate(before);
+        incoming.push(unanswered(tag));
+    }
+    // A proxy's page is no news to anybody.
+    if status == 200 { result } else { Ok(()) }
+}
+
+/// What an error says beside that of its request: too fast, or at a wrong time.
+fn slow_down(status: u64, code: i32, error: Option<Value<'_>>, incoming: &mut Vec<Incoming>) {
+    if matches!(status, 418 | 429) || matches!(code, -1003 | -1015) {
+        let data = error.and_then(|error| error.get("data"));
+        let at = |field| data.and_then(|data| data.get(field)).and_then(Value::u64);
+        let wait_ms = at("retryAfter").zip(at("serverTime")).map(|(until, now)| until.saturating_sub(now));
+        incoming.push(Incoming::Limited { wait_ms });
+    }
+    if code == -1021 {
+        incoming.push(Incoming::ClockOff);
+    }
 }
 
 /// The request got no answer at all.
@@ -86,10 +138,13 @@ fn outcome(purpose: Purpose, status: u64, code: i32, text: &[u8]) -> Outcome {
 }
 
 fn error_news(root: Value<'_>) -> OrderNews {
-    let error = root.get("error");
-    let code = error.and_then(|error| error.get("code")).and_then(Value::i64).unwrap_or(0);
-    let text = error.map(|error| read::text(error, "msg")).unwrap_or_default();
-    OrderNews { code: i32::try_from(code).unwrap_or(0), reason: Reason::cut(text), ..OrderNews::default() }
+    root.get("error").map(news_of).unwrap_or_default()
+}
+
+fn news_of(error: Value<'_>) -> OrderNews {
+    let code = error.get("code").and_then(Value::i64).unwrap_or(0);
+    let reason = Reason::cut(read::text(error, "msg"));
+    OrderNews { code: i32::try_from(code).unwrap_or(0), reason, ..OrderNews::default() }
 }
 
 fn success(
@@ -99,6 +154,12 @@ fn success(
     incoming: &mut Vec<Incoming>,
 ) -> Result<(), DecodeError> {
     match purpose {
+        Purpose::Session if tag.number() == CLOCK => {
+            let time = result.get("serverTime").and_then(Value::u64);
+            let unix_ms = time.ok_or(DecodeError::Missing { field: "serverTime" })?;
+            incoming.push(Incoming::VenueTime { unix_ms });
+        }
+        Purpose::Session if tag.number() == LOGON => incoming.push(Incoming::Token),
         Purpose::Session => incoming.push(Incoming::Joined),
         Purpose::Place | Purpose::Cancel | Purpose::Order => {
             let news = order(result)?;
@@ -107,7 +168,10 @@ fn success(
         Purpose::OpenOrders | Purpose::Fills => {
             let items = result.items().ok_or(DecodeError::Invalid { field: "result" })?;
             for item in items {
-                let news = if purpose == Purpose::Fills { trade(item)? } else { order(item)? };
+                let news = match purpose {
+                    Purpose::Fills => trade(item)?,
+                    _ => OrderNews { terms: terms(item), ..order(item)? },
+                };
                 incoming.push(Incoming::Item { tag, news });
             }
             incoming.push(Incoming::End { tag, complete: true });
@@ -152,6 +216,27 @@ fn order(result: Value<'_>) -> Result<OrderNews, DecodeError> {
         reason: Reason::cut(read::text(result, "expiryReason")),
         venue_time: VenueTime::from_ms(time),
         ..OrderNews::default()
+    })
+}
+
+/// What an order in a list is; `None` for kinds that we never send.
+fn terms(item: Value<'_>) -> Option<Terms> {
+    let kind = match read::text(item, "type") {
+        b"LIMIT" | b"LIMIT_MAKER" => OrderKind::Limit,
+        b"MARKET" => OrderKind::Market,
+        _ => return None,
+    };
+    let side = match read::text(item, "side") {
+        b"BUY" => OrderSide::Buy,
+        b"SELL" => OrderSide::Sell,
+        _ => return None,
+    };
+    Some(Terms {
+        symbol: Text::new(read::text(item, "symbol"))?,
+        side,
+        kind,
+        price: read::number(item, "price").ok()??,
+        qty: read::number(item, "origQty").ok()??,
     })
 }
 
@@ -239,11 +324,17 @@ fn limits(root: Value<'_>, incoming: &mut Vec<Incoming>) {
     let figures = orders.filter_map(|limit| {
         let figure =
             |field| limit.get(field).and_then(Value::u64).and_then(|value| u32::try_from(value).ok());
-        Some((figure("count")?, figure("limit")?))
+        let unit_ms = match read::text(limit, "interval") {
+            b"SECOND" => 1_000,
+            b"MINUTE" => 60_000,
+            b"HOUR" => 3_600_000,
+            _ => 86_400_000,
+        };
+        Some((figure("count")?, figure("limit")?, unit_ms * u64::from(figure("intervalNum").unwrap_or(1))))
     });
-    let tightest = figures.min_by_key(|&(used, limit)| limit.saturating_sub(used));
-    if let Some((used, limit)) = tightest {
-        incoming.push(Incoming::Used { used, limit });
+    let tightest = figures.min_by_key(|&(used, limit, _)| limit.saturating_sub(used));
+    if let Some((used, limit, window_ms)) = tightest {
+        incoming.push(Incoming::Used { used, limit, window_ms });
     }
 }
 
@@ -314,7 +405,7 @@ mod tests {
             tag.0
         );
         let incoming = run(&text).expect("decodes");
-        assert_eq!(incoming[0], Incoming::Used { used: 98, limit: 100 });
+        assert_eq!(incoming[0], Incoming::Used { used: 98, limit: 100, window_ms: 10_000 });
         let Incoming::Answer { outcome: Outcome::Accepted, news, .. } = incoming[1] else {
             panic!("{incoming:?}")
         };

@@ -15,7 +15,7 @@ pub use sign::CoinbaseKey;
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::json::Tape;
-use crate::orders::ledger::{Order, Tag};
+use crate::orders::ledger::{Order, Purpose, Tag};
 use crate::raw::DecodeError;
 
 use super::{EncodeError, Incoming, OrderGateway, Outgoing, Stamp};
@@ -56,17 +56,6 @@ impl CoinbaseOrders {
             tape: Tape::default(),
         }
     }
-
-    /// Makes the token for the next new order, off the hot path: after each new order, and when
-    /// [`wants_token`](Self::wants_token) says so. An order that finds none makes its own.
-    pub fn prepare(&mut self, stamp: &Stamp) {
-        self.write_prepared(stamp);
-    }
-
-    /// Whether there is no token for the next new order, or one that is soon too old.
-    pub fn wants_token(&self, stamp: &Stamp) -> bool {
-        !self.has_prepared(stamp)
-    }
 }
 
 impl OrderGateway for CoinbaseOrders {
@@ -78,6 +67,24 @@ impl OrderGateway for CoinbaseOrders {
     /// later; the rest is margin for lists that lag.
     fn not_found_final_ns(&self) -> u64 {
         30_000_000_000
+    }
+
+    fn by_frame(&self, _purpose: Purpose) -> bool {
+        false
+    }
+
+    fn works_without_session(&self) -> bool {
+        true
+    }
+
+    /// Whether there is no token for the next new order, or one that is soon too old. An order that finds none makes its
+    /// own.
+    fn wants_token(&self, stamp: &Stamp) -> bool {
+        !self.has_prepared(stamp)
+    }
+
+    fn prepare(&mut self, stamp: &Stamp) {
+        self.write_prepared(stamp);
     }
 
     /// The channel, then heartbeats, without which the venue closes a quiet connection.
