@@ -7,7 +7,10 @@ use engine::provider::Happening;
 use crate::collect::Collector;
 use crate::report::table::latency;
 use crate::stages::Stage;
-use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
+use crate::orders::status::OrdersStatus;
+use crate::status::{
+    ConsumerStatus, Happened, MergerStatus, OutputStatus, ProviderStatus, Report, Status,
+};
 use crate::topology::Topology;
 
 /// The newest status of every shard.
@@ -16,6 +19,7 @@ pub struct Board {
     providers: Vec<Option<ProviderStatus>>,
     mergers: Vec<Option<MergerStatus>>,
     consumers: Vec<Option<ConsumerStatus>>,
+    orders: Vec<Option<OrdersStatus>>,
     /// Providers whose books have all been proved: how many, after how long, with what of the venue's limits.
     proofs: Vec<Proof>,
     /// Messages counted when the last line was made, and when that was.
@@ -34,7 +38,7 @@ struct Proof {
 impl Board {
     /// Takes note of what happened. Once the books of the last provider that has any are proved, the line that says so.
     pub fn first_proof(&mut self, topology: &Topology, report: &Report) -> Option<String> {
-        let Happening::BooksProved { books, after_ns, rest_weight, .. } = report.happening else {
+        let Happened::Feed(Happening::BooksProved { books, after_ns, rest_weight, .. }) = report.happening else {
             return None;
         };
         self.proofs.push(Proof { provider: report.provider, books, after_ns, rest_weight });
@@ -63,6 +67,7 @@ impl Board {
             Status::Provider(status) => *slot(&mut self.providers, status.provider) = Some(status),
             Status::Merger(status) => *slot(&mut self.mergers, status.shard) = Some(status),
             Status::Consumer(status) => *slot(&mut self.consumers, status.shard) = Some(status),
+            Status::Orders(status) => *slot(&mut self.orders, status.provider) = Some(status),
         }
     }
 
@@ -79,6 +84,11 @@ impl Board {
     /// The statuses of all consumer shards.
     pub fn consumers(&self) -> impl Iterator<Item = &ConsumerStatus> {
         self.consumers.iter().flatten()
+    }
+
+    /// The statuses of order entry, of the providers that trade.
+    pub fn orders(&self) -> impl Iterator<Item = &OrdersStatus> {
+        self.orders.iter().flatten()
     }
 
     /// The line, within 80 columns while all is well: what is not well is added. `run_ns` is how long it runs.

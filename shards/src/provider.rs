@@ -6,7 +6,6 @@
 mod changes;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use engine::connection::{Ask, Connection, Lost};
@@ -22,15 +21,16 @@ use crate::machine::executor::Turn;
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
 use crate::machine::idle::Waker;
 use crate::machine::poller::{Interest, Poller, Ready, Token};
-use crate::machine::resolve::{Lookup, Resolver};
+use crate::machine::resolve::Resolver;
+use crate::machine::target::{Addresses, Target};
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
-use crate::machine::tls::{TlsConfig, TlsSocket};
+use crate::machine::tls::TlsSocket;
 use crate::markers::Markers;
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
 use crate::stages::{ShardStages, Stage};
 use crate::status::{
-    OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX,
+    Happened, OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX,
 };
 
 /// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
@@ -45,68 +45,6 @@ const CONNECT_NS_MAX: u64 = 10_000_000_000;
 const REST_NS_MAX: u64 = 10_000_000_000;
 /// After a turn that took frames, what they left is looked at within this time, in nanoseconds.
 const LOOK_AGAIN_NS: u64 = 10_000_000;
-/// Between two tries to resolve a name, in nanoseconds.
-const RESOLVE_RETRY_NS: u64 = 1_000_000_000;
-
-/// Where a provider connects.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// `None` speaks plain text.
-    pub tls: Option<TlsConfig>,
-}
-
-/// Addresses of a host, asked for when they are needed.
-#[derive(Debug)]
-struct Addresses {
-    target: Target,
-    known: Vec<SocketAddr>,
-    next: usize,
-    lookup: Option<Lookup>,
-    not_before_ns: u64,
-    failure: Option<String>,
-}
-
-impl Addresses {
-    fn new(target: Target) -> Self {
-        Self { target, known: Vec::new(), next: 0, lookup: None, not_before_ns: 0, failure: None }
-    }
-
-    /// The next address to try, if one is known; else the question is under way.
-    fn next(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) -> Option<SocketAddr> {
-        self.poll(resolver, waker, now_ns);
-        let address = self.known.get(self.next % self.known.len().max(1)).copied();
-        self.next += 1;
-        address
-    }
-
-    fn poll(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) {
-        if !self.known.is_empty() {
-            return;
-        }
-        if self.lookup.is_none() && now_ns >= self.not_before_ns {
-            self.not_before_ns = now_ns + RESOLVE_RETRY_NS;
-            match resolver.lookup(&self.target.host, self.target.port, waker.clone()) {
-                Ok(lookup) => self.lookup = Some(lookup),
-                Err(error) => self.failure = Some(error.to_string()),
-            }
-        }
-        match self.lookup.as_mut().and_then(Lookup::poll) {
-            Some(Ok(addresses)) => {
-                self.known = addresses;
-                self.lookup = None;
-            }
-            Some(Err(error)) => {
-                self.failure = Some(format!("cannot resolve {}: {error}", self.target.host));
-                self.lookup = None;
-            }
-            None => {}
-        }
-    }
-}
 
 /// The socket of one line.
 #[derive(Debug, Default)]
@@ -633,7 +571,7 @@ impl<V: Venue> Driver<V> {
         }
         while let Some(happening) = self.provider.poll_happening() {
             // The supervisor is gone only while the process ends.
-            let _ = self.reports.send(Report { provider: self.index, happening });
+            let _ = self.reports.send(Report { provider: self.index, happening: Happened::Feed(happening) });
         }
         let mut at = self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns);
         at = at.min(self.http.next_deadline_ns().unwrap_or(u64::MAX));

@@ -74,6 +74,8 @@ stages! {
     Handler = "handler",
     /// From a consumer's order to its bytes written to the socket.
     SubmitToWritten = "submit_to_written",
+    /// From an order's bytes written to the first that the venue says of it read.
+    WrittenToAck = "written_to_ack",
     /// From the bytes of an execution report read to the call of its consumer.
     ReportToDelivered = "report_to_delivered",
     /// One turn of the shard's loop that had work.

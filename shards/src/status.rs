@@ -9,6 +9,8 @@ use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::PipelineCounts;
 use engine::provider::{Happening, RestCounts};
 
+use crate::orders::status::{OrdersHappening, OrdersStatus};
+
 /// Shards that one provider or merge shard can feed and that its status shows.
 pub const OUTPUTS_MAX: usize = 16;
 /// Consumers that one shard can host.
@@ -18,7 +20,7 @@ pub const UNPROVED_MAX: usize = 16;
 /// The pools of which a status tells the use, in its order.
 pub const POOL_NAMES: [&str; 3] = ["frames", "raws", "events"];
 /// Statuses that wait for the supervisor.
-pub const STATUS_RING: usize = 8;
+pub const STATUS_RING: usize = 16;
 /// Between two statuses of a shard, in nanoseconds.
 pub const STATUS_EVERY_NS: u64 = 200_000_000;
 
@@ -123,6 +125,26 @@ pub enum Status {
     Merger(MergerStatus),
     /// Of a consumer shard.
     Consumer(ConsumerStatus),
+    /// Of a provider's order entry.
+    Orders(OrdersStatus),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Happened {
+    /// To the market data.
+    Feed(Happening),
+    /// To the orders.
+    Orders(OrdersHappening),
+}
+
+impl std::fmt::Display for Happened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Feed(happening) => happening.fmt(f),
+            Self::Orders(happening) => happening.fmt(f),
+        }
+    }
 }
 
 /// Something that an operator wants to read.
@@ -131,12 +153,17 @@ pub struct Report {
     /// The provider's index in the topology.
     pub provider: u8,
     /// What happened.
-    pub happening: Happening,
+    pub happening: Happened,
 }
 
 impl Report {
     /// Whether it is bad news.
     pub const fn is_warning(&self) -> bool {
-        !matches!(self.happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
+        match &self.happening {
+            Happened::Feed(happening) => {
+                !matches!(happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
+            }
+            Happened::Orders(happening) => happening.is_warning(),
+        }
     }
 }

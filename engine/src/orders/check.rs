@@ -23,6 +23,8 @@ pub enum Rule {
     NoKeys,
     /// Requests wait already, as many as their ring holds.
     RingFull,
+    /// The gateway is ending.
+    Stopping,
     /// No session with the venue: the order could not leave now.
     NoSession,
     /// This consumer used this client order id before.
@@ -83,6 +85,7 @@ impl Rule {
             Self::Killed => "killed",
             Self::NoKeys => "no_keys",
             Self::RingFull => "ring_full",
+            Self::Stopping => "stopping",
             Self::NoSession => "no_session",
             Self::DuplicateId => "duplicate_id",
             Self::UnknownId => "unknown_id",

@@ -15,7 +15,8 @@ use engine::venue::kraken::Kraken;
 
 use super::{BOOK_WAITING_MAX, LETTERS_MAX, LaunchError, ProviderParts, book_sizes};
 use crate::machine::tls::{Roots, TlsConfig, TlsOptions};
-use crate::provider::{Drive, Driver, Target};
+use crate::machine::target::Target;
+use crate::provider::{Drive, Driver};
 use crate::status::Report;
 use crate::topology::{Endpoints, Pools, Product, ProviderPlan, Topology};
 

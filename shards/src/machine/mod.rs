@@ -14,6 +14,7 @@ pub mod idle;
 pub mod poller;
 pub mod resolve;
 pub mod socket;
+pub mod target;
 pub mod tls;
 
 #[cfg(test)]

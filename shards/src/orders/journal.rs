@@ -343,9 +343,12 @@ impl JournalWriter {
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish(mut self, batch: &[u8]) -> Result<JournalCounts, String> {
-        if let Some(reason) = self.failure.take() {
-            return Err(reason);
+    pub fn finish(&mut self, batch: &[u8]) -> Result<JournalCounts, String> {
+        if let Some(reason) = &self.failure {
+            return Err(reason.clone());
+        }
+        if self.under_way.is_some() {
+            return Err(format!("journal {}: the last batch did not end in time", self.current.path.display()));
         }
         let path = self.current.path.clone();
         let write = || {

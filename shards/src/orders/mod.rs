@@ -3,6 +3,10 @@
 //! What decides is `engine::orders::desk`; this moves bytes. Read [`driver`] first.
 
 pub mod account;
+pub mod chance;
 pub mod critical;
+pub mod driver;
 pub mod journal;
 pub mod keys;
+pub mod session;
+pub mod status;
