@@ -14,6 +14,7 @@
 pub mod binance;
 mod clock;
 pub mod coinbase;
+pub mod exchange;
 pub mod faults;
 mod frames;
 pub mod http;
@@ -32,6 +33,7 @@ mod world;
 
 pub use binance::{BinanceConfig, BinanceLimits, Product};
 pub use coinbase::{CoinbaseConfig, CoinbaseLimits, CoinbaseProduct};
+pub use exchange::{OrderFault, TradingConfig, TradingTruth};
 pub use faults::{Fault, How, RestFault, Target, VenueFault};
 pub use instruments::{InstrumentSpec, default_instruments};
 pub use kraken::{KrakenConfig, KrakenLimits};

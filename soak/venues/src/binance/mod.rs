@@ -19,6 +19,7 @@ use self::rest::Usage;
 use self::session::{Attempts, Session};
 use self::streams::{Kind, PARTIAL_LEVELS, Topic, Topics};
 use crate::clock::{LAG_NS_MAX, MS_NS, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
+use crate::exchange::{Exchange, OrderFault, OrderLimit, TradingConfig};
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
 use crate::instruments::{InstrumentSpec, default_instruments};
@@ -130,6 +131,8 @@ pub struct BinanceConfig {
     pub book_levels: usize,
     /// Limits.
     pub limits: BinanceLimits,
+    /// Order entry; `None`, or USD-M: market data only. The seed of its keys and ids is mixed with that of the market.
+    pub trading: Option<TradingConfig>,
 }
 
 impl Default for BinanceConfig {
@@ -142,7 +145,23 @@ impl Default for BinanceConfig {
             speed: 1.0,
             book_levels: 500,
             limits: BinanceLimits::of(Product::Spot),
+            trading: Some(trading()),
         }
+    }
+}
+
+/// An account of Binance Spot: fees of 0.1 % in what is received, a HMAC and an Ed25519 key, and the limits on unfilled
+/// orders that `exchangeInfo` prints.
+///
+/// Source: binance-spot-api-docs, rest-api.md and enums.md, commit a5e0bc3.
+pub fn trading() -> TradingConfig {
+    TradingConfig {
+        order_limits: vec![
+            OrderLimit { interval_ns: 10 * SECOND_NS, max: 100 },
+            OrderLimit { interval_ns: 24 * 3600 * SECOND_NS, max: 200_000 },
+        ],
+        fills_give_back: true,
+        ..TradingConfig::default()
     }
 }
 
@@ -219,6 +238,7 @@ pub struct Binance {
     bars_ticks: u64,
     client_errors: u64,
     skipped_ns: u64,
+    exchange: Option<Exchange>,
 }
 
 impl Binance {
@@ -249,6 +269,11 @@ impl Binance {
             let published_id = instrument.last_update_id;
             vec![Pending { published_id, ..Pending::default() }; config.product.speeds().len()]
         });
+        let trading = config.trading.filter(|_| config.product == Product::Spot);
+        let exchange = trading.map(|trading| {
+            let trading = TradingConfig { seed: trading.seed ^ config.seed.rotate_left(17), ..trading };
+            Exchange::new(&trading, &config.instruments, start_ns)
+        });
         let mut venue = Self {
             product: config.product,
             clock: MarketClock::new(start_ns, config.speed),
@@ -265,6 +290,7 @@ impl Binance {
             bars_ticks: 0,
             client_errors: 0,
             skipped_ns: 0,
+            exchange,
             limits: config.limits,
             index,
             listings,
@@ -333,9 +359,12 @@ impl Binance {
             pending.engine_ns = event.time_ns;
             at_once |= *period_ms == 0;
         }
+        let event_ns = event.time_ns;
         if at_once {
-            let now_ns = event.time_ns;
-            self.publish_depth(index, 0, now_ns, output);
+            self.publish_depth(index, 0, event_ns, output);
+        }
+        if let Some(exchange) = &mut self.exchange {
+            exchange.market_event(&self.market, self.clock.caller_ns(event_ns));
         }
     }
 
@@ -513,7 +542,7 @@ impl Venue for Binance {
             .set_rate(events_for_messages(messages_per_instrument_per_s), self.clock.market_ns(now_ns));
     }
 
-    fn fault(&mut self, fault: &VenueFault, _now_ns: u64) {
+    fn fault(&mut self, fault: &VenueFault, now_ns: u64) {
         match fault {
             VenueFault::DropUpdates { symbol, count } => {
                 if let Some(index) = self.instrument_of(symbol) {
@@ -537,9 +566,17 @@ impl Venue for Binance {
                         Some((instrument.book.clone(), instrument.last_update_id, *count));
                 }
             }
+            VenueFault::Orders(fault) => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.fault(fault, now_ns);
+                }
+            }
             // Books carry no checksum here.
             VenueFault::LieChecksum { .. } => {}
             VenueFault::Clear => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.fault(&OrderFault::Clear, now_ns);
+                }
                 self.faults.fill(InstrumentFaults::default());
                 for pending in self.pending.iter_mut().flatten() {
                     pending.drop = 0;
@@ -589,6 +626,10 @@ impl Venue for Binance {
             bids: instrument.book.bids.iter().map(|level| listing.mantissas(level)).collect(),
             asks: instrument.book.asks.iter().map(|level| listing.mantissas(level)).collect(),
         })
+    }
+
+    fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_ref()
     }
 }
 

@@ -574,7 +574,7 @@ impl Venue for Coinbase {
                 }
             }
             // Books carry neither update ids nor checksums here.
-            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } => {}
+            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } | VenueFault::Orders(_) => {}
             VenueFault::Clear => self.faults.fill(InstrumentFaults::default()),
         }
     }

@@ -397,7 +397,7 @@ impl Venue for Kraken {
                 }
             }
             // Books carry no update ids here.
-            VenueFault::ShiftUpdateIds { .. } => {}
+            VenueFault::ShiftUpdateIds { .. } | VenueFault::Orders(_) => {}
             VenueFault::Clear => self.faults.fill(InstrumentFaults::default()),
         }
     }
