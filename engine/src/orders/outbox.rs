@@ -95,6 +95,9 @@ impl Outbox {
             self.counts.no_keys_total += 1;
             return Ok(());
         };
+        if lane.sender.is_abandoned() {
+            return self.refuse(request, Rule::Stopping, now);
+        }
         if !lane.sender.has_room(1) {
             self.refuse(request, Rule::RingFull, now)?;
             self.counts.ring_full_total += 1;

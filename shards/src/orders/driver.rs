@@ -485,13 +485,19 @@ impl<G: OrderGateway> Trade for Orders<G> {
             self.parts.on_stop == OnStop::CancelMine && reachable && self.desk.ledger().open_orders() > 0;
         let journal = &self.parts.journal;
         !cancelling
-            && !self.has_requests()
             && !journal.is_writing()
             && (self.journal_failed || self.desk.journal().is_empty())
             && self.desk.bytes_to_send().is_empty()
     }
 
     fn finish(&mut self, io: &mut Io) -> OrdersSummary {
+        let now = ReceiveTime::from_ns(io.clock.now());
+        for input in 0..self.parts.inputs.len() {
+            while let Some(request) = self.parts.inputs[input].1.pop() {
+                self.refused_total += 1;
+                self.tell(&refusal(&request, Rule::Stopping, now));
+            }
+        }
         self.tell_all(io);
         self.flush_lanes();
         self.parts.session.close(&self.desk, io);

@@ -41,6 +41,19 @@ pub enum JournalError {
         /// The directory.
         path: PathBuf,
     },
+    /// Its numbers stand for other things than this topology's.
+    #[error(
+        "journal {}: was written where {before:?} stood for what is {now:?} here; end its orders with that topology, or move it away",
+        path.display()
+    )]
+    Numbers {
+        /// The directory.
+        path: PathBuf,
+        /// A line of the journal's numbers.
+        before: String,
+        /// The same line now.
+        now: String,
+    },
     /// It is too large to be one of ours.
     #[error("journal {}: has {bytes} bytes, more than any journal; move it away", path.display())]
     TooLarge {
@@ -89,12 +102,37 @@ fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
+/// Refuses a journal in which a number that stands for something here stood for something else, and notes the numbers.
+fn check_numbers(directory: &Path, now: &[String]) -> Result<(), JournalError> {
+    let path = directory.join("numbers");
+    let io = |source| JournalError::Io { path: path.clone(), source };
+    let before = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(io(error)),
+    };
+    let number = |line: &str| line.rsplit_once(' ').map(|(number, _)| number.to_owned());
+    let mut all: Vec<String> = now.to_vec();
+    for old in before.lines() {
+        match now.iter().find(|line| number(line) == number(old)) {
+            Some(line) if line != old => {
+                let (before, now) = (old.to_owned(), line.clone());
+                return Err(JournalError::Numbers { path: directory.to_owned(), before, now });
+            }
+            Some(_) => {}
+            None => all.push(old.to_owned()),
+        }
+    }
+    std::fs::write(&path, all.join("\n") + "\n").map_err(io)
+}
+
 impl OpenJournal {
-    /// Reads the journal of a provider, and cuts a torn tail off. Makes the directory if it is not there.
+    /// Reads the journal of a provider, and cuts a torn tail off. Makes the directory if it is not there. `numbers_now` says
+    /// in lines, each beginning with two words that name a number, what the numbers in records stand for.
     ///
     /// # Errors
     /// [`JournalError`]
-    pub fn open(plan: &JournalPlan, provider: &str) -> Result<Self, JournalError> {
+    pub fn open(plan: &JournalPlan, provider: &str, numbers_now: &[String]) -> Result<Self, JournalError> {
         let directory = plan.dir.join(provider);
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -109,6 +147,7 @@ impl OpenJournal {
             Err(TryLockError::WouldBlock) => return Err(JournalError::Locked { path: directory }),
             Err(TryLockError::Error(source)) => return Err(JournalError::Io { path: lock_path, source }),
         }
+        check_numbers(&directory, numbers_now)?;
         let numbers = numbers(&directory).map_err(io(&directory))?;
         let number = numbers.last().copied().unwrap_or(0);
         let mut journal = Self {
@@ -163,12 +202,11 @@ impl OpenJournal {
         self.epoch_max.map_or(unix_s, |last| unix_s.max(last + 1))
     }
 
-    /// Begins the file of this run with `checkpoint`, on the disk when this returns. For the shard's own thread, before its
-    /// first turn.
+    /// Begins the file of this run with `checkpoint`, on the disk when this returns.
     ///
     /// # Errors
     /// [`JournalError`]
-    pub fn start(self, checkpoint: &[u8], tasks: Tasks) -> Result<JournalWriter, JournalError> {
+    pub fn begin(self, checkpoint: &[u8]) -> Result<BegunJournal, JournalError> {
         let number = self.number + 1;
         let path = self.directory.join(file_name(number));
         let made = temporary(&path);
@@ -180,12 +218,38 @@ impl OpenJournal {
             File::open(&self.directory)?.sync_all()
         };
         write().map_err(|source| JournalError::Io { path: path.clone(), source })?;
-        let mut writer = JournalWriter {
-            tasks,
+        forget(&self.directory, self.plan.keep);
+        Ok(BegunJournal {
             directory: self.directory,
             plan: self.plan,
             number,
-            current: Current { path, file: None, at: checkpoint.len() as u64 },
+            path,
+            at: checkpoint.len() as u64,
+            lock: self.lock,
+        })
+    }
+}
+
+/// A journal whose file of this run has begun; it goes to the shard that writes it.
+#[derive(Debug)]
+pub struct BegunJournal {
+    directory: PathBuf,
+    plan: JournalPlan,
+    number: u64,
+    path: PathBuf,
+    at: u64,
+    lock: File,
+}
+
+impl BegunJournal {
+    /// What writes it beside the turns of a shard, on that shard's thread.
+    pub fn writer(self, tasks: Tasks) -> JournalWriter {
+        JournalWriter {
+            tasks,
+            directory: self.directory,
+            plan: self.plan,
+            number: self.number,
+            current: Current { path: self.path, file: None, at: self.at },
             under_way: None,
             handed_position: 0,
             durable_position: 0,
@@ -193,9 +257,7 @@ impl OpenJournal {
             failure: None,
             counts: JournalCounts::default(),
             _lock: self.lock,
-        };
-        writer.forget_old();
-        Ok(writer)
+        }
     }
 }
 
@@ -361,9 +423,6 @@ impl JournalWriter {
         Ok(self.counts)
     }
 
-    fn forget_old(&mut self) {
-        forget(&self.directory, self.plan.keep);
-    }
 }
 
 impl std::fmt::Debug for JournalWriter {
@@ -456,13 +515,14 @@ mod tests {
 
     /// Writes `count` records one after the other, then ends; what was durable is returned.
     fn write(plan: &JournalPlan, count: u64) -> Vec<u64> {
-        let opened = OpenJournal::open(plan, "binance").expect("a directory of our own");
+        let opened = OpenJournal::open(plan, "binance", &[]).expect("a directory of our own");
         let first = opened.next_epoch(1_000);
         let bytes = begin_record(first);
         let options = ShardOptions { name: "journal".to_owned(), core: None, idle: IdlePolicy::PARK };
         // The lock moves to the shard with the journal.
         let shard = spawn_shard(options, move |context| async move {
-            let mut writer = opened.start(&bytes, context.tasks.clone()).expect("it can write");
+            let begun = opened.begin(&bytes).expect("it can write");
+            let mut writer = begun.writer(context.tasks.clone());
             let (mut position, mut durable) = (0, Vec::new());
             for number in 1..=count {
                 let batch = begin_record(first + number);
@@ -487,7 +547,7 @@ mod tests {
             let plan = plan(&format!("{durability:?}"), durability);
             let one = begin_record(1).len() as u64;
             assert_eq!(write(&plan, 30), (1..=30).map(|number| number * one).collect::<Vec<_>>());
-            let read = OpenJournal::open(&plan, "binance").expect("ours");
+            let read = OpenJournal::open(&plan, "binance", &[]).expect("ours");
             assert_eq!((read.epoch_max, read.cut_bytes), (Some(1_031), 0));
             let kept = epochs(&read.bytes);
             assert_eq!(kept[0], 1_000, "the newest file begins with the checkpoint");
@@ -497,7 +557,7 @@ mod tests {
             assert_eq!(read.next_epoch(500), 1_032, "a clock that went back makes no run twice");
             drop(read);
             write(&plan, 1);
-            let again = OpenJournal::open(&plan, "binance").expect("ours");
+            let again = OpenJournal::open(&plan, "binance", &[]).expect("ours");
             assert_eq!(again.epoch_max, Some(1_034));
             std::fs::remove_dir_all(&plan.dir).expect("ours");
         }
@@ -515,23 +575,40 @@ mod tests {
         torn.extend_from_slice(&begin_record(7)[..9]);
         std::fs::write(&path, &torn).expect("ours");
         std::fs::write(temporary(&directory.join(file_name(newest + 1))), b"half").expect("ours");
-        let read = OpenJournal::open(&plan, "binance").expect("ours");
+        let read = OpenJournal::open(&plan, "binance", &[]).expect("ours");
         assert_eq!((read.cut_bytes, read.bytes.len()), (9, whole.len()));
         assert_eq!(std::fs::read(&path).expect("ours"), whole, "cut on the disk too");
         drop(read);
-        assert_eq!(OpenJournal::open(&plan, "binance").expect("ours").cut_bytes, 0);
+        assert_eq!(OpenJournal::open(&plan, "binance", &[]).expect("ours").cut_bytes, 0);
+        std::fs::remove_dir_all(&plan.dir).expect("ours");
+    }
+
+    #[test]
+    fn a_journal_whose_numbers_stand_for_other_things_is_refused() {
+        let plan = plan("numbers", Durability::Batch);
+        let lines = |text: &str| text.split(", ").map(str::to_owned).collect::<Vec<_>>();
+        let check = |now: &str, expected: Option<&str>| {
+            let error = OpenJournal::open(&plan, "binance", &lines(now)).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), expected.is_some(), "{error:?}");
+            assert!(error.is_none_or(|error| error.contains(expected.unwrap_or_default())));
+        };
+        check("consumer 0 maker, instrument 0 BTC-USDT", None);
+        check("consumer 0 maker, consumer 1 taker, instrument 0 BTC-USDT", None);
+        check("consumer 0 maker", None);
+        check("consumer 0 taker", Some("consumer 0 maker"));
+        check("consumer 0 maker, consumer 1 other", Some("consumer 1 taker"));
         std::fs::remove_dir_all(&plan.dir).expect("ours");
     }
 
     #[test]
     fn two_processes_do_not_share_a_journal() {
         let plan = plan("locked", Durability::Batch);
-        let first = OpenJournal::open(&plan, "binance").expect("ours");
-        let error = OpenJournal::open(&plan, "binance").expect_err("it is taken");
+        let first = OpenJournal::open(&plan, "binance", &[]).expect("ours");
+        let error = OpenJournal::open(&plan, "binance", &[]).expect_err("it is taken");
         assert!(error.to_string().contains("another process"), "{error}");
-        assert!(OpenJournal::open(&plan, "kraken").is_ok(), "another provider's is another one");
+        assert!(OpenJournal::open(&plan, "kraken", &[]).is_ok(), "another provider's is another one");
         drop(first);
-        assert!(OpenJournal::open(&plan, "binance").is_ok());
+        assert!(OpenJournal::open(&plan, "binance", &[]).is_ok());
         std::fs::remove_dir_all(&plan.dir).expect("ours");
     }
 }
