@@ -376,6 +376,20 @@ mod tests {
     }
 
     #[test]
+    fn a_uuid_of_an_order_that_the_journal_lost_is_recognised() {
+        let id = |epoch, shard, counter| WireId { epoch, shard, counter }.encode();
+        let mut ids = WireIds::new(1_000, 1).expect("fits");
+        for epoch in 990..=997 {
+            ids.began(epoch);
+        }
+        ids.seen(&id(996, 1, 40));
+        let finds = |epoch, shard, counter| ids.find(&id(epoch, shard, counter).uuid()).is_some();
+        assert!(finds(996, 1, 41) && finds(996, 1, 40 + FIND_MAX) && finds(997, 1, 1));
+        assert!(!finds(996, 1, 40), "known ones are in the table");
+        assert!(!finds(993, 1, 1) && !finds(996, 2, 41) && !finds(1_000, 1, 1));
+    }
+
+    #[test]
     fn ids_of_others_are_not_ours() {
         for text in ["gw1", "m00000000000000000", "x00000000000000001", "mABCDEFG0000000001"] {
             let id = ClientOrderId::parse(text.as_bytes()).expect("legal");

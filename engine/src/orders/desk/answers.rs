@@ -1,7 +1,9 @@
 //! What comes to the desk: bytes of the private connection, answers to calls, and what the gateway makes of them.
 
 use crate::connection::Lost;
-use crate::orders::ledger::Purpose;
+use crate::orders::ledger::{Purpose, SessionState};
+use crate::orders::life::OrderNews;
+use crate::orders::report::ReportState;
 use crate::orders::venue::{Incoming, OrderGateway};
 use crate::raw::DecodeError;
 use crate::time::ReceiveTime;
@@ -86,6 +88,18 @@ impl<G: OrderGateway> Desk<G> {
         self.drop_unsent(None, super::Rule::LimitRate.name().as_bytes(), now);
     }
 
+    /// Remembers an open order at the venue that carries an id of ours and is not known.
+    fn find_adoptable(&mut self, news: &OrderNews) {
+        let is_open = matches!(news.state, Some(ReportState::Ack | ReportState::Partial));
+        if is_open
+            && news.terms.is_some()
+            && self.adoptable.len() < ADOPTABLE_MAX
+            && self.ledger.is_foreign_of_ours(news)
+        {
+            self.adoptable.push(*news);
+        }
+    }
+
     fn take_in(&mut self, now: ReceiveTime) {
         let mut incoming = std::mem::take(&mut self.incoming);
         for said in incoming.drain(..) {
@@ -99,13 +113,8 @@ impl<G: OrderGateway> Desk<G> {
         match said {
             Incoming::Answer { tag, outcome, news } => self.ledger.answer(*tag, *outcome, news, trace, now),
             Incoming::Item { tag, news } => {
-                let list = tag.purpose() == Some(Purpose::OpenOrders);
-                if list
-                    && news.terms.is_some()
-                    && self.adoptable.len() < ADOPTABLE_MAX
-                    && self.ledger.is_foreign_of_ours(news)
-                {
-                    self.adoptable.push(*news);
+                if tag.purpose() == Some(Purpose::OpenOrders) {
+                    self.find_adoptable(news);
                 }
                 self.ledger.listed(*tag, news, trace, now);
             }
@@ -115,7 +124,13 @@ impl<G: OrderGateway> Desk<G> {
                 let rank = if tag.purpose() == Some(Purpose::OpenOrders) { Rank::List } else { Rank::Query };
                 self.lane.put(Want { rank, tag: *tag, attempt: 0 });
             }
-            Incoming::News(news) => self.ledger.news(news, trace, now),
+            Incoming::News(news) => {
+                // Kraken begins its stream with the open orders. Later news of an unknown order is of one long ended.
+                if matches!(self.ledger.session(), SessionState::Listing | SessionState::Checking) {
+                    self.find_adoptable(news);
+                }
+                self.ledger.news(news, trace, now);
+            }
             Incoming::Joined => {
                 if self.join != Join::Done {
                     self.join = Join::Done;

@@ -140,6 +140,7 @@ impl<G: OrderGateway> Desk<G> {
             return;
         }
         if self.gateway.has_clock() && self.clock.is_due(now) {
+            self.stamp(turn); // the venue's answer is compared with our clock of now
             self.gateway.clock(&mut self.out);
             if self.link.send(&self.out.body).is_ok() {
                 self.clock.asked(now);

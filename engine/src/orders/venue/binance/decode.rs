@@ -355,7 +355,7 @@ mod tests {
             tag.0
         );
         match run(&body).as_deref() {
-            Ok([Incoming::Answer { tag: found, outcome, news }]) => {
+            Ok([.., Incoming::Answer { tag: found, outcome, news }]) => {
                 assert_eq!((*found, *outcome), (tag, expected), "{body}");
                 assert_eq!((i64::from(news.code), news.reason.as_str()), (code, text));
             }
@@ -395,6 +395,49 @@ mod tests {
         check_error(Purpose::Order, 400, -2026, "Order was archived.", NotFound);
         check_error(Purpose::Order, 429, -1003, "Too many requests", Failed);
         check_error(Purpose::OpenOrders, 500, -1000, "x", Failed);
+    }
+
+    #[test]
+    fn rest_answers_follow_the_same_table() {
+        use Outcome::{Accepted, Failed, NotFound, Rejected, Unknown};
+        let order =
+            r#"{"symbol":"BTCUSDT","orderId":28,"clientOrderId":"a","status":"CANCELED","executedQty":"0"}"#;
+        for (purpose, status, body, expected) in [
+            (Purpose::Cancel, 200, order, Accepted),
+            (Purpose::Order, 200, order, Accepted),
+            (Purpose::Cancel, 400, r#"{"code":-2011,"msg":"Unknown order sent."}"#, Rejected),
+            (Purpose::Order, 400, r#"{"code":-2013,"msg":"Order does not exist."}"#, NotFound),
+            (Purpose::Cancel, 429, r#"{"code":-1003,"msg":"Too many requests"}"#, Rejected),
+            (Purpose::Order, 418, r#"{"code":-1003,"msg":"Way too many requests"}"#, Failed),
+            (Purpose::Cancel, 503, "<html>", Unknown),
+            (Purpose::Cancel, 0, "", Unknown),
+            (Purpose::Order, 0, "", Failed),
+            (Purpose::OpenOrders, 502, "", Failed),
+        ] {
+            let (tag, mut incoming) = (Tag::new(purpose, 3, 9), Vec::new());
+            let mut bytes = body.as_bytes().to_vec();
+            http(&mut Tape::default(), tag, status, &mut bytes, &mut incoming).expect("no error of ours");
+            assert!(
+                matches!(incoming[..], [.., Incoming::Answer { tag: found, outcome, .. }] if found == tag && outcome == expected),
+                "{purpose:?} {status} {body}: {incoming:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusals_for_the_rate_and_for_the_time_are_told() {
+        let id = Tag::new(Purpose::Place, 3, 9).0;
+        let text = format!(
+            r#"{{"id":{id},"status":418,"error":{{"code":-1003,"msg":"Way too much","data":{{"serverTime":1783000000000,"retryAfter":1783000004500}}}}}}"#
+        );
+        assert_eq!(run(&text).expect("decodes")[0], Incoming::Limited { wait_ms: Some(4_500) });
+        let text = format!(
+            r#"{{"id":{id},"status":400,"error":{{"code":-1021,"msg":"outside of the recvWindow"}}}}"#
+        );
+        assert_eq!(run(&text).expect("decodes")[0], Incoming::ClockOff);
+        let id = Tag::session(CLOCK).0;
+        let text = format!(r#"{{"id":{id},"status":200,"result":{{"serverTime":1783000000000}}}}"#);
+        assert_eq!(run(&text), Ok(vec![Incoming::VenueTime { unix_ms: 1_783_000_000_000 }]));
     }
 
     #[test]

@@ -23,6 +23,14 @@ use super::{EncodeError, Incoming, OrderGateway, Outgoing, Stamp};
 /// Where the venue answers; part of what a token signs.
 pub const LIVE_HOST: &str = "api.coinbase.com";
 
+/// The next page of a list.
+#[derive(Debug)]
+struct Page {
+    tag: Tag,
+    cursor: Vec<u8>,
+    number: u32,
+}
+
 /// An account at Coinbase.
 #[derive(Debug)]
 pub struct CoinbaseOrders {
@@ -38,6 +46,8 @@ pub struct CoinbaseOrders {
     /// Last frame number of this connection.
     sequence: Option<u64>,
     joined: bool,
+    /// Lists that have another page: whose, where it begins, and which it is.
+    pages: Vec<Page>,
     tape: Tape,
 }
 
@@ -53,6 +63,7 @@ impl CoinbaseOrders {
             scratch: Vec::with_capacity(1_024),
             sequence: None,
             joined: false,
+            pages: Vec::new(),
             tape: Tape::default(),
         }
     }
@@ -135,19 +146,19 @@ impl OrderGateway for CoinbaseOrders {
 
     fn query(
         &mut self,
-        _tag: Tag,
+        tag: Tag,
         _attempt: u32,
         order: &Order,
         directory: &Directory,
         stamp: &Stamp,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        self.write_query(order, directory, stamp, out);
+        self.write_query(tag, order, directory, stamp, out);
         Ok(())
     }
 
-    fn open_orders(&mut self, _tag: Tag, stamp: &Stamp, out: &mut Outgoing) -> Result<(), EncodeError> {
-        self.write_open_orders(stamp, out);
+    fn open_orders(&mut self, tag: Tag, stamp: &Stamp, out: &mut Outgoing) -> Result<(), EncodeError> {
+        self.write_open_orders(tag, stamp, out);
         Ok(())
     }
 
@@ -173,6 +184,6 @@ impl OrderGateway for CoinbaseOrders {
         body: &mut [u8],
         incoming: &mut Vec<Incoming>,
     ) -> Result<(), DecodeError> {
-        decode::http(&mut self.tape, tag, status, body, incoming)
+        decode::http(&mut self.tape, &mut self.pages, tag, status, body, incoming)
     }
 }
