@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use engine::orders::ledger::SessionState;
 use engine::provider::Happening;
 
 use crate::collect::Collector;
 use crate::report::table::latency;
 use crate::stages::Stage;
-use crate::orders::status::OrdersStatus;
+use crate::orders::status::{OrdersStatus, session_name};
 use crate::status::{
     ConsumerStatus, Happened, MergerStatus, OutputStatus, ProviderStatus, Report, Status,
 };
@@ -132,6 +133,26 @@ impl Board {
             if value > 0 || matches!(name, "gaps" | "dropped") {
                 let _ = write!(line, "  {name} {value}");
             }
+        }
+        let (mut orders, mut fills, mut open, mut unknown) = (0, 0, 0, 0);
+        for entry in self.orders() {
+            orders += entry.ledger.orders_total;
+            fills += entry.accounts().map(|account| account.counts.fills_total).sum::<u64>();
+            open += entry.open_orders;
+            unknown += entry.unknown_orders;
+        }
+        if self.orders().next().is_some() {
+            let _ = write!(line, "  orders {orders}  fills {fills}  open {open}");
+        }
+        if unknown > 0 {
+            let _ = write!(line, "  unknown {unknown}");
+        }
+        for entry in self.orders().filter(|entry| entry.session != SessionState::Live) {
+            let name = &topology.providers[usize::from(entry.provider)].name;
+            let _ = write!(line, "  [{name} orders {}]", session_name(entry.session));
+        }
+        for entry in self.orders().filter(|entry| entry.journal_failed) {
+            let _ = write!(line, "  [{} JOURNAL FAILED]", topology.providers[usize::from(entry.provider)].name);
         }
         let panics: u64 = self
             .consumers()
