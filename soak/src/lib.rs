@@ -3,6 +3,7 @@
 //! [`sim`] runs one provider against one simulated venue in one thread, under a simulated clock and network; a run
 //! follows from its seed. [`ledger`] is the consumer at the far end that checks every promise a stream makes.
 
+pub mod desk;
 pub mod ledger;
 pub mod lines;
 pub mod sim;

@@ -1,15 +1,17 @@
 //! Simulated Binance: spot, and USD-M futures where they differ.
 //!
 //! The order of reading: [`BinanceConfig`], [`Binance`] (what is published when), `streams` (names and subscribers),
-//! `encode` (the JSON), `session` (control frames and the limits of a connection), `rest`.
+//! `encode` (the JSON), `session` (control frames and the limits of a connection), `rest`, `trade` (order entry and user
+//! data of spot).
 //!
-//! Not simulated: order entry and user data (the WebSocket API), SBE, `!...@arr` streams, calendar intervals
+//! Not simulated: order entry of USD-M, SBE, `!...@arr` streams, calendar intervals
 //! (`1w`, `1M`), UTC+8 klines. Streams that are unknown are acknowledged and stay silent, as at the venue.
 
 mod encode;
 mod rest;
 mod session;
 mod streams;
+mod trade;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -18,6 +20,7 @@ use self::encode::{Day, Listing, UpdateHead};
 use self::rest::Usage;
 use self::session::{Attempts, Session};
 use self::streams::{Kind, PARTIAL_LEVELS, Topic, Topics};
+use self::trade::api::Late;
 use crate::clock::{LAG_NS_MAX, MS_NS, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
 use crate::exchange::{Exchange, OrderFault, OrderLimit, TradingConfig};
 use crate::faults::VenueFault;
@@ -239,6 +242,8 @@ pub struct Binance {
     client_errors: u64,
     skipped_ns: u64,
     exchange: Option<Exchange>,
+    /// Frames of the WebSocket API that the fault script holds back.
+    late: Vec<Late>,
 }
 
 impl Binance {
@@ -291,6 +296,7 @@ impl Binance {
             client_errors: 0,
             skipped_ns: 0,
             exchange,
+            late: Vec::new(),
             limits: config.limits,
             index,
             listings,
@@ -503,7 +509,13 @@ impl Venue for Binance {
     }
 
     fn text(&mut self, id: ConnectionId, text: &[u8], now_ns: u64, output: &mut Output) {
-        if self.count_incoming(id, now_ns, output) {
+        if !self.count_incoming(id, now_ns, output) {
+            return;
+        }
+        if self.is_api(id) {
+            self.api_frame(id, text, now_ns, output);
+            self.deliver(now_ns, output);
+        } else {
             self.control_frame(id, text, output);
         }
     }
@@ -531,10 +543,14 @@ impl Venue for Binance {
         if now_ns >= self.sessions_wake_ns {
             self.poll_sessions(now_ns, output);
         }
+        self.deliver(now_ns, output);
     }
 
     fn next_wake_ns(&self) -> u64 {
-        self.clock.caller_ns(self.market.next_ns().min(self.timer_ns())).min(self.sessions_wake_ns)
+        self.clock
+            .caller_ns(self.market.next_ns().min(self.timer_ns()))
+            .min(self.sessions_wake_ns)
+            .min(self.deliver_wake_ns())
     }
 
     fn set_rate(&mut self, messages_per_instrument_per_s: f64, now_ns: u64) {
