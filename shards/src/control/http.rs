@@ -24,6 +24,8 @@ pub struct Request {
     pub content_type: Option<String>,
     /// A browser sent it for a page of somebody else.
     pub has_origin: bool,
+    /// `Host` is a name, and not an address or `localhost`: a page whose name leads here may have sent it.
+    pub has_foreign_host: bool,
     /// The connection may carry another request.
     pub keep_alive: bool,
     /// The body.
@@ -88,6 +90,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
             }
             "content-type" => request.content_type = Some(value.to_ascii_lowercase()),
             "origin" => request.has_origin = true,
+            "host" => request.has_foreign_host |= !is_own_host(value),
             "connection" if value.eq_ignore_ascii_case("close") => request.keep_alive = false,
             _ => {}
         }
@@ -103,6 +106,15 @@ pub fn parse(bytes: &[u8]) -> Parsed {
             Parsed::Whole(Box::new(request), head_bytes + body_bytes)
         }
     }
+}
+
+/// Whether a `Host` names no domain: whoever sent it knows the address, and was not led here by a name of somebody else.
+fn is_own_host(value: &str) -> bool {
+    let host = match value.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => value.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// One response.
@@ -220,6 +232,21 @@ mod tests {
         check("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 501);
         check(&format!("GET /{}", "x".repeat(HEAD_BYTES_MAX)), 431);
         check(&format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1)), 431);
+    }
+
+    #[test]
+    fn a_host_is_ours_when_it_is_no_name() {
+        for (host, ours) in [
+            ("127.0.0.1:9464", true),
+            ("127.0.0.1", true),
+            ("[::1]:9464", true),
+            ("LocalHost:9464", true),
+            ("evil.example:9464", false),
+            ("127.0.0.1.evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(is_own_host(host), ours, "{host:?}");
+        }
     }
 
     #[test]

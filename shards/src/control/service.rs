@@ -50,6 +50,10 @@ impl Service {
                 let fits = "Authorization: Bearer TOKEN, as in the file of control.token_file";
                 return Some(Response::error(401, "the token is missing or wrong", fits));
             }
+        } else if request.has_foreign_host {
+            // Without a token, a page whose name was made to lead to loopback could ask in its visitor's browser.
+            let fits = "the address in Host, or control.token_file where a name leads here";
+            return Some(Response::error(403, "the endpoint has no name", fits));
         }
         if request.has_origin {
             return Some(Response::error(
