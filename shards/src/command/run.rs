@@ -201,7 +201,7 @@ impl Arguments {
             if signals.kill.swap(false, Ordering::Relaxed) {
                 let moved = gateway.switches.set_killed(None, true);
                 let state = if moved { "is on" } else { "was on already" };
-                eprintln!("SIGUSR1: the kill switch of all {state}; meltica ctl kill --lift all ends it");
+                eprintln!("SIGUSR1: the kill switch of all {state}; meltica ctl kill --undo ends it");
             }
             if signals.asked.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
                 if terminal {

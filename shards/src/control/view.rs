@@ -6,6 +6,7 @@ use crate::collect::{Collector, LiveStage};
 use crate::launch::Gateway;
 use crate::live::Board;
 use crate::machine::executor::LoopCounters;
+use crate::orders::status::OrdersStatus;
 use crate::status::{ConsumerStatus, ProviderStatus};
 
 /// The whole gateway at one moment.
@@ -17,6 +18,8 @@ pub struct View {
     pub providers: Vec<ProviderStatus>,
     /// The newest status of each consumer shard.
     pub consumers: Vec<ConsumerStatus>,
+    /// The newest status of order entry, of each provider that trades.
+    pub orders: Vec<OrdersStatus>,
     /// By shard name: the stages of its last interval.
     pub stages: Vec<(String, Vec<LiveStage>)>,
     /// By shard name and stage: how many latencies were recorded since the start.
@@ -57,6 +60,7 @@ impl View {
         view.run_ns = run_ns;
         view.providers = board.providers().copied().collect();
         view.consumers = board.consumers().copied().collect();
+        view.orders = board.orders().copied().collect();
         view.loops = loops.map(|(name, counters)| (name.to_owned(), LoopView::of(counters))).collect();
         view
     }
