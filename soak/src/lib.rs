@@ -7,3 +7,4 @@ pub mod desk;
 pub mod ledger;
 pub mod lines;
 pub mod sim;
+pub mod trade;
