@@ -169,7 +169,7 @@ impl<G: OrderGateway> Desk<G> {
     /// If the ledger refuses it.
     pub fn place(&mut self, instrument: usize, request: OrderRequest) -> ClientOrderId {
         self.orders += 1;
-        let id = ClientOrderId::parse(format!("mine-{}", self.orders).as_bytes()).expect("legal");
+        let id = ClientOrderId::parse(format!("mine{}", self.orders).as_bytes()).expect("legal");
         let request = OrderRequest { client_order_id: id, ..request };
         match self.submit(instrument, request) {
             Submitted::Place(_) => id,

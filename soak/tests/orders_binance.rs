@@ -3,7 +3,7 @@
 
 use engine::orders::secret::Secret;
 use engine::orders::venue::binance::{BinanceKey, BinanceOrders};
-use engine::orders::{Command, OrderEvent, OrderKind, OrderRequest, OrderSide, Submitted, TimeInForce};
+use engine::orders::{Command, OrderEvent, OrderRequest, OrderSide, Submitted, TimeInForce};
 use fastrand::Rng;
 use simvenues::exchange::{KeyKind, Status};
 use simvenues::{
@@ -70,7 +70,7 @@ fn orders_of_each_kind_reach_their_ends_with_keys_of_both_kinds() {
         let [(bid, _), _] = desk.touch(1);
         let crossing = limit(OrderSide::Sell, &bid, "1");
         let post_only = desk.place(1, OrderRequest { post_only: true, ..crossing });
-        let market = desk.place(1, OrderRequest { kind: OrderKind::Market, ..crossing });
+        let market = desk.place(1, OrderRequest::market(OrderSide::Sell, crossing.qty));
         desk.pass_ms(5);
         assert_eq!(desk.states(ioc).last(), Some(&"EXPIRED"));
         assert_eq!(desk.states(fok), ["ACK", "EXPIRED"]);
@@ -86,7 +86,7 @@ fn orders_of_each_kind_reach_their_ends_with_keys_of_both_kinds() {
 }
 
 #[test]
-fn a_market_order_needs_no_book_here_and_a_cancel_ends_what_rests() {
+fn cancels_of_one_and_of_all_end_what_rests_and_a_question_changes_nothing() {
     let mut desk = desk(2);
     let first = desk.place(0, resting());
     let second = desk.place(0, resting());
@@ -258,12 +258,11 @@ fn runs_by_seed_over_all_faults_lose_nothing_and_send_nothing_twice() {
                 let (side, near) = if rng.bool() { (OrderSide::Buy, 0) } else { (OrderSide::Sell, 1) };
                 let take = usize::from(rng.u8(0..3) == 0);
                 let (price, _) = &touch[near ^ take];
-                let request = OrderRequest {
-                    time_in_force: rng
-                        .choice([TimeInForce::GoodTillCancelled, TimeInForce::ImmediateOrCancel])
-                        .expect("two"),
-                    kind: if rng.u8(0..10) == 0 { OrderKind::Market } else { OrderKind::Limit },
-                    ..limit(side, price, ["0.002", "0.05", "1"][instrument])
+                let base = limit(side, price, ["0.002", "0.05", "1"][instrument]);
+                let request = match rng.u8(0..10) {
+                    0 => OrderRequest::market(side, base.qty),
+                    1..4 => OrderRequest { time_in_force: TimeInForce::ImmediateOrCancel, ..base },
+                    _ => base,
                 };
                 placed.push(desk.place(instrument, request));
                 if rng.u8(0..4) == 0 {

@@ -5,7 +5,7 @@
 //! twice.
 //!
 //! ```text
-//! market (seeded, no I/O) -> venue protocol (binance, coinbase, kraken) -> site (HTTP, WebSocket, faults) -> server (sockets)
+//! market, exchange (seeded, no I/O) -> venue protocol (binance, coinbase, kraken) -> site (HTTP, WebSocket, faults) -> server (sockets)
 //! ```
 //!
 //! Everything but [`server`] is without I/O and takes the time as an argument: a whole gateway can be simulated in one

@@ -426,6 +426,11 @@ impl Ledger {
                 at.1.plus_ns(self.options.ask_every_ns << entry.fill_asks.min(5))
             };
             let ask_at = entry.ask_at;
+            if life.venue_order_id.is_empty() && !news.venue_order_id.is_empty() {
+                // Venues are asked for executions by their own name for the order.
+                entry.order.life.venue_order_id = news.venue_order_id;
+                self.by_venue.insert(words(news.venue_order_id.as_bytes()), slot);
+            }
             self.session.ask_by(ask_at);
             return;
         }

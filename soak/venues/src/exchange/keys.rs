@@ -74,6 +74,12 @@ impl ApiKey {
         &self.secret
     }
 
+    #[cfg(test)]
+    pub(crate) fn ed25519_sign(&self, payload: &[u8]) -> String {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&self.secret).expect("a seed has 32 bytes");
+        STANDARD.encode(pair.sign(payload))
+    }
+
     /// Whether an Ed25519 signature (64 bytes) of `payload` was made with this key.
     pub fn ed25519_verifies(&self, payload: &[u8], signature: &[u8]) -> bool {
         self.kind == KeyKind::Ed25519

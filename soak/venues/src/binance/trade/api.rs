@@ -2,13 +2,15 @@
 //!
 //! Source: binance-spot-api-docs, web-socket-api.md and user-data-stream.md, commit a5e0bc3.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::params::Params;
 use super::{Call, Failure, encode, failure, order_limit, timeout};
 use crate::binance::encode::Unit;
 use crate::binance::{Binance, MS_NS};
-use crate::exchange::{AccountId, Answer, KeyKind};
+use crate::exchange::{AccountId, Answer, Exchange, KeyKind};
 use crate::output::{ConnectionId, Ending, Output};
 use crate::venue::Reason;
 
@@ -121,7 +123,7 @@ impl Binance {
                 self.limits.weight_per_minute_max,
                 self.used_weight()
             ));
-            frame += &format!(",\"rateLimits\":[{}]", limits.join(","));
+            let _ = write!(frame, ",\"rateLimits\":[{}]", limits.join(","));
         }
         frame.push('}');
         match answer {
@@ -351,6 +353,6 @@ impl Binance {
     /// When [`Self::deliver`] has something next.
     pub(in crate::binance) fn deliver_wake_ns(&self) -> u64 {
         let late_ns = self.late.iter().map(|late| late.due_ns).min().unwrap_or(u64::MAX);
-        self.exchange.as_ref().map_or(u64::MAX, |exchange| exchange.next_wake_ns()).min(late_ns)
+        self.exchange.as_ref().map_or(u64::MAX, Exchange::next_wake_ns).min(late_ns)
     }
 }

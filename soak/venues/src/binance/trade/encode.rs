@@ -2,6 +2,8 @@
 //!
 //! Source of the fields: binance-spot-api-docs, web-socket-api.md and user-data-stream.md, commit a5e0bc3.
 
+use std::fmt::Write as _;
+
 use crate::binance::encode::{Listing, Unit};
 use crate::exchange::{Amount, Balance, End, Fill, Kind, Order, Report, ReportKind, Status, TimeInForce};
 use crate::market::Side;
@@ -111,7 +113,7 @@ pub(super) fn placed(listing: &Listing, order: &Order, fills: &[Fill], detail: D
         time(unit, order.updated_ns)
     );
     if detail != Detail::Ack {
-        text += &format!(",{},\"workingTime\":{}", body(listing, order), time(unit, order.created_ns));
+        let _ = write!(text, ",{},\"workingTime\":{}", body(listing, order), time(unit, order.created_ns));
     }
     if detail == Detail::Full {
         let fills: Vec<String> = fills
@@ -127,7 +129,7 @@ pub(super) fn placed(listing: &Listing, order: &Order, fills: &[Fill], detail: D
                 )
             })
             .collect();
-        text += &format!(",\"fills\":[{}]", fills.join(","));
+        let _ = write!(text, ",\"fills\":[{}]", fills.join(","));
     }
     text + "}"
 }

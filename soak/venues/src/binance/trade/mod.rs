@@ -11,6 +11,8 @@
 pub(super) mod api;
 mod encode;
 mod params;
+#[cfg(test)]
+mod tests;
 
 use self::encode::Detail;
 use self::params::Params;

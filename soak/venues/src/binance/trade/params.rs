@@ -59,6 +59,11 @@ impl Params {
         Ok(Self { list, payload: (unsigned(query) + &unsigned(body)).into_bytes() })
     }
 
+    #[cfg(test)]
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// The first value of a parameter, unless it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.list.iter().find(|(key, _)| key == name);
