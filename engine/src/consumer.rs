@@ -254,7 +254,12 @@ impl Context<'_> {
     ///
     /// # Errors
     /// [`OutboxFull`]
-    pub fn cancel(&mut self, provider: ProviderId, id: ClientOrderId, decision: DecisionId) -> Result<(), OutboxFull> {
+    pub fn cancel(
+        &mut self,
+        provider: ProviderId,
+        id: ClientOrderId,
+        decision: DecisionId,
+    ) -> Result<(), OutboxFull> {
         let named = OrderRequest { provider, client_order_id: id, decision, ..OrderRequest::default() };
         self.send(OrderRequest { command: Command::Cancel, ..named })
     }
@@ -271,7 +276,12 @@ impl Context<'_> {
     ///
     /// # Errors
     /// [`OutboxFull`]
-    pub fn query(&mut self, provider: ProviderId, id: ClientOrderId, decision: DecisionId) -> Result<(), OutboxFull> {
+    pub fn query(
+        &mut self,
+        provider: ProviderId,
+        id: ClientOrderId,
+        decision: DecisionId,
+    ) -> Result<(), OutboxFull> {
         let named = OrderRequest { provider, client_order_id: id, decision, ..OrderRequest::default() };
         self.send(OrderRequest { command: Command::Query, ..named })
     }

@@ -30,9 +30,9 @@ use crate::machine::executor::{
 use crate::machine::idle::{Idle, IdlePolicy, Waker};
 use crate::machine::poller::Poller;
 use crate::machine::resolve::Resolver;
+use crate::machine::target::Target;
 use crate::machine::tls::TlsSetupError;
 use crate::merger::MergerShard;
-use crate::machine::target::Target;
 use crate::provider::{Io, ProviderShard};
 use crate::report::usage::ThreadUsage;
 use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};

@@ -6,12 +6,10 @@ use engine::orders::ledger::SessionState;
 use engine::provider::Happening;
 
 use crate::collect::Collector;
+use crate::orders::status::{OrdersStatus, session_name};
 use crate::report::table::latency;
 use crate::stages::Stage;
-use crate::orders::status::{OrdersStatus, session_name};
-use crate::status::{
-    ConsumerStatus, Happened, MergerStatus, OutputStatus, ProviderStatus, Report, Status,
-};
+use crate::status::{ConsumerStatus, Happened, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
 use crate::topology::Topology;
 
 /// The newest status of every shard.
@@ -39,7 +37,8 @@ struct Proof {
 impl Board {
     /// Takes note of what happened. Once the books of the last provider that has any are proved, the line that says so.
     pub fn first_proof(&mut self, topology: &Topology, report: &Report) -> Option<String> {
-        let Happened::Feed(Happening::BooksProved { books, after_ns, rest_weight, .. }) = report.happening else {
+        let Happened::Feed(Happening::BooksProved { books, after_ns, rest_weight, .. }) = report.happening
+        else {
             return None;
         };
         self.proofs.push(Proof { provider: report.provider, books, after_ns, rest_weight });
@@ -152,7 +151,8 @@ impl Board {
             let _ = write!(line, "  [{name} orders {}]", session_name(entry.session));
         }
         for entry in self.orders().filter(|entry| entry.journal_failed) {
-            let _ = write!(line, "  [{} JOURNAL FAILED]", topology.providers[usize::from(entry.provider)].name);
+            let _ =
+                write!(line, "  [{} JOURNAL FAILED]", topology.providers[usize::from(entry.provider)].name);
         }
         let panics: u64 = self
             .consumers()

@@ -23,8 +23,8 @@ use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId
 use crate::machine::idle::Waker;
 use crate::machine::poller::{Interest, Poller, Ready, Token};
 use crate::machine::resolve::Resolver;
-use crate::machine::target::{Addresses, Target};
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
+use crate::machine::target::{Addresses, Target};
 use crate::machine::tls::TlsSocket;
 use crate::markers::Markers;
 use crate::orders::driver::{Markets, Trade};
@@ -762,7 +762,6 @@ impl Turn for ProviderShard {
 
     fn ring_waiting(&self) -> bool {
         let requested = |driver: &dyn Drive| driver.orders_seen().is_some_and(Trade::has_requests);
-        self.wire.has_command()
-            || self.drivers.iter().any(|driver| driver.has_more() || requested(&**driver))
+        self.wire.has_command() || self.drivers.iter().any(|driver| driver.has_more() || requested(&**driver))
     }
 }

@@ -335,7 +335,9 @@ impl OrderEvent {
         match self {
             Self::Report(report) => report.receive_time,
             Self::Unknown(notice) | Self::CancelRejected(notice) => notice.receive_time,
-            Self::SessionGap { receive_time, .. } | Self::SessionRestored { receive_time, .. } => *receive_time,
+            Self::SessionGap { receive_time, .. } | Self::SessionRestored { receive_time, .. } => {
+                *receive_time
+            }
         }
     }
 

@@ -9,7 +9,9 @@ use engine::consumer::{Consumer, Context};
 use engine::decimal::{Decimals, Number};
 use engine::event::{BookStatus, Event};
 use engine::ids::{InstrumentId, ProviderId, StreamId};
-use engine::orders::{ClientOrderId, DecisionId, ExecReport, OrderEvent, OrderRequest, OrderSide, ReportState};
+use engine::orders::{
+    ClientOrderId, DecisionId, ExecReport, OrderEvent, OrderRequest, OrderSide, ReportState,
+};
 use engine::time::ReceiveTime;
 
 use super::own::{OwnOptions, find_stream};
@@ -66,7 +68,8 @@ pub fn factory(config: &ConsumerConfig) -> Result<Make, ConsumerError> {
     let symbol: String = options.must("symbol", "one of its symbols")?;
     let qty = options.number("qty")?;
     let tick = options.number("tick")?;
-    let (edge_ticks, move_ticks) = (options.must("edge_ticks", "ticks")?, options.must("move_ticks", "ticks")?);
+    let (edge_ticks, move_ticks) =
+        (options.must("edge_ticks", "ticks")?, options.must("move_ticks", "ticks")?);
     let position_max_quotes = options.must("position_max_quotes", "a count of quotes")?;
     options.close()?;
     let (provider, stream, facts) =
@@ -81,8 +84,18 @@ pub fn factory(config: &ConsumerConfig) -> Result<Make, ConsumerError> {
     };
     let sides = [side(OrderSide::Buy), side(OrderSide::Sell)];
     let maker = Maker {
-        provider, stream, instrument, qty, tick, edge_ticks, move_ticks, position_max_quotes, sides,
-        position_qty: 0, session: true, decisions: 0,
+        provider,
+        stream,
+        instrument,
+        qty,
+        tick,
+        edge_ticks,
+        move_ticks,
+        position_max_quotes,
+        sides,
+        position_qty: 0,
+        session: true,
+        decisions: 0,
     };
     Ok(Box::new(move || Box::new(maker.clone())))
 }

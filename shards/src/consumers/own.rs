@@ -80,8 +80,8 @@ pub fn find_stream<'a>(
 ) -> Result<(ProviderId, StreamId, &'a StreamFacts), ConsumerError> {
     let number = catalog.providers.iter().position(|facts| facts.name == provider);
     let streams = number.map(|number| &catalog.providers[number].streams);
-    let at = streams
-        .and_then(|streams| streams.iter().position(|facts| facts.symbol == symbol && fits(facts)));
+    let at =
+        streams.and_then(|streams| streams.iter().position(|facts| facts.symbol == symbol && fits(facts)));
     match (number, streams, at) {
         (Some(number), Some(streams), Some(at)) => {
             Ok((ProviderId(number as u8), StreamId(at as u32), &streams[at]))

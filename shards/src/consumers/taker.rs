@@ -49,7 +49,8 @@ pub fn factory(config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
     let run = options.must("run", "a count of trades")?;
     options.close()?;
     let is_trade = |facts: &engine::consumer::StreamFacts| facts.channel == engine::channel::Channel::Trade;
-    let (provider, stream, facts) = find_stream(&config.catalog, &provider, &symbol, "trade channel", is_trade)?;
+    let (provider, stream, facts) =
+        find_stream(&config.catalog, &provider, &symbol, "trade channel", is_trade)?;
     let taker = Taker {
         provider,
         stream,
@@ -106,7 +107,9 @@ impl Consumer for Taker {
             return;
         }
         self.decisions += 1;
-        let Some(order) = self.order(trade.taker_side, trade.price.0, event.header.decimals.price) else { return };
+        let Some(order) = self.order(trade.taker_side, trade.price.0, event.header.decimals.price) else {
+            return;
+        };
         if context.place(order).is_ok() {
             self.waits_for = Some(order.decision);
             self.not_before = context.now().plus_ns(PAUSE_NS);

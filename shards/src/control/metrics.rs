@@ -156,13 +156,18 @@ fn orders(out: &mut Families, view: &View, topology: &Topology) {
     each("meltica_orders_session_live", "gauge", "Whether the session for orders is live.", &|status| {
         f64::from(u8::from(status.session == SessionState::Live))
     });
-    each("meltica_orders_open", "gauge", "Orders that may be working.", &|status| f64::from(status.open_orders));
+    each("meltica_orders_open", "gauge", "Orders that may be working.", &|status| {
+        f64::from(status.open_orders)
+    });
     each("meltica_orders_unknown", "gauge", "Open orders whose state is unknown.", &|status| {
         f64::from(status.unknown_orders)
     });
-    each("meltica_orders_journal_failed", "gauge", "Whether the journal cannot be written any more.", &|status| {
-        f64::from(u8::from(status.journal_failed))
-    });
+    each(
+        "meltica_orders_journal_failed",
+        "gauge",
+        "Whether the journal cannot be written any more.",
+        &|status| f64::from(u8::from(status.journal_failed)),
+    );
     for (index, (counter, help)) in AccountCounts::LIST.iter().enumerate() {
         let family = format!("meltica_orders_account_{counter}");
         out.family(&family, "counter", help);

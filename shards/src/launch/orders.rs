@@ -31,8 +31,8 @@ use crate::orders::session::Session;
 use crate::provider::order_token;
 use crate::status::Report;
 use crate::topology::{
-    ConsumerPlan, Durability, JournalPlan, OnStop, OrdersPlan, Product, ProviderPlan,
-    Role, ShardIndex, Topology,
+    ConsumerPlan, Durability, JournalPlan, OnStop, OrdersPlan, Product, ProviderPlan, Role, ShardIndex,
+    Topology,
 };
 
 /// How old a Binance request may be when it arrives, in milliseconds: the venue's default.
@@ -180,7 +180,8 @@ impl Of<'_> {
             let key = keys::read(source).map_err(|error| self.error(error))?;
             return Ok((keys::place(source), key));
         }
-        let key = self.simulation.key(self.index).ok_or_else(|| self.error("the simulated venue issued no key"))?;
+        let key =
+            self.simulation.key(self.index).ok_or_else(|| self.error("the simulated venue issued no key"))?;
         Ok(("the simulated venue's key".to_owned(), key))
     }
 

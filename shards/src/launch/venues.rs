@@ -16,12 +16,12 @@ use engine::venue::coinbase::{self, Coinbase};
 use engine::venue::kraken::Kraken;
 
 use super::{BOOK_WAITING_MAX, LETTERS_MAX, LaunchError, ProviderParts, book_sizes};
-use crate::machine::tls::{Roots, TlsConfig, TlsOptions};
 use crate::machine::executor::Tasks;
 use crate::machine::target::Target;
+use crate::machine::tls::{Roots, TlsConfig, TlsOptions};
+use crate::orders::keys::AccountKey;
 use crate::provider::{Drive, Driver};
 use crate::status::Report;
-use crate::orders::keys::AccountKey;
 use crate::topology::{Endpoints, OrdersPlan, Pools, Product, ProviderPlan, Topology};
 
 /// Bytes of the longest message that is taken: a Coinbase snapshot is several MB.

@@ -367,11 +367,8 @@ impl JournalWriter {
             self.synced_at_ns = now_ns;
         }
         self.handed_position = position;
-        let mut current = Current {
-            path: self.current.path.clone(),
-            file: self.current.file.clone(),
-            at: self.current.at,
-        };
+        let mut current =
+            Current { path: self.current.path.clone(), file: self.current.file.clone(), at: self.current.at };
         let bytes = batch.len() as u64;
         let batch = batch.to_vec();
         let task = if let Some(mut checkpoint) = checkpoint {
@@ -410,7 +407,10 @@ impl JournalWriter {
             return Err(reason.clone());
         }
         if self.under_way.is_some() {
-            return Err(format!("journal {}: the last batch did not end in time", self.current.path.display()));
+            return Err(format!(
+                "journal {}: the last batch did not end in time",
+                self.current.path.display()
+            ));
         }
         let path = self.current.path.clone();
         let write = || {
@@ -422,7 +422,6 @@ impl JournalWriter {
         self.counts.written_bytes_total += batch.len() as u64;
         Ok(self.counts)
     }
-
 }
 
 impl std::fmt::Debug for JournalWriter {

@@ -252,8 +252,8 @@ impl Session {
             let Some(call) = desk.poll_http(turn) else { break };
             made += 1;
             let id = call.id;
-            let submitted = request_of(&call)
-                .and_then(|request| self.http.submit(&request, now_ns + CALL_NS_MAX).ok());
+            let submitted =
+                request_of(&call).and_then(|request| self.http.submit(&request, now_ns + CALL_NS_MAX).ok());
             match submitted {
                 Some(request) => self.calls.push((request, id)),
                 None => desk.http_answer(id, 0, None, &mut [], turn.now),

@@ -305,9 +305,13 @@ mod tests {
 
     #[test]
     fn numbers_print_without_superfluous_zeros() {
-        for (mantissa, decimals, expected) in
-            [(0, 8, "0"), (150, 2, "1.5"), (-5, 3, "-0.005"), (1_200, 0, "1200"), (100_000_001, 8, "1.00000001")]
-        {
+        for (mantissa, decimals, expected) in [
+            (0, 8, "0"),
+            (150, 2, "1.5"),
+            (-5, 3, "-0.005"),
+            (1_200, 0, "1200"),
+            (100_000_001, 8, "1.00000001"),
+        ] {
             assert_eq!(scaled(mantissa, decimals), expected);
         }
     }

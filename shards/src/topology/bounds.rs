@@ -97,7 +97,8 @@ pub const ORDERS_PER_S_MAX: Bound =
 pub const COLLAR_BP: Bound =
     bound(1, 10_000, "hundredths of a percent of the other side's best price; 10000 is twice that price");
 /// Size of a journal's files.
-pub const JOURNAL_ROTATE_MIB: Bound = bound(1, 1024, "MiB; 1 is some 2000 orders, and must hold all open ones");
+pub const JOURNAL_ROTATE_MIB: Bound =
+    bound(1, 1024, "MiB; 1 is some 2000 orders, and must hold all open ones");
 /// Files of a journal that are kept.
 pub const JOURNAL_KEEP: Bound = bound(2, 1000, "files; the current one, and at least the one before it");
 /// Period of the interval log.

@@ -14,9 +14,9 @@ use super::plan::{
     ProviderPlan, ReorderPlan, ReportPlan, Role, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
     Topology,
 };
-use super::trading::{check_journal, resolve_orders};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::subscriptions::{resolve_consumer, resolve_merge};
+use super::trading::{check_journal, resolve_orders};
 use super::written::{
     WrittenChannel, WrittenEndpoints, WrittenProvider, WrittenRole, WrittenShard, WrittenTopology,
 };

@@ -246,8 +246,7 @@ pub(super) fn read_journal(found: &Found<'_>, problems: &mut Problems) -> Option
     let rotate = keys
         .must("rotate_mib", problems)
         .and_then(|found| found.integer(bounds::JOURNAL_ROTATE_MIB, problems));
-    let keep =
-        keys.must("keep", problems).and_then(|found| found.integer(bounds::JOURNAL_KEEP, problems));
+    let keep = keys.must("keep", problems).and_then(|found| found.integer(bounds::JOURNAL_KEEP, problems));
     keys.close(problems);
     Some(JournalPlan {
         dir: PathBuf::from(dir?),

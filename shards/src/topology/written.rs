@@ -10,10 +10,8 @@ use super::keys::{At, Found, Keys};
 use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, PRODUCTS, Product};
 use super::options::{ConsumerOptions, read_options};
 use super::plan::{Delivery, HostMode, MergeKind, OnPanic, Pools, RingSizes};
-use super::trading::{
-    JournalPlan, LimitsPlan, WrittenOrders, read_journal, read_limits, read_orders,
-};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
+use super::trading::{JournalPlan, LimitsPlan, WrittenOrders, read_journal, read_limits, read_orders};
 use super::yaml::{Node, Value};
 
 /// The file.
@@ -425,7 +423,12 @@ fn read_endpoints(found: &Found<'_>, problems: &mut Problems) -> Option<At<Writt
 }
 
 /// `wss://host[:port][/path]`; without TLS only to this machine, since what a plain connection brings anyone may have written.
-pub(super) fn read_url(found: &Found<'_>, secure: &str, plain: &str, problems: &mut Problems) -> Option<String> {
+pub(super) fn read_url(
+    found: &Found<'_>,
+    secure: &str,
+    plain: &str,
+    problems: &mut Problems,
+) -> Option<String> {
     let fits = format!(
         "fits {secure}://host[:port][/path], or {plain}:// to this machine (127.0.0.1, [::1], localhost)"
     );
@@ -581,8 +584,7 @@ fn read_consumer(found: &Found<'_>, kinds: &[&str], problems: &mut Problems) -> 
     });
     let shard = name(&mut keys, "shard", problems);
     let trading = keys.must("trading", problems).and_then(|found| found.boolean(problems)).map(|at| at.value);
-    let limits =
-        keys.may("limits").map_or(Some(LimitsPlan::NONE), |found| read_limits(&found, problems));
+    let limits = keys.may("limits").map_or(Some(LimitsPlan::NONE), |found| read_limits(&found, problems));
     let on_panic = keys.must("on_panic", problems).and_then(|found| {
         let words = [("restart", OnPanic::Restart), ("disable", OnPanic::Disable)];
         found.word(&words, problems).map(|at| at.value)

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "simulate")]
 
+mod keys;
 mod rig;
 
 use engine::ids::InstrumentId;
@@ -62,7 +63,8 @@ fn what_cannot_leave_is_refused_here_with_the_rules_name() {
     let key = home.key(&venue);
     let orders =
         format!("enabled: true, keys: {{file: {}}}, on_session_loss: keep, on_stop: keep", key.display());
-    let limits = "trading: true\n    limits: {qty_max: 1, notional_max: 50000, open_orders_max: 1, collar_bp: 100}";
+    let limits =
+        "trading: true\n    limits: {qty_max: 1, notional_max: 50000, open_orders_max: 1, collar_bp: 100}";
     let mut rig = Rig::start(&text(&venue, &home.0, &orders, limits));
     rig.placed(named("used", buy(1, LOW, "0.01")));
     let market = OrderRequest { kind: OrderKind::Market, ..buy(0, "0", "0.01") };
@@ -79,7 +81,10 @@ fn what_cannot_leave_is_refused_here_with_the_rules_name() {
         ("limit_notional", buy(0, "60000.00", "0.99")),
         ("limit_open_orders", buy(0, LOW, "0.01")),
         ("limit_collar", OrderRequest { side: OrderSide::Sell, ..buy(0, LOW, "0.01") }),
-        ("combination", OrderRequest { post_only: true, time_in_force: TimeInForce::FillOrKill, ..buy(0, LOW, "0.01") }),
+        (
+            "combination",
+            OrderRequest { post_only: true, time_in_force: TimeInForce::FillOrKill, ..buy(0, LOW, "0.01") },
+        ),
         ("combination", OrderRequest { post_only: true, ..market }),
     ];
     for (number, (rule, request)) in table.into_iter().enumerate() {
@@ -104,9 +109,13 @@ fn a_provider_without_orders_says_so() {
     let (venue, home) = (venue(13), Home::new("no-keys"));
     let with = text(&venue, &home.0, "enabled: false, on_session_loss: keep, on_stop: keep", "trading: true");
     let cores = shards::host::HostView::cores(&shards::host::RealHost);
-    let against =
-        shards::topology::Against { cores: cores.as_ref(), consumer_kinds: &["script"], simulated_lists: None };
-    let topology = shards::topology::read("t.yaml", &with, against).unwrap_or_else(|errors| panic!("{errors}"));
+    let against = shards::topology::Against {
+        cores: cores.as_ref(),
+        consumer_kinds: &["script"],
+        simulated_lists: None,
+    };
+    let topology =
+        shards::topology::read("t.yaml", &with, against).unwrap_or_else(|errors| panic!("{errors}"));
     let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     struct Once(std::sync::Arc<std::sync::Mutex<Vec<OrderEvent>>>, bool);
     impl engine::consumer::Consumer for Once {
@@ -122,8 +131,9 @@ fn a_provider_without_orders_says_so() {
     let made = std::sync::Arc::clone(&heard);
     let mut gateway = shards::launch::launch(topology, &move |_, _| {
         let made = std::sync::Arc::clone(&made);
-        Ok(Box::new(move || Box::new(Once(std::sync::Arc::clone(&made), false)) as Box<dyn engine::consumer::Consumer>)
-            as shards::launch::Factory)
+        Ok(Box::new(move || {
+            Box::new(Once(std::sync::Arc::clone(&made), false)) as Box<dyn engine::consumer::Consumer>
+        }) as shards::launch::Factory)
     })
     .unwrap_or_else(|error| panic!("{error}"));
     let began = std::time::Instant::now();
@@ -132,7 +142,10 @@ fn a_provider_without_orders_says_so() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let first = heard.lock().expect("nobody panics")[0];
-    assert!(matches!(first, OrderEvent::Report(report) if report.reason.to_string() == "no_keys"), "{first:?}");
+    assert!(
+        matches!(first, OrderEvent::Report(report) if report.reason.to_string() == "no_keys"),
+        "{first:?}"
+    );
     gateway.stop();
     assert!(venue.faults().orders().is_empty());
 }
@@ -144,7 +157,10 @@ fn fills_during_an_outage_are_recovered_between_gap_and_restored() {
     rig.placed(buy(1, LOW, "0.01"));
     rig.placed(buy(2, LOW, "0.02"));
     let before = rig.heard().len();
-    venue.faults().inject(Fault::Venue(VenueFault::Orders(OrderFault::FillDuringOutage { percent: 100, for_ns: 300_000_000 })));
+    venue.faults().inject(Fault::Venue(VenueFault::Orders(OrderFault::FillDuringOutage {
+        percent: 100,
+        for_ns: 300_000_000,
+    })));
     rig.wait("the session", |rig| {
         let restored = |event: &OrderEvent| matches!(event, OrderEvent::SessionRestored { .. });
         rig.heard()[before..].iter().any(restored)

@@ -176,10 +176,8 @@ impl Rig {
     /// A rig with trading on, keys from a file, and orders that stay when it ends.
     pub fn simple(venue: &Server, home: &Home) -> Self {
         let key = home.key(venue);
-        let orders = format!(
-            "enabled: true, keys: {{file: {}}}, on_session_loss: keep, on_stop: keep",
-            key.display()
-        );
+        let orders =
+            format!("enabled: true, keys: {{file: {}}}, on_session_loss: keep, on_stop: keep", key.display());
         Self::start(&text(venue, &home.0, &orders, "trading: true"))
     }
 
