@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use engine::channel::Channel;
 use engine::consumer::{Catalog, Consumer, Host, MakeConsumer, OnPanic, ProviderFacts, StreamFacts};
 use engine::directory::Directory;
-use engine::dispatch::Dispatcher;
+use engine::dispatch::{Dispatcher, Fairness};
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
 use engine::ring::{Receiver, Sender, ring};
@@ -38,7 +38,9 @@ use crate::report::usage::ThreadUsage;
 use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
 use crate::status::{Report, STATUS_RING, Status};
-use crate::topology::{self, ConsumerPlan, HostMode, ProviderPlan, Role, ShardIndex, Subscription, Topology};
+use crate::topology::{
+    self, ConsumerPlan, HostMode, ProviderPlan, RingSizes, Role, ShardIndex, Subscription, Topology,
+};
 
 use merges::Merges;
 pub use venues::{Simulation, SimulationError};
@@ -187,7 +189,7 @@ struct ProviderParts {
     plan: ProviderPlan,
     directory: Directory,
     routes: Vec<(StreamId, Route)>,
-    outputs: Vec<(ShardId, Sender<Event>, usize)>,
+    outputs: Vec<(ShardId, Sender<Event>, RingSizes)>,
     wakers: Vec<Waker>,
     /// Outputs that go to merge shards: they get markers.
     markers: Vec<usize>,
@@ -452,6 +454,8 @@ fn catalog_of(topology: &Topology) -> (Catalog, Vec<Directory>) {
 pub(crate) fn engine_channel(channel: topology::Channel) -> Channel {
     let text = match (channel.kind.name(), channel.parameter) {
         (kind, "" | "realtime") => kind.to_owned(),
+        // The fastest that every product with partial books has; without a speed the engine would ask for real time.
+        ("partial_book", levels) => format!("partial_book {levels} 100ms"),
         (kind, parameter) => format!("{kind} {parameter}"),
     };
     text.parse().expect("every channel that a topology offers is one of the engine's")
@@ -556,7 +560,7 @@ fn wire(
             }
             let (sender, receiver) = ring(rings.ring_events as usize);
             receivers[number].push(receiver);
-            part.outputs.push((ShardId(number as u8), sender, rings.spill_events as usize));
+            part.outputs.push((ShardId(number as u8), sender, rings));
             part.wakers.push(wakers[number].clone());
             part.routes.extend(routes);
         }
@@ -565,12 +569,24 @@ fn wire(
     Ok((all, receivers))
 }
 
+/// Adds the way to a shard with what its topology says about waiting for it.
+pub(crate) fn add_output(
+    dispatcher: &mut Dispatcher,
+    shard: ShardId,
+    sender: Sender<Event>,
+    rings: RingSizes,
+) {
+    let output = dispatcher.add_output(shard, sender, rings.spill_events as usize);
+    let RingSizes { high_water_permille, burst_events, .. } = rings;
+    dispatcher.set_fairness(output, Fairness { high_water_permille, burst_events });
+}
+
 impl ProviderParts {
     /// The dispatcher with its outputs and routes.
     fn dispatcher(&mut self) -> Dispatcher {
         let mut dispatcher = Dispatcher::new(LETTERS_MAX);
-        for (shard, sender, spill_max) in self.outputs.drain(..) {
-            dispatcher.add_output(shard, sender, spill_max);
+        for (shard, sender, rings) in self.outputs.drain(..) {
+            add_output(&mut dispatcher, shard, sender, rings);
         }
         dispatcher.routing.begin_version(1);
         for (stream, route) in self.routes.drain(..) {
@@ -698,13 +714,31 @@ pub(crate) fn book_reserve(depth: usize) -> usize {
     depth.min(BOOK_RESERVE)
 }
 
+/// Whether a connection of the product carries the channel.
+///
+/// # Errors
+/// What would fit.
+pub(crate) fn supports(product: topology::Product, channel: topology::Channel) -> Result<(), &'static str> {
+    venues::supports(product, engine_channel(channel))
+}
+
+/// Connections that a provider may have open at a time.
+pub(crate) fn connections(plan: &ProviderPlan) -> usize {
+    venues::connections(plan)
+}
+
+/// Merge rules that cannot be applied as they stand: index and why.
+pub(crate) fn merge_problems(topology: &Topology) -> Vec<(usize, String)> {
+    Merges::problems(topology, &catalog_of(topology).0)
+}
+
 /// The venue's spelling of a canonical symbol at a provider.
 pub(crate) fn venue_symbol(plan: &ProviderPlan, symbol: &str) -> String {
     venues::venue_symbol(plan.product, symbol)
 }
 
 /// The engine's book sizes for a provider.
-fn book_sizes(plan: &ProviderPlan) -> (usize, usize, usize) {
+pub(crate) fn book_sizes(plan: &ProviderPlan) -> (usize, usize, usize) {
     let depth_max = plan.book.map_or(1, |book| book.depth_max as usize);
     let snapshot = plan.book.and_then(|book| book.snapshot_limit).unwrap_or(1_000) as usize;
     (depth_max, depth_max.min(BOOK_RESERVE.max(snapshot)), snapshot)

@@ -4,6 +4,7 @@
 //! Everything that decides is in `engine::provider`; this file moves bytes.
 
 mod changes;
+mod rolls;
 
 use std::io;
 use std::sync::mpsc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use engine::connection::{Ask, Connection, Lost};
 use engine::dead_letter::DeadLetters;
 use engine::ids::{LineId, ProviderId};
+use engine::pipeline::Race;
 use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
@@ -32,8 +34,13 @@ use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
 use crate::stages::{ShardStages, Stage};
 use crate::status::{
-    Happened, OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX,
+    Happened, OUTPUTS_MAX, OutputStatus, ProviderStatus, RACES_MAX, Report, STATUS_EVERY_NS, Status,
+    UNPROVED_MAX,
 };
+use crate::topology::RollPlan;
+
+pub use rolls::RollAnswer;
+use rolls::Rolls;
 
 /// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
 const READS_PER_TURN_MAX: usize = 4;
@@ -103,6 +110,7 @@ pub struct Driver<V> {
     listing: Option<changes::ListingRun>,
     /// Order entry, where this provider trades.
     orders: Option<Box<dyn Trade>>,
+    rolls: Rolls,
 }
 
 /// A provider of any venue: one call a turn, everything below it is static.
@@ -123,6 +131,8 @@ pub trait Drive {
     fn listed(&mut self) -> Option<(u64, Reply)>;
     /// Takes new routes over, all or none.
     fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String>;
+    /// Rolls its lines; says what is under way.
+    fn roll(&mut self) -> Result<RollAnswer, String>;
     /// Its dead letters.
     fn letters(&self) -> &DeadLetters;
     /// Its order entry, and what that needs to know.
@@ -164,6 +174,7 @@ impl<V: Venue> Driver<V> {
             markers: Markers::default(),
             listing: None,
             orders: None,
+            rolls: Rolls::default(),
         }
     }
 
@@ -178,6 +189,13 @@ impl<V: Venue> Driver<V> {
     #[must_use]
     pub fn with_markers(mut self, outputs: &[usize], lateness_ns: u64) -> Self {
         self.markers = Markers::new(ProviderId(self.index), outputs, lateness_ns);
+        self
+    }
+
+    /// The same, with lines rolled at a quiet time.
+    #[must_use]
+    pub fn with_rolls(mut self, plan: Option<RollPlan>) -> Self {
+        self.rolls.plan = plan;
         self
     }
 
@@ -427,6 +445,15 @@ fn first_unproved<V: Venue>(provider: &Provider<V>) -> [u16; UNPROVED_MAX] {
     named
 }
 
+/// How the first lines fared.
+fn first_races<V: Venue>(provider: &Provider<V>) -> [Race; RACES_MAX] {
+    let mut races = [Race::default(); RACES_MAX];
+    for (slot, race) in races.iter_mut().zip(provider.pipeline.races()) {
+        *slot = race;
+    }
+    races
+}
+
 /// Watches a socket for what it wants now.
 fn watch(slot: &mut LineSocket, token: Token, poller: &Poller) {
     let Some(stream) = &slot.stream else { return };
@@ -518,6 +545,7 @@ impl<V: Venue> Drive for Driver<V> {
             books: books as u32,
             books_proved: books_proved as u32,
             lines_live: lines_live(connections),
+            races: first_races(&self.provider),
             books_unproved: first_unproved(&self.provider),
             routing_version: dispatcher.routing.version(),
             pools: [
@@ -560,6 +588,10 @@ impl<V: Venue> Drive for Driver<V> {
         self.orders.as_deref()
     }
 
+    fn roll(&mut self) -> Result<RollAnswer, String> {
+        self.begin_rolls()
+    }
+
     fn letters(&self) -> &DeadLetters {
         &self.provider.pipeline.dispatcher.letters
     }
@@ -598,6 +630,7 @@ impl<V: Venue> Driver<V> {
             let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
             self.provider.timeout(now, &mut probe);
         }
+        self.roll_due(now_ns);
         let worked = self.rest(now_ns, io);
         for index in 0..self.sockets.len() {
             let line = LineId(index as u8);
@@ -611,7 +644,7 @@ impl<V: Venue> Driver<V> {
             let _ = self.reports.send(Report { provider: self.index, happening: Happened::Feed(happening) });
         }
         let mut at = self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns);
-        at = at.min(self.http.next_deadline_ns().unwrap_or(u64::MAX));
+        at = at.min(self.http.next_deadline_ns().unwrap_or(u64::MAX)).min(self.rolls.deadline_ns());
         for slot in &self.sockets {
             at = at.min(slot.stream.as_ref().and_then(Stream::deadline_ns).unwrap_or(u64::MAX));
             if slot.wanted {

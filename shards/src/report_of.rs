@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use engine::consumer::Host;
+use engine::consumer::{FanOutSamples, Host};
 use engine::dead_letter::DeadLetters;
 use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::{Listing, ProviderId, ShardId, StreamId};
 use engine::merge::{MergeCounts, Merger, MergerCounts};
-use engine::pipeline::PipelineCounts;
+use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{Provider, RestCounts};
 use engine::venue::Venue;
 use serde_json::{Value, json};
+
+use crate::report::table::latency;
+use crate::status::RingStatus;
 
 /// Everything that one provider counted.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct ProviderSummary {
     pub rest: RestCounts,
     /// Connections lost, those of the shutdown left out.
     pub lost_total: u64,
+    /// By line: how often it was first with a trade, ticker or kline that another one brought too, and by how much.
+    pub races: Vec<Race>,
     /// How many books ended in which state, and how many of all.
     pub books_by_state: BTreeMap<String, u64>,
     /// The ways to consumer shards.
@@ -94,15 +99,23 @@ impl ProviderSummary {
                 "lanes": lanes,
             })
         });
+        let races: Vec<Race> = pipeline.races().collect();
         let connections: Vec<Value> = provider
             .connections()
             .iter()
             .map(|connection| {
+                let race = races.get(connection.line().index()).copied().unwrap_or_default();
                 json!({
                     "line": connection.line().0,
                     "state": connection.state_name(),
                     "streams": connection.streams().len(),
                     "counts": object_of!(engine::connection::ConnectionCounts, connection.counts),
+                    "race": {
+                        "won_total": race.won_total,
+                        "confirmed_total": race.confirmed_total,
+                        "margin_ns_mean": margin_ns_mean(&race),
+                        "margin_ns_max": race.margin_ns_max,
+                    },
                 })
             })
             .collect();
@@ -127,6 +140,7 @@ impl ProviderSummary {
             counts: *pipeline.counts(),
             rest: *provider.rest_counts(),
             lost_total: provider.connections().iter().map(|connection| connection.counts.lost_total).sum(),
+            races: races.clone(),
             books_by_state,
             outstanding: outstanding.map(|slot| slot.to_string()).collect(),
             facts: json!({
@@ -156,6 +170,27 @@ impl ProviderSummary {
     pub fn unbalanced(&self) -> Option<String> {
         unbalanced_output(&self.outputs)
     }
+
+    /// Which line won how often and by how much, if two ever carried the same streams.
+    pub fn raced(&self) -> Option<String> {
+        let confirmed: u64 = self.races.iter().map(|race| race.confirmed_total).sum();
+        let won = self.races.iter().enumerate().filter(|(_, race)| race.won_total > 0);
+        let won = won.map(|(line, race)| {
+            format!(
+                "line {line} first {} times, {} of them ahead of another by {} in the mean, {} at most",
+                race.won_total,
+                race.confirmed_total,
+                latency(margin_ns_mean(race)),
+                latency(race.margin_ns_max)
+            )
+        });
+        (confirmed > 0).then(|| won.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// By how much a line was ahead of the others in the mean, in nanoseconds; 0 if never.
+fn margin_ns_mean(race: &Race) -> u64 {
+    race.margin_ns_total.checked_div(race.confirmed_total).unwrap_or(0)
 }
 
 /// A way to another shard: which, how it stands, what became of the events, and how many are in flight.
@@ -321,6 +356,10 @@ pub struct ConsumerShardSummary {
     pub panics_total: u64,
     /// One object a consumer: for `report.json`.
     pub consumers: Vec<Value>,
+    /// When sampled events reached its consumers.
+    pub fan_out: FanOutSamples,
+    /// What its rings held, and its streams' latencies: for `report.json`.
+    pub facts: Value,
     /// What the consumers have to say, by name.
     pub said: Vec<(String, Vec<(String, String)>)>,
     /// Dead letters: for `report.json`.
@@ -329,7 +368,32 @@ pub struct ConsumerShardSummary {
 
 impl ConsumerShardSummary {
     /// Of a host that has stopped.
-    pub fn of(index: u8, host: &Host, received_total: u64, left_total: u64) -> Self {
+    pub fn of(index: u8, host: &Host, received_total: u64, left_total: u64, rings: &[RingStatus]) -> Self {
+        let provider =
+            |number: Option<u8>| number.map(|number| host.catalog().provider(ProviderId(number)).to_owned());
+        let rings = rings.iter().map(|ring| {
+            json!({
+                "provider": provider(ring.provider),
+                "events": ring.events,
+                "oldest_ns": ring.oldest_ns,
+                "oldest_ns_max": ring.oldest_ns_max,
+            })
+        });
+        let streams = host.latencies().map(|(number, stream, latency)| {
+            let facts = host.catalog().stream(number, stream);
+            // Buckets that nothing fell into behind the last one are left out.
+            let used = latency.buckets.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1);
+            json!({
+                "provider": provider(Some(number.0)),
+                "symbol": facts.map(|facts| facts.symbol.as_str()),
+                "channel": facts.map(|facts| facts.channel.to_string()),
+                "count": latency.count_total,
+                "latency_ns_max": latency.latency_ns_max,
+                "buckets_from_1024_ns": &latency.buckets[..used],
+            })
+        });
+        let facts =
+            json!({ "rings": rings.collect::<Vec<_>>(), "latency_by_stream": streams.collect::<Vec<_>>() });
         let said = host.summaries();
         let consumers = host.seats().zip(&said).map(|((name, counts, up), (_, facts))| {
             let facts: serde_json::Map<String, Value> =
@@ -347,6 +411,8 @@ impl ConsumerShardSummary {
             left_total,
             panics_total: host.seats().map(|(_, counts, _)| counts.panics_total).sum(),
             consumers: consumers.collect(),
+            fan_out: host.fan_out().clone(),
+            facts,
             said: said.clone(),
             letters: letters_of(&host.letters),
         }

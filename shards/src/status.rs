@@ -6,7 +6,7 @@ use engine::consumer::SeatCounts;
 use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::LineId;
 use engine::merge::{MergeCounts, MergerCounts};
-use engine::pipeline::PipelineCounts;
+use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{Happening, RestCounts};
 
 use crate::orders::status::{OrdersHappening, OrdersStatus};
@@ -15,8 +15,12 @@ use crate::orders::status::{OrdersHappening, OrdersStatus};
 pub const OUTPUTS_MAX: usize = 16;
 /// Consumers that one shard can host.
 pub const SEATS_MAX: usize = 64;
+/// Rings of one consumer shard that its status shows.
+pub const RINGS_MAX: usize = 16;
 /// Books that are not proved and that a status names.
 pub const UNPROVED_MAX: usize = 16;
+/// Lines of a provider whose races a status shows: four, their spare one, and those of a second and third group.
+pub const RACES_MAX: usize = 16;
 /// The pools of which a status tells the use, in its order.
 pub const POOL_NAMES: [&str; 3] = ["frames", "raws", "events"];
 /// Statuses that wait for the supervisor.
@@ -58,6 +62,8 @@ pub struct ProviderStatus {
     pub books_proved: u32,
     /// One bit for each of the first 64 connections: live, and every subscription taken.
     pub lines_live: u64,
+    /// How the first lines fared against the others that carry the same streams.
+    pub races: [Race; RACES_MAX],
     /// Listings of the first books that are not proved; `u16::MAX` where there are fewer.
     pub books_unproved: [u16; UNPROVED_MAX],
     /// The routing version in force.
@@ -81,6 +87,19 @@ pub struct SeatStatus {
     pub up: bool,
 }
 
+/// What waits in one ring of a consumer shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RingStatus {
+    /// The number of the provider or merge shard that fills it, once anything has come.
+    pub provider: Option<u8>,
+    /// Event parts in it.
+    pub events: u32,
+    /// Since when the oldest of them had been received, in nanoseconds; 0 when it is empty.
+    pub oldest_ns: u64,
+    /// The longest that the oldest one had waited when the shard came to it, in nanoseconds.
+    pub oldest_ns_max: u64,
+}
+
 /// One consumer shard now.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerStatus {
@@ -88,6 +107,10 @@ pub struct ConsumerStatus {
     pub shard: u8,
     /// Event parts taken off its rings.
     pub received_total: u64,
+    /// How many of `rings` are used.
+    pub ring_count: u8,
+    /// Its rings.
+    pub rings: [RingStatus; RINGS_MAX],
     /// How many of `seats` are used.
     pub seat_count: u8,
     /// Its consumers.

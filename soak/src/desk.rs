@@ -485,7 +485,12 @@ impl<G: OrderGateway> Desk<G> {
                     return self.lose_wire();
                 }
                 Incoming::Token => {}
-                Incoming::Used { used, limit } => self.used = Some((used, limit)),
+                Incoming::Used { used, limit, .. } => self.used = Some((used, limit)),
+                // This simulation asks for no list in pages and for no clock, and meets no limit.
+                Incoming::More { .. }
+                | Incoming::Limited { .. }
+                | Incoming::VenueTime { .. }
+                | Incoming::ClockOff => {}
             }
         }
     }

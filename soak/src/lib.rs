@@ -7,5 +7,6 @@ pub mod desk;
 pub mod kill9;
 pub mod ledger;
 pub mod lines;
+pub mod rolls;
 pub mod sim;
 pub mod trade;

@@ -38,54 +38,53 @@ enum Command {
     /// Runs the gateway, as `meltica run` does; for kill9.
     #[command(hide = true)]
     Gateway(shards::command::run::Arguments),
+    /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
+    Rolls {
+        /// Messages a second of all 30 instruments together, which the market is asked for.
+        #[arg(long, default_value_t = 50_000)]
+        rate: u32,
+        /// Minutes without rolls, and as many with them.
+        #[arg(long, default_value_t = 1.0)]
+        minutes: f64,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
-    match Command::parse() {
-        Command::Lines { disconnects, minutes, rate, seed } => lines(disconnects, minutes, rate, seed),
+    let verdict = match Command::parse() {
+        Command::Gateway(arguments) => return ExitCode::from(arguments.run()),
+        Command::Lines { disconnects, minutes, rate, seed } => of_minutes(minutes).and_then(|duration| {
+            soak::lines::run(&soak::lines::Options { disconnects, duration, rate, seed })
+                .map(|verdict| (verdict.table(), verdict.is_good()))
+        }),
+        Command::Rolls { rate, minutes, seed } => of_minutes(minutes).and_then(|duration| {
+            soak::rolls::run(&soak::rolls::Options { rate: rate.div_ceil(30), duration, seed })
+                .map(|verdict| (verdict.table(), verdict.is_good()))
+        }),
         Command::Kill9 { times, seed, sync } => kill9(times, seed, sync),
-        Command::Gateway(arguments) => ExitCode::from(arguments.run()),
+    };
+    match verdict {
+        Ok((table, is_good)) => {
+            print!("{table}");
+            if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("soak: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn kill9(times: u32, seed: u64, sync: bool) -> ExitCode {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => {
-            eprintln!("soak: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+fn of_minutes(minutes: f64) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(minutes * 60.0).map_err(|error| format!("--minutes {minutes}: {error}"))
+}
+
+fn kill9(times: u32, seed: u64, sync: bool) -> Result<(String, bool), String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let home = std::env::temp_dir().join(format!("meltica-kill9-{}", std::process::id()));
     let durability = if sync { "sync" } else { "batch" };
-    match soak::kill9::run(&soak::kill9::Options { times, seed, durability, program, home }) {
-        Ok(verdict) => {
-            print!("{}", verdict.table());
-            if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("soak: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn lines(disconnects: u32, minutes: f64, rate: u32, seed: u64) -> ExitCode {
-    let duration = match Duration::try_from_secs_f64(minutes * 60.0) {
-        Ok(duration) => duration,
-        Err(error) => {
-            eprintln!("soak: --minutes {minutes}: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match soak::lines::run(&soak::lines::Options { disconnects, duration, rate, seed }) {
-        Ok(verdict) => {
-            print!("{}", verdict.table());
-            if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("soak: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    soak::kill9::run(&soak::kill9::Options { times, seed, durability, program, home })
+        .map(|verdict| (verdict.table(), verdict.is_good()))
 }

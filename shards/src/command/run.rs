@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use engine::consumer::FanOutSamples;
 use engine::ids::{ConsumerId, InstrumentId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ctl::ADDRESS_FILE;
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns, read_topology};
@@ -21,7 +22,7 @@ use crate::live::Board;
 use crate::machine::clock::Clock;
 use crate::orders::status::{OrdersSummary, scaled};
 use crate::report::files::ReportDirectory;
-use crate::report::table::{TableStyle, exit_text};
+use crate::report::table::{TableStyle, exit_text, latency};
 use crate::report::{DisturbanceKind, RunReport};
 use crate::report_of::OutputSummary;
 use crate::status::Report;
@@ -142,7 +143,7 @@ impl Arguments {
             Err(error) => {
                 eprintln!("meltica: {error}");
                 let ended = gateway.stop();
-                self.report(&mut gateway, &directory, ended, None);
+                self.report(&mut gateway, &directory, &Board::default(), ended, None);
                 return EXIT_REFUSED;
             }
         };
@@ -156,7 +157,7 @@ impl Arguments {
         control.stop();
         let _ = std::fs::remove_file(&address_file);
         let ended = gateway.stop();
-        self.report(&mut gateway, &directory, ended, fallen)
+        self.report(&mut gateway, &directory, &board, ended, fallen)
     }
 
     /// Looks after the shards until the run is over. Returns the shard that fell, if one did.
@@ -216,6 +217,7 @@ impl Arguments {
         &self,
         gateway: &mut Gateway,
         directory: &ReportDirectory,
+        board: &Board,
         ended: Ended,
         fallen: Option<String>,
     ) -> u8 {
@@ -225,7 +227,7 @@ impl Arguments {
         let run_ns = stopped_ns - gateway.started_ns;
         let mut report = RunReport::new(file, gateway.started_at, SystemTime::now(), run_ns);
         gateway.collector.fill(&mut report);
-        let verdict = fill(&mut report, &gateway.topology, &ended);
+        let verdict = fill(&mut report, &gateway.topology, board, &ended);
         while let Some(happened) = gateway.poll_report() {
             say(&gateway.topology, &happened, false);
         }
@@ -365,7 +367,7 @@ fn fill_outputs(
 }
 
 /// Fills what the shards counted into the report and checks that it adds up.
-fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
+fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ended) -> Verdict {
     use DisturbanceKind as Kind;
     let mut verdict = Verdict { lines: Vec::new(), failed: false };
     let spins = topology.host == HostMode::Dedicated;
@@ -416,10 +418,16 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
         for slot in &summary.outstanding {
             verdict.lines.push(format!("meltica: provider {}: a slot is still out: {slot}", plan.name));
         }
+        if let Some(races) = summary.raced() {
+            verdict.lines.push(format!("{}: {races}", plan.name));
+        }
         let mut facts = summary.facts.clone();
         facts["outputs"] = outputs;
         if let Some(orders) = &summary.orders {
             facts["orders"] = verdict.orders(topology, &plan.name, orders);
+        }
+        if let Some(start) = board.start_of(summary.index) {
+            facts["start"] = start;
         }
         providers.insert(plan.name.clone(), facts);
         streams.extend(summary.streams.iter().cloned());
@@ -455,11 +463,13 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
         letters.extend(summary.letters.iter().cloned());
     }
     let mut consumers = Vec::new();
+    let mut shards = serde_json::Map::new();
     for summary in &ended.consumers {
         let name = &topology.shards[usize::from(summary.index)].name;
         let sent = pushed[usize::from(summary.index)];
         verdict.check_received(name, sent, summary.received_total, summary.left_total);
         consumers.extend(summary.consumers.iter().cloned());
+        shards.insert(name.clone(), summary.facts.clone());
         letters.extend(summary.letters.iter().cloned());
         for (consumer, facts) in &summary.said {
             if !facts.is_empty() {
@@ -468,12 +478,41 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
             }
         }
     }
+    let spans = FanOutSamples::join(ended.consumers.iter().map(|summary| &summary.fan_out));
+    report.delivery = json!({ "shards": shards, "first_to_last_across_shards": fan_out_json(&spans) });
+    if let (Some(first), Some(last)) = (spans.first(), spans.last()) {
+        verdict.lines.push(format!(
+            "first to last consumer over all shards, {} sampled events: min {}, p95 {}, max {}",
+            spans.len(),
+            latency(*first),
+            latency(percentile(&spans, 95)),
+            latency(*last)
+        ));
+    }
     providers.insert("dead_letters".to_owned(), Value::Array(letters));
     report.providers = Value::Object(providers);
     report.mergers = Value::Object(mergers);
     report.streams = Value::Array(streams);
     report.consumers = Value::Array(consumers);
     verdict
+}
+
+/// The value that `percent` of the ascending `spans` do not exceed; 0 of none.
+pub(crate) fn percentile(spans: &[u64], percent: usize) -> u64 {
+    let rank = (spans.len() * percent).div_ceil(100).max(1);
+    spans.get(rank - 1).copied().unwrap_or(0)
+}
+
+fn fan_out_json(spans: &[u64]) -> Value {
+    json!({
+        "unit": "ns",
+        "sampled_count": spans.len(),
+        "min": percentile(spans, 0),
+        "p50": percentile(spans, 50),
+        "p95": percentile(spans, 95),
+        "p99": percentile(spans, 99),
+        "max": percentile(spans, 100),
+    })
 }
 
 /// What is about to run, in a few lines.

@@ -6,7 +6,7 @@ use engine::consumer::SeatCounts;
 use engine::dispatch::LaneCounts;
 use engine::orders::desk::DeskCounts;
 use engine::orders::ledger::{LedgerCounts, SessionState};
-use engine::pipeline::PipelineCounts;
+use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::RestCounts;
 
 use super::controller::Controller;
@@ -16,7 +16,7 @@ use crate::orders::account::AccountCounts;
 use crate::orders::critical::CriticalCounts;
 use crate::orders::journal::JournalCounts;
 use crate::orders::status::OrdersStatus;
-use crate::status::{POOL_NAMES, ProviderStatus};
+use crate::status::{POOL_NAMES, ProviderStatus, RingStatus};
 use crate::topology::Topology;
 
 /// Name, type, help, and where the value comes from.
@@ -109,6 +109,7 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
     for (name, kind, help, value) in gauges {
         out.providers(view, topology, (name, kind, help), value);
     }
+    races(&mut out, view, topology);
     pools(&mut out, view, topology);
     outputs(&mut out, view, topology);
     consumers(&mut out, view, controller);
@@ -187,6 +188,39 @@ fn orders(out: &mut Families, view: &View, topology: &Topology) {
                 let shard = topology.shards[usize::from(*shard)].name.as_str();
                 let labels = [("provider", name(status)), ("shard", shard)];
                 out.sample(&family, &labels, counts.values()[index] as f64);
+            }
+        }
+    }
+}
+
+fn races(out: &mut Families, view: &View, topology: &Topology) {
+    let families: [Described<Race>; 4] = [
+        (
+            "meltica_line_won_total",
+            "counter",
+            "Trades, tickers and klines that a line brought first.",
+            |race| race.won_total as f64,
+        ),
+        (
+            "meltica_line_confirmed_total",
+            "counter",
+            "Those of them that another line brought later.",
+            |race| race.confirmed_total as f64,
+        ),
+        ("meltica_line_margin_seconds_total", "counter", "How much later, over all of those.", |race| {
+            race.margin_ns_total as f64 * 1e-9
+        }),
+        ("meltica_line_margin_seconds_max", "gauge", "How much later at most.", |race| {
+            race.margin_ns_max as f64 * 1e-9
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        out.family(name, kind, help);
+        for status in &view.providers {
+            let provider = &topology.providers[usize::from(status.provider)].name;
+            // Which of a provider's lines is the spare one changes with every roll: those that ever won are shown.
+            for (line, race) in status.races.iter().enumerate().filter(|(_, race)| race.won_total > 0) {
+                out.sample(name, &[("provider", provider), ("line", &line.to_string())], value(race));
             }
         }
     }
@@ -289,6 +323,29 @@ fn consumers(out: &mut Families, view: &View, controller: &Controller) {
     for (index, plan) in named() {
         let may_trade = controller.switches().may_trade(index);
         out.sample("meltica_consumer_may_trade", &[("consumer", &plan.name)], f64::from(u8::from(may_trade)));
+    }
+    for (name, help, value) in [
+        (
+            "meltica_ring_oldest_seconds",
+            "Since when the oldest event in the ring had been received.",
+            (|ring| ring.oldest_ns) as fn(&RingStatus) -> u64,
+        ),
+        (
+            "meltica_ring_oldest_seconds_max",
+            "The longest that the oldest event of a ring had waited when the shard came to it.",
+            |ring| ring.oldest_ns_max,
+        ),
+    ] {
+        out.family(name, "gauge", help);
+        for status in &view.consumers {
+            let shard = &topology.shards[usize::from(status.shard)].name;
+            for ring in &status.rings[..usize::from(status.ring_count)] {
+                let labels = [("provider", topology.sender_name(ring.provider)), ("shard", shard)];
+                if ring.provider.is_some() {
+                    out.sample(name, &labels, value(ring) as f64 * 1e-9);
+                }
+            }
+        }
     }
     out.family(
         "meltica_shard_received_total",

@@ -149,7 +149,7 @@ impl Of<'_> {
                 let (desk, checkpoint) = self.desk(ids, gateway, options, &journal)?;
                 (AnyDesk::Coinbase(desk), checkpoint)
             }
-            Product::BinanceSpot | Product::BinanceUsdm => {
+            Product::BinanceSpot | Product::BinanceUsdm | Product::BinanceUsdmMarket => {
                 let made = binance_key(&key.secret).map_err(bad)?;
                 let gateway = BinanceOrders::new(key.name.expose(), made, RECEIVE_WINDOW_MS);
                 let (desk, checkpoint) = self.desk(ids, gateway, options, &journal)?;

@@ -38,6 +38,10 @@ impl ProviderShard {
                 Some(driver) => driver.route(*change, now_ns).map_or_else(Reply::Refused, |()| Reply::Done),
                 None => Reply::Refused("no such provider on this shard".to_owned()),
             },
+            Command::Roll { provider } => match self.driver(provider) {
+                Some(driver) => driver.roll().map_or_else(Reply::Refused, Reply::Rolling),
+                None => Reply::Refused("no such provider on this shard".to_owned()),
+            },
             Command::Letters => {
                 let all = || self.drivers.iter().map(|driver| driver.letters());
                 Reply::Letters {
@@ -116,10 +120,11 @@ impl<V: Venue> Driver<V> {
             assert_eq!(made, stream, "both sides add the same streams in the same order");
         }
         if let Some(output) = change.output {
-            self.provider.pipeline.dispatcher.add_output(
+            crate::launch::add_output(
+                &mut self.provider.pipeline.dispatcher,
                 output.shard,
                 output.sender,
-                output.spill_events_max,
+                output.rings,
             );
             self.wakers.push(output.waker);
         }

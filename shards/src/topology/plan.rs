@@ -124,6 +124,10 @@ pub struct RingSizes {
     pub critical_ring_events: u32,
     /// Lossless events that wait for the ring.
     pub spill_events: u32,
+    /// Fill of the ring above which streams that may coalesce have an equal share only, in thousandths.
+    pub high_water_permille: u16,
+    /// Events that one stream may have above it at once.
+    pub burst_events: u16,
 }
 
 /// The simulated market.
@@ -166,6 +170,8 @@ pub struct ProviderPlan {
     pub reorder: ReorderPlan,
     /// How it trades; without it, it only listens.
     pub orders: Option<OrdersPlan>,
+    /// When lines are rolled of themselves; `None`: only when the venue ends them.
+    pub roll: Option<RollPlan>,
     /// Line in the file, for messages.
     pub line: usize,
 }
@@ -223,6 +229,18 @@ pub struct ReorderPlan {
     pub held_events_max: u32,
 }
 
+/// When lines are rolled of themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RollPlan {
+    /// Age from which a line is rolled at the quiet time, in hours.
+    pub after_h: u32,
+    /// Minute of the UTC day at which the quiet time begins.
+    pub quiet_from_min: u32,
+    /// Minute of the UTC day at which it ends; smaller than its beginning if midnight is in it.
+    pub quiet_to_min: u32,
+}
+
 /// A rule that joins the n-th instruments of several providers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -239,6 +257,8 @@ pub struct MergePlan {
     pub window_s: u32,
     /// Events that close a window early.
     pub count: u32,
+    /// Line in the file, for messages.
+    pub line: usize,
 }
 
 /// What a merge rule joins.
@@ -373,6 +393,14 @@ pub struct ReportPlan {
 }
 
 impl Topology {
+    /// The name behind the number that events carry: a provider's, or after them a merge shard's. `?` before any came.
+    pub fn sender_name(&self, number: Option<u8>) -> &str {
+        let providers = self.providers.iter().map(|provider| provider.name.as_str());
+        let mergers = self.shards.iter().filter(|shard| matches!(shard.role, Role::Merger { .. }));
+        let mut names = providers.chain(mergers.map(|shard| shard.name.as_str()));
+        number.and_then(|number| names.nth(usize::from(number))).unwrap_or("?")
+    }
+
     /// The canonical symbol of an instrument.
     pub fn symbol(&self, id: InstrumentId) -> &str {
         &self.symbols[usize::from(id.0)]
