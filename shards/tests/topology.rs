@@ -144,7 +144,7 @@ fn an_unknown_key_is_refused_with_what_was_meant() {
     refused(
         &[("report: {dir", "zebra: 1\nreport: {dir")],
         &[
-            "t.yaml:44: zebra: found an unknown key, fits: version, host, shards, simulated, providers, merges, consumers, control, report",
+            "t.yaml:44: zebra: found an unknown key, fits: version, host, shards, simulated, providers, merges, consumers, journal, control, report",
         ],
     );
     refused(
@@ -263,7 +263,7 @@ fn words_have_one_spelling_and_a_guess() {
             "t.yaml:22: providers[1].product: found 'futures', fits: spot",
             "t.yaml:32: merges[0].kind: found 'book', fits: trade, ticker, kline, bbo",
             "t.yaml:32: merges[0].partial: found 'emit', fits: suppress",
-            "t.yaml:35: consumers[0].kind: found 'stat', did you mean 'stats'? (fits: stats, printer, recorder)",
+            "t.yaml:35: consumers[0].kind: found 'stat', did you mean 'stats'? (fits: stats, printer, recorder, maker, taker)",
             "t.yaml:37: consumers[0].trading: found 'no', fits true or false",
             "t.yaml:38: consumers[0].on_panic: found 'ignore', fits: restart, disable",
         ],
@@ -736,14 +736,14 @@ fn orders_need_keys_of_their_own_and_a_journal() {
     refused(
         &[LIVE, JOURNAL, ("endpoints: live", "endpoints: simulated")],
         &[
-            "t.yaml:29: providers[1].orders.keys: found a key without use here, a simulated venue issues throw-away keys when it starts: remove it",
+            "t.yaml:30: providers[1].orders.keys: found a key without use here, a simulated venue issues throw-away keys when it starts: remove it",
         ],
     );
     let without = LIVE.1.replace(" keys: {file: /k/kraken.key},", "");
     refused(
         &[(LIVE.0, &without), JOURNAL],
         &[&format!(
-            "t.yaml:29: providers[1].orders.keys: found nothing, this key must be there where orders are enabled: {NEVER_HERE}"
+            "t.yaml:30: providers[1].orders.keys: found nothing, this key must be there where orders are enabled: {NEVER_HERE}"
         )],
     );
 }
@@ -779,7 +779,7 @@ fn limits_are_checked_one_by_one() {
     );
     check(
         "notional_max: NaN",
-        "t.yaml:38: consumers[0].limits.notional_max: found NaN, fits a decimal number above 0, such as 0.5",
+        "t.yaml:38: consumers[0].limits.notional_max: found 'NaN', fits a decimal number above 0, such as 0.5",
     );
     check(
         "orders_per_s_max: 1001",
@@ -787,7 +787,7 @@ fn limits_are_checked_one_by_one() {
     );
     check(
         "book_proved_for: market",
-        "t.yaml:38: consumers[0].limits.book_proved_for: found 'market', did you mean market_orders? fits: none, market_orders, all_orders",
+        "t.yaml:38: consumers[0].limits.book_proved_for: found 'market', did you mean 'market_orders'? (fits: none, market_orders, all_orders)",
     );
     let text = BASE.replace(trading, &with("qty_max: 0.5, collar_bp: 50"));
     let topology = read(&text).unwrap_or_else(|message| panic!("{message}"));
