@@ -787,7 +787,7 @@ fn limits_are_checked_one_by_one() {
     );
     check(
         "book_proved_for: market",
-        "t.yaml:38: consumers[0].limits.book_proved_for: found 'market', did you mean 'market_orders'? (fits: none, market_orders, all_orders)",
+        "t.yaml:38: consumers[0].limits.book_proved_for: found 'market', fits: none, market_orders, all_orders",
     );
     let text = BASE.replace(trading, &with("qty_max: 0.5, collar_bp: 50"));
     let topology = read(&text).unwrap_or_else(|message| panic!("{message}"));
