@@ -137,10 +137,11 @@ impl Maker {
                     (slot.quote, slot.price) = (Quote::Asked(slot.decision), price);
                 }
             }
-            (Quote::Works(id), Some((price, _))) if (price - slot.price).abs() > self.move_ticks * tick => {
-                if context.cancel(self.provider, id, slot.decision).is_ok() {
-                    slot.quote = Quote::Leaves;
-                }
+            (Quote::Works(id), Some((price, _)))
+                if (price - slot.price).abs() > self.move_ticks * tick
+                    && context.cancel(self.provider, id, slot.decision).is_ok() =>
+            {
+                slot.quote = Quote::Leaves;
             }
             _ => {}
         }

@@ -65,6 +65,9 @@ pub struct ProviderEnd {
     chance: Chance,
 }
 
+/// By shard what consumers get, by provider what its shard gets.
+type Ends = (Vec<Option<ConsumerEnd>>, Vec<Option<ProviderEnd>>);
+
 /// A desk of any venue: everything below it is static.
 enum AnyDesk {
     Binance(Box<Desk<BinanceOrders>>),
@@ -78,7 +81,7 @@ pub fn wire(
     simulation: &Simulation,
     switches: &Arc<Switches>,
     wakers: &[Waker],
-) -> Result<(Vec<Option<ConsumerEnd>>, Vec<Option<ProviderEnd>>), LaunchError> {
+) -> Result<Ends, LaunchError> {
     let waker_of: Vec<Waker> =
         topology.providers.iter().map(|plan| wakers[usize::from(plan.shard.0)].clone()).collect();
     let mut consumers: Vec<Option<ConsumerEnd>> = topology

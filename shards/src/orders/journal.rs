@@ -452,12 +452,11 @@ fn numbers_of(directory: &Path) -> io::Result<Vec<u64>> {
 
 /// Writes all of it behind what is there.
 async fn append(current: &mut Current, mut batch: Vec<u8>, sync: bool) -> Result<(), String> {
-    let file = match &current.file {
-        Some(file) => Rc::clone(file),
-        None => {
-            let opened = file_io::OpenOptions::new().write(true).buffered_open(&current.path).await;
-            Rc::new(opened.map_err(|error| error.to_string())?)
-        }
+    let file = if let Some(file) = &current.file {
+        Rc::clone(file)
+    } else {
+        let opened = file_io::OpenOptions::new().write(true).buffered_open(&current.path).await;
+        Rc::new(opened.map_err(|error| error.to_string())?)
     };
     current.file = Some(Rc::clone(&file));
     while !batch.is_empty() {

@@ -125,7 +125,7 @@ fn split(text: &Secret, place: &str) -> Result<AccountKey, KeySourceError> {
     let text = text.expose_trimmed();
     let at = text.iter().position(|&byte| byte == b'\n').ok_or_else(form)?;
     let (name, secret) = (text[..at].trim_ascii(), text[at..].trim_ascii());
-    let plain = name.iter().all(|byte| byte.is_ascii_graphic());
+    let plain = name.iter().all(u8::is_ascii_graphic);
     if name.is_empty() || secret.is_empty() || !plain {
         return Err(form());
     }
