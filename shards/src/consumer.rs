@@ -234,7 +234,11 @@ impl ConsumerShard {
                 let letters = letters.iter().cloned().collect();
                 self.wire.reply(number, Reply::Letters { letters, written_total, evicted_total });
             }
-            Command::List { .. } | Command::Route { .. } | Command::Roll { .. } => {
+            Command::List { .. }
+            | Command::Route { .. }
+            | Command::Roll { .. }
+            | Command::Merge { .. }
+            | Command::EndMerge { .. } => {
                 self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));
             }
         }

@@ -473,7 +473,7 @@ impl<G: OrderGateway> Desk<G> {
         for incoming in std::mem::take(&mut self.incoming) {
             match incoming {
                 Incoming::Answer { tag, outcome, news } => {
-                    self.ledger.answer(tag, outcome, &news, trace, now)
+                    self.ledger.answer(tag, outcome, &news, trace, now);
                 }
                 Incoming::Item { tag, news } => self.ledger.listed(tag, &news, trace, now),
                 Incoming::End { tag, complete } => self.ledger.list_end(tag, complete, trace, now),
@@ -484,13 +484,12 @@ impl<G: OrderGateway> Desk<G> {
                     self.refused.push(news.code);
                     return self.lose_wire();
                 }
-                Incoming::Token => {}
-                Incoming::Used { used, limit, .. } => self.used = Some((used, limit)),
-                // This simulation asks for no list in pages and for no clock, and meets no limit.
-                Incoming::More { .. }
+                Incoming::Token
+                | Incoming::More { .. }
                 | Incoming::Limited { .. }
                 | Incoming::VenueTime { .. }
                 | Incoming::ClockOff => {}
+                Incoming::Used { used, limit, .. } => self.used = Some((used, limit)),
             }
         }
     }

@@ -9,4 +9,5 @@ pub mod ledger;
 pub mod lines;
 pub mod rolls;
 pub mod sim;
+pub mod subscribe;
 pub mod trade;

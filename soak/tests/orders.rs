@@ -86,7 +86,8 @@ fn disturb<G: OrderGateway>(trade: &mut Trade<G>) {
 
 #[test]
 fn all_faults_by_seed_lose_nothing_and_send_nothing_twice() {
-    for seed in 0..10 {
+    let (seeds, mut orders, mut fills, mut gaps, mut recovered) = (10, 0, 0, 0, 0);
+    for seed in 0..seeds {
         let durability = if seed % 2 == 0 { Durability::Batch } else { Durability::Sync };
         let mut trade = Trade::new(seed, binance(seed, durability, 300));
         trade.settle();
@@ -100,8 +101,15 @@ fn all_faults_by_seed_lose_nothing_and_send_nothing_twice() {
         trade.kill(false);
         trade.finish();
         let truth = trade.site.trading();
-        assert!(truth.orders.len() > 30 && truth.fills.len() > 15, "seed {seed}: a run with little in it");
-        assert!(trade.tally.gaps > 0 && trade.tally.recovered > 0, "seed {seed}: {:?}", trade.tally);
+        orders += truth.orders.len() as u64;
+        fills += truth.fills.len() as u64;
+        gaps += trade.tally.gaps;
+        recovered += trade.tally.recovered;
+    }
+    let counts =
+        [("orders", orders, 30), ("fills", fills, 15), ("gaps", gaps, 1), ("recovered", recovered, 5)];
+    for (name, count, least) in counts {
+        assert!(count > least * seeds, "{count} {name} in {seeds} runs: little was tried");
     }
 }
 
@@ -164,14 +172,15 @@ fn two_hundred_disconnects_with_fills_during_the_outage_pair_their_marks() {
         let [bid, _] = trade.touch(0);
         let below = bid.split('.').next().expect("digits").parse::<u64>().expect("whole") - 500;
         let request = OrderRequest::limit_text(OrderSide::Buy, &below.to_string(), "0.004").expect("numbers");
-        trade.place(0, 0, request);
+        let order = trade.place(0, 0, request).expect("there is a session");
         trade.pass_ms(50);
         let before = trade.tally.recovered;
         trade.order_fault(OrderFault::FillDuringOutage { percent: 60, for_ns: SECOND_NS / 2 });
         trade.run_for("the gap", 5, |trade| trade.desk.session() != SessionState::Live);
         trade.settle();
         recovered_rounds += u64::from(trade.tally.recovered > before);
-        trade.pass_ms(200);
+        trade.cancel(0, order);
+        trade.pass_ms(1_500); // recoveries have their weight: the venue counts it by the minute
     }
     assert_eq!((trade.tally.gaps - gaps_before, trade.tally.restored - restored_before), (200, 200));
     assert!(recovered_rounds >= 195, "{recovered_rounds}");

@@ -85,6 +85,7 @@ impl<G: OrderGateway> Desk<G> {
     fn limited(&mut self, wait_ms: Option<u64>, now: ReceiveTime) {
         self.counts.limited_total += 1;
         self.pace.limited(wait_ms, now);
+        self.lane.be_quiet(wait_ms, now);
         self.drop_unsent(None, super::Rule::LimitRate.name().as_bytes(), now);
     }
 

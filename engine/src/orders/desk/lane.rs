@@ -97,6 +97,8 @@ pub(super) struct Lane {
     /// Questions that may be asked now; in thousandths, growing with time.
     budget_milli: u64,
     budget_at: ReceiveTime,
+    /// No question before that, by whatever way.
+    quiet_until: ReceiveTime,
     queries_per_s_max: u64,
 }
 
@@ -111,6 +113,7 @@ impl Lane {
             paused_until: ReceiveTime::default(),
             budget_milli: queries_per_s_max * 1_000,
             budget_at: ReceiveTime::default(),
+            quiet_until: ReceiveTime::default(),
             queries_per_s_max,
         }
     }
@@ -197,7 +200,13 @@ impl Lane {
             self.budget_milli = (self.budget_milli + grown).min(self.queries_per_s_max * 1_000);
             self.budget_at = now;
         }
-        self.budget_milli >= 1_000
+        self.budget_milli >= 1_000 && now >= self.quiet_until
+    }
+
+    /// The venue said that there were too many requests: no question for a while. Asked on, it bans.
+    pub(super) fn be_quiet(&mut self, wait_ms: Option<u64>, now: ReceiveTime) {
+        let wait_ms = wait_ms.unwrap_or(LIMITED_PAUSE_S * 1_000).min(PAUSE_S_MAX * 1_000);
+        self.quiet_until = self.quiet_until.max(now.plus_ns(wait_ms * 1_000_000));
     }
 
     /// One was asked.
@@ -208,7 +217,8 @@ impl Lane {
     /// When the next question may be asked.
     pub(super) fn ask_at(&self) -> ReceiveTime {
         let missing = 1_000_u64.saturating_sub(self.budget_milli);
-        self.budget_at.plus_ns((missing * 1_000_000).div_ceil(self.queries_per_s_max))
+        let budget_at = self.budget_at.plus_ns((missing * 1_000_000).div_ceil(self.queries_per_s_max));
+        budget_at.max(self.quiet_until)
     }
 
     /// When a call's time is over.
@@ -287,5 +297,9 @@ mod tests {
             assert!(lane.ask_at() > at(ms));
         }
         assert_eq!(asked, 10 + 49, "a burst of one second, then the rate");
+        lane.be_quiet(Some(4_000), at(6_000));
+        assert!(!lane.may_ask(at(9_999)) && lane.may_ask(at(10_000)));
+        lane.be_quiet(None, at(11_000));
+        assert_eq!(lane.ask_at(), at(21_000));
     }
 }

@@ -414,12 +414,6 @@ impl Ledger {
         let explained = news.cumulative_fee.is_some() || news.execution.is_some();
         if missing && !explained && entry.fill_asks < FILL_ASKS_MAX {
             entry.held = Some(*news);
-            // Executions are asked for by the venue's id, which may be news too.
-            if life.venue_order_id.is_empty() && !news.venue_order_id.is_empty() {
-                entry.order.life.venue_order_id = news.venue_order_id;
-                self.by_venue.insert(words(news.venue_order_id.as_bytes()), slot);
-            }
-            let entry = &mut self.slots[slot as usize];
             entry.ask_at = if entry.fill_asks == 0 {
                 at.1
             } else {
