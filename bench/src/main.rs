@@ -129,8 +129,7 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
 fn write(directory: &ReportDirectory, row: &Row) -> Result<(), String> {
     let Setting { rate, consumers, spin, tls, .. } = row.setting;
     let (mode, wire) = (if spin { "spin" } else { "park" }, if tls { "wss" } else { "ws" });
-    let all =
-        [("intended", &row.seen.intended), ("wire", &row.seen.wire), ("receive", &row.seen.receive)];
+    let all = [("intended", &row.seen.intended), ("wire", &row.seen.wire), ("receive", &row.seen.receive)];
     for (from, histogram) in all {
         let name = format!("{mode}-{wire}-{consumers}c-{rate}-{from}_to_handler.hgrm");
         let path = directory.path().join(name);

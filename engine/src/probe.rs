@@ -13,6 +13,8 @@ pub enum PathStage {
     Enqueued,
     /// The event is about to be shown to the first consumer of its shard.
     Delivered,
+    /// News of an order is about to be shown to its consumer.
+    Reported,
     /// From the call of the first consumer of a shard to that of the last, for the same event; of those that have several.
     FannedOut,
 }

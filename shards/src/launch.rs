@@ -2,6 +2,7 @@
 //! reverse. Nothing starts unless everything can be made.
 
 mod merges;
+mod orders;
 mod venues;
 
 use std::path::Path;
@@ -29,9 +30,10 @@ use crate::machine::executor::{
 use crate::machine::idle::{Idle, IdlePolicy, Waker};
 use crate::machine::poller::Poller;
 use crate::machine::resolve::Resolver;
+use crate::machine::target::Target;
 use crate::machine::tls::TlsSetupError;
 use crate::merger::MergerShard;
-use crate::provider::{Io, ProviderShard, Target};
+use crate::provider::{Io, ProviderShard};
 use crate::report::usage::ThreadUsage;
 use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
@@ -62,11 +64,13 @@ const BOOK_WAITING_MAX: usize = 100;
 /// Dead letters that one shard keeps.
 const LETTERS_MAX: usize = 256;
 /// How long providers may take to publish what waits for room when it ends, in nanoseconds.
-const PROVIDERS_END_NS_MAX: u64 = 2_000_000_000;
+const PROVIDERS_END_NS_MAX: u64 = 1_500_000_000;
+/// How long orders may take to end before that: cancels, their reports, the journal.
+const ORDERS_END_NS_MAX: u64 = 1_000_000_000;
 /// How long mergers may then take to join what was sent and to send it on, in nanoseconds.
 const MERGERS_END_NS_MAX: u64 = 500_000_000;
 /// How long consumers may then take to handle what was sent, in nanoseconds; what is left is named.
-const CONSUMERS_END_NS_MAX: u64 = 2_000_000_000;
+const CONSUMERS_END_NS_MAX: u64 = 1_500_000_000;
 /// After this time from the order to stop a shard is given up: some handler does not return.
 const END_MAX: Duration = Duration::from_millis(4_750);
 
@@ -100,6 +104,14 @@ pub enum LaunchError {
     Merge {
         /// Its name.
         merge: String,
+        /// Why.
+        reason: String,
+    },
+    /// A provider cannot trade.
+    #[error("provider {provider}: orders: {reason}")]
+    Orders {
+        /// Its name.
+        provider: String,
         /// Why.
         reason: String,
     },
@@ -190,6 +202,7 @@ struct ProviderParts {
     markers: Vec<usize>,
     websocket: Target,
     rest: Target,
+    orders: Option<orders::ProviderEnd>,
 }
 
 /// Starts everything that `topology` says.
@@ -208,7 +221,11 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     for _ in &topology.shards {
         wakers.push(Waker::new().map_err(io("making an eventfd"))?);
     }
-    let switches = Arc::new(Switches::new(topology.consumers.iter().map(|consumer| consumer.trading)));
+    let trading = topology.consumers.iter().map(|consumer| consumer.trading);
+    let shards = topology.shards.iter().zip(&wakers);
+    let traders = shards.filter(|(shard, _)| matches!(shard.role, Role::Provider { .. }));
+    let traders = traders.map(|(_, waker)| waker.clone()).collect();
+    let switches = Arc::new(Switches::new(trading).with_wakers(traders));
     let mut shard_ends: Vec<Option<link::ShardEnd>> = Vec::new();
     let mut control_ends = Vec::new();
     for waker in &wakers {
@@ -223,6 +240,10 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         factories.push(Some(factory));
     }
     let (mut parts, mut receivers) = wire(&topology, &directories, &merges, &wakers, &simulation)?;
+    let (mut consumer_orders, provider_orders) = orders::wire(&topology, &simulation, &switches, &wakers)?;
+    for (part, orders) in parts.iter_mut().zip(provider_orders) {
+        part.orders = orders;
+    }
     let merger_parts = merges.wire(&topology, &wakers, &mut receivers);
     let mut held = Vec::new();
     for (index, consumer) in topology.consumers.iter().enumerate() {
@@ -287,6 +308,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[number]);
         let wire = shard_ends[number].take().expect("each shard has one wire");
+        let orders = consumer_orders[number].take().expect("each consumer shard has its order rings");
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
@@ -296,6 +318,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let mut host = Host::new(catalog, LETTERS_MAX);
+            host.set_outbox(orders.outbox);
             for (index, name, on_panic, factory, wants) in seats {
                 let on_panic = match on_panic {
                     topology::OnPanic::Restart => OnPanic::Restart,
@@ -307,7 +330,8 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                     host.subscribe(seat, provider, stream, book);
                 }
             }
-            let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire);
+            let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire)
+                .with_orders(orders.critical, orders.wakers);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
@@ -381,13 +405,17 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             let now_ns = clock.now();
             let drivers = own
                 .into_iter()
-                .map(|part| (part.index, venues::driver(part, pools, now_ns, reports.clone())))
+                .map(|part| {
+                    let tasks = context.tasks.clone();
+                    (part.index, venues::driver(part, pools, now_ns, reports.clone(), tasks))
+                })
                 .collect();
             let io = Io { poller, resolver, waker, clock, stages };
             let mut shard = ProviderShard::new(io, drivers, statuses, wire);
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await
                 .expect("the wait of an open epoll set does not fail");
+            shard.end_orders(Clock::new().now() + ORDERS_END_NS_MAX).await;
             let deadline_ns = Clock::new().now() + PROVIDERS_END_NS_MAX;
             let summaries = shard.finish(deadline_ns);
             (summaries, ThreadUsage::read(context.thread_id as u32).since(&before))
@@ -517,6 +545,7 @@ fn wire(
             markers: Vec::new(),
             websocket,
             rest,
+            orders: None,
         };
         for (number, shard) in topology.shards.iter().enumerate() {
             let Some(rings) = shard.rings() else { continue };

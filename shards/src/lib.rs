@@ -16,6 +16,7 @@ pub mod host;
 pub mod control;
 pub mod launch;
 // The shards, by the way of an event.
+pub mod orders;
 pub mod provider;
 pub mod markers;
 pub mod merger;

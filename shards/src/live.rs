@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
+use engine::orders::ledger::SessionState;
 use engine::provider::Happening;
 
 use crate::collect::Collector;
+use crate::orders::status::{OrdersStatus, session_name};
 use crate::report::table::latency;
 use crate::report::timeline::Point;
 use crate::stages::Stage;
-use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
+use crate::status::{ConsumerStatus, Happened, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
 use crate::topology::Topology;
 use crate::topology::bounds::PROVIDERS_MAX;
 
@@ -18,6 +20,7 @@ pub struct Board {
     providers: Vec<Option<ProviderStatus>>,
     mergers: Vec<Option<MergerStatus>>,
     consumers: Vec<Option<ConsumerStatus>>,
+    orders: Vec<Option<OrdersStatus>>,
     /// Providers whose books have all been proved: how many, after how long, with what of the venue's limits.
     proofs: Vec<Proof>,
     /// Messages counted when the last line was made, and when that was.
@@ -43,7 +46,7 @@ struct Proof {
 impl Board {
     /// Takes note of what happened. Once the books of the last provider that has any are proved, the line that says so.
     pub fn first_proof(&mut self, topology: &Topology, report: &Report) -> Option<String> {
-        let Happening::BooksProved { books, after_ns, rest_requests, rest_weight, messages } =
+        let Happened::Feed(Happening::BooksProved { books, after_ns, rest_requests, rest_weight, messages }) =
             report.happening
         else {
             return None;
@@ -88,6 +91,7 @@ impl Board {
             Status::Provider(status) => *slot(&mut self.providers, status.provider) = Some(status),
             Status::Merger(status) => *slot(&mut self.mergers, status.shard) = Some(status),
             Status::Consumer(status) => *slot(&mut self.consumers, status.shard) = Some(status),
+            Status::Orders(status) => *slot(&mut self.orders, status.provider) = Some(status),
         }
     }
 
@@ -104,6 +108,11 @@ impl Board {
     /// The statuses of all consumer shards.
     pub fn consumers(&self) -> impl Iterator<Item = &ConsumerStatus> {
         self.consumers.iter().flatten()
+    }
+
+    /// The statuses of order entry, of the providers that trade.
+    pub fn orders(&self) -> impl Iterator<Item = &OrdersStatus> {
+        self.orders.iter().flatten()
     }
 
     /// A line for each merge shard that suppressed windows since this was asked last: how many, and who was missing. A
@@ -203,6 +212,27 @@ impl Board {
             if value > 0 || matches!(name, "gaps" | "dropped") {
                 let _ = write!(line, "  {name} {value}");
             }
+        }
+        let (mut orders, mut fills, mut open, mut unknown) = (0, 0, 0, 0);
+        for entry in self.orders() {
+            orders += entry.ledger.orders_total;
+            fills += entry.accounts().map(|account| account.counts.fills_total).sum::<u64>();
+            open += entry.open_orders;
+            unknown += entry.unknown_orders;
+        }
+        if self.orders().next().is_some() {
+            let _ = write!(line, "  orders {orders}  fills {fills}  open {open}");
+        }
+        if unknown > 0 {
+            let _ = write!(line, "  unknown {unknown}");
+        }
+        for entry in self.orders().filter(|entry| entry.session != SessionState::Live) {
+            let name = &topology.providers[usize::from(entry.provider)].name;
+            let _ = write!(line, "  [{name} orders {}]", session_name(entry.session));
+        }
+        for entry in self.orders().filter(|entry| entry.journal_failed) {
+            let _ =
+                write!(line, "  [{} JOURNAL FAILED]", topology.providers[usize::from(entry.provider)].name);
         }
         let panics: u64 = self
             .consumers()

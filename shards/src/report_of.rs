@@ -40,6 +40,8 @@ pub struct ProviderSummary {
     pub streams: Vec<Value>,
     /// Dead letters: for `report.json`.
     pub letters: Vec<Value>,
+    /// Of its order entry, where it trades.
+    pub orders: Option<crate::orders::status::OrdersSummary>,
 }
 
 /// A set of counters as a JSON object.
@@ -160,6 +162,7 @@ impl ProviderSummary {
             }),
             streams: streams.collect(),
             letters: letters_of(&pipeline.dispatcher.letters),
+            orders: None,
             outputs,
         }
     }

@@ -78,6 +78,8 @@ stages! {
     Handler = "handler",
     /// From a consumer's order to its bytes written to the socket.
     SubmitToWritten = "submit_to_written",
+    /// From an order's bytes written to the first that the venue says of it read.
+    WrittenToAck = "written_to_ack",
     /// From the bytes of an execution report read to the call of its consumer.
     ReportToDelivered = "report_to_delivered",
     /// One turn of the shard's loop that had work.
@@ -399,7 +401,7 @@ mod tests {
 
     #[test]
     fn one_list_makes_names_indices_and_descriptions() {
-        assert_eq!(Stage::COUNT, 12);
+        assert_eq!(Stage::COUNT, 13);
         for (index, stage) in Stage::ALL.iter().enumerate() {
             assert_eq!(stage.index(), index);
             assert!(stage.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", stage.name());

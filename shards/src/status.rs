@@ -9,6 +9,7 @@ use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{CareCounts, Happening, RestCounts};
 
+use crate::orders::status::{OrdersHappening, OrdersStatus};
 use crate::topology::bounds::PROVIDERS_MAX;
 
 /// Shards that one provider or merge shard can feed and that its status shows.
@@ -26,7 +27,7 @@ pub const POOL_NAMES: [&str; 3] = ["frames", "raws", "events"];
 /// The pools of a merge shard of which a status tells the use, in its order.
 pub const MERGER_POOL_NAMES: [&str; 2] = ["events", "merged"];
 /// Statuses that wait for the supervisor.
-pub const STATUS_RING: usize = 8;
+pub const STATUS_RING: usize = 16;
 /// Between two statuses of a shard, in nanoseconds.
 pub const STATUS_EVERY_NS: u64 = 200_000_000;
 
@@ -162,6 +163,26 @@ pub enum Status {
     Merger(MergerStatus),
     /// Of a consumer shard.
     Consumer(ConsumerStatus),
+    /// Of a provider's order entry.
+    Orders(OrdersStatus),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Happened {
+    /// To the market data.
+    Feed(Happening),
+    /// To the orders.
+    Orders(OrdersHappening),
+}
+
+impl std::fmt::Display for Happened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Feed(happening) => happening.fmt(f),
+            Self::Orders(happening) => happening.fmt(f),
+        }
+    }
 }
 
 /// Something that an operator wants to read.
@@ -170,12 +191,17 @@ pub struct Report {
     /// The provider's index in the topology.
     pub provider: u8,
     /// What happened.
-    pub happening: Happening,
+    pub happening: Happened,
 }
 
 impl Report {
     /// Whether it is bad news.
     pub const fn is_warning(&self) -> bool {
-        !matches!(self.happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
+        match &self.happening {
+            Happened::Feed(happening) => {
+                !matches!(happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
+            }
+            Happened::Orders(happening) => happening.is_warning(),
+        }
     }
 }

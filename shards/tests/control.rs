@@ -180,7 +180,10 @@ impl World {
         gateway.collector.collect();
         gateway.poll_statuses(|status| board.take(status));
         while let Some(report) = gateway.poll_report() {
-            self.rolled += u32::from(matches!(report.happening, Happening::Rolled { .. }));
+            self.rolled += u32::from(matches!(
+                report.happening,
+                shards::status::Happened::Feed(Happening::Rolled { .. })
+            ));
         }
         assert_eq!(self.gateway.fallen(), None);
         self.control.show(View::of(&self.gateway, &self.board, 1));

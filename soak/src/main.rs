@@ -23,6 +23,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Kills the running gateway with kill -9 at random moments while orders work, and compares with the venue.
+    Kill9 {
+        /// Kills.
+        #[arg(long, default_value_t = 100)]
+        times: u32,
+        /// The same seed gives the same moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// An order leaves when its intent is on the disk, and not at once.
+        #[arg(long)]
+        sync: bool,
+    },
+    /// Runs the gateway, as `meltica run` does; for kill9.
+    #[command(hide = true)]
+    Gateway(shards::command::run::Arguments),
     /// Adds subscriptions over HTTP under load: time until the first event, and the others before, during and after.
     Subscribe {
         /// Instruments to add, each with trades, book and ticker.
@@ -53,7 +68,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Command::parse()) {
+    let command = match Command::parse() {
+        Command::Gateway(arguments) => return ExitCode::from(arguments.run()),
+        command => command,
+    };
+    match run(command) {
         Ok((table, good)) => {
             print!("{table}");
             if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -71,6 +90,15 @@ fn run(command: Command) -> Result<(String, bool), String> {
         Duration::try_from_secs_f64(seconds).map_err(|error| format!("{name}: {error}"))
     };
     match command {
+        Command::Kill9 { times, seed, sync } => {
+            let program = std::env::current_exe().map_err(|error| error.to_string())?;
+            let home = std::env::temp_dir().join(format!("meltica-kill9-{}", std::process::id()));
+            let durability = if sync { "sync" } else { "batch" };
+            let options = soak::kill9::Options { times, seed, durability, program, home };
+            let verdict = soak::kill9::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Gateway(_) => Err("it runs by itself".to_owned()),
         Command::Lines { disconnects, minutes, rate, seed } => {
             let duration = duration("--minutes", minutes * 60.0)?;
             let verdict = soak::lines::run(&soak::lines::Options { disconnects, duration, rate, seed })?;

@@ -105,12 +105,7 @@ pub const HEADING: &str = "    rate  cons  mode  link |     achieved |  intended
 pub fn line(row: &Row) -> String {
     let us = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
     let three = |histogram: &Histogram<u64>| {
-        format!(
-            "{:>6.2} {:>7.2} {:>7.1}",
-            us(histogram, 0.5),
-            us(histogram, 0.99),
-            us(histogram, 0.999)
-        )
+        format!("{:>6.2} {:>7.2} {:>7.1}", us(histogram, 0.5), us(histogram, 0.99), us(histogram, 0.999))
     };
     let setting = &row.setting;
     let mut text = format!(
@@ -297,11 +292,13 @@ impl Identity {
     fn new() -> Result<Self, String> {
         let words = |error: &dyn std::fmt::Display| format!("a certificate: {error}");
         let key = rcgen::KeyPair::generate().map_err(|error| words(&error))?;
-        let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).map_err(|error| words(&error))?;
+        let params =
+            rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).map_err(|error| words(&error))?;
         let certificate = params.self_signed(&key).map_err(|error| words(&error))?;
         let ca_file = std::env::temp_dir().join(format!("meltica-bench-{}.pem", std::process::id()));
         std::fs::write(&ca_file, certificate.pem()).map_err(|error| words(&error))?;
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| words(&error))?;
+        let key =
+            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| words(&error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

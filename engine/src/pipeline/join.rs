@@ -106,9 +106,7 @@ impl<V: Venue> Pipeline<V> {
             let is_late = now.since_ns(since) >= JOIN_NS_MAX;
             if last >= ahead.number || is_late || !self.is_joining(line, ahead.stream) {
                 if is_late {
-                    // Nobody brings it: the hole is declared, or filled, by the next message. Those that failed to bring it
-                    // carry the stream again once they bring something of it.
-                    self.streams[ahead.stream.index()].joined.clear();
+                    self.doubt_older(ahead.stream, now);
                     self.joined(line, ahead.stream);
                 }
                 self.lines[line.index()].ahead.swap_remove(index);
@@ -118,6 +116,20 @@ impl<V: Venue> Pipeline<V> {
             index += 1;
         }
         self.is_ahead(line)
+    }
+
+    /// Nobody brings what is missing of a stream: the hole is declared, or filled, by the next message. The lines that were
+    /// to bring it carry the stream again once they bring something of it; those that say nothing at all carry none.
+    fn doubt_older(&mut self, stream: StreamId, now: ReceiveTime) {
+        let doubted = std::mem::take(&mut self.streams[stream.index()].joined);
+        for index in 0..self.lines.len() {
+            let (line, heard_at) = (LineId(index as u8), self.lines[index].heard_at);
+            if doubted.contains(line) && now.since_ns(heard_at) >= JOIN_NS_MAX {
+                for stream in &mut self.streams {
+                    stream.joined.remove(line);
+                }
+            }
+        }
     }
 
     /// A line's connection begins, or is gone: it has joined nothing.

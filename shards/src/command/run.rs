@@ -1,12 +1,14 @@
 //! `meltica run`.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use engine::consumer::FanOutSamples;
+use engine::ids::{ConsumerId, InstrumentId};
 use serde_json::{Value, json};
 
 use super::ctl::ADDRESS_FILE;
@@ -19,6 +21,7 @@ use crate::host::RealHost;
 use crate::launch::{Ended, Gateway, launch};
 use crate::live::Board;
 use crate::machine::clock::Clock;
+use crate::orders::status::{OrdersSummary, scaled};
 use crate::report::files::ReportDirectory;
 use crate::report::table::{TableStyle, exit_text, latency};
 use crate::report::{DisturbanceKind, RunReport};
@@ -64,15 +67,24 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value * unit).map_err(|error| error.to_string())
 }
 
-/// Set by signals: how many have come.
-fn watch_signals() -> std::io::Result<(Arc<AtomicBool>, Arc<AtomicUsize>)> {
+/// Set by signals.
+struct Signals {
+    /// SIGINT or SIGTERM: end.
+    asked: Arc<AtomicBool>,
+    /// SIGUSR1: the kill switch of all, for when the control endpoint cannot be reached.
+    kill: Arc<AtomicBool>,
+}
+
+fn watch_signals() -> std::io::Result<Signals> {
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The second one ends the process at once: the first has set the flag that arms it.
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(EXIT_FAILED), Arc::clone(&asked))?;
         signal_hook::flag::register(signal, Arc::clone(&asked))?;
     }
-    Ok((asked, Arc::default()))
+    let kill = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&kill))?;
+    Ok(Signals { asked, kill })
 }
 
 impl Arguments {
@@ -103,7 +115,7 @@ impl Arguments {
             }
         };
         let signals = match watch_signals() {
-            Ok((asked, _)) => asked,
+            Ok(signals) => signals,
             Err(error) => {
                 eprintln!("meltica: cannot watch for signals: {error}");
                 return EXIT_REFUSED;
@@ -159,7 +171,7 @@ impl Arguments {
         gateway: &mut Gateway,
         board: &mut Board,
         control: &Control,
-        signals: &AtomicBool,
+        signals: &Signals,
         observer: &mut Observer,
     ) -> Option<String> {
         let clock = Clock::new();
@@ -202,6 +214,11 @@ impl Arguments {
                 };
                 let _ = screen.flush();
             }
+            if signals.kill.swap(false, Ordering::Relaxed) {
+                let moved = gateway.switches.set_killed(None, true);
+                let state = if moved { "is on" } else { "was on already" };
+                eprintln!("SIGUSR1: the kill switch of all {state}; meltica ctl kill --undo ends it");
+            }
             if now_ns >= suppressed_at_ns {
                 suppressed_at_ns = now_ns + SUPPRESSED_EVERY_NS;
                 let erase = if terminal { "\r\x1b[2K" } else { "" };
@@ -209,7 +226,7 @@ impl Arguments {
                     eprintln!("{erase}{line}");
                 }
             }
-            if signals.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
+            if signals.asked.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
                 if terminal {
                     eprintln!();
                 }
@@ -276,6 +293,53 @@ struct Verdict {
 }
 
 impl Verdict {
+    /// What became of orders: a line a consumer, and what is not well. Returns the facts for the report.
+    fn orders(&mut self, topology: &Topology, provider: &str, orders: &OrdersSummary) -> Value {
+        let consumer = |id: ConsumerId| {
+            let plan = topology.consumers.get(id.index());
+            plan.map_or_else(|| id.to_string(), |plan| plan.name.clone())
+        };
+        let symbol = |id: InstrumentId| topology.symbols.get(id.index()).cloned().unwrap_or_default();
+        for account in orders.status.accounts() {
+            let counts = account.counts;
+            if counts.values().iter().all(|count| *count == 0) {
+                continue;
+            }
+            let mut line = format!(
+                "{} at {provider}: {} orders, {} acks, {} fills, {} filled, {} cancelled, {} rejected, {} refused",
+                consumer(account.consumer),
+                counts.orders_total,
+                counts.acks_total,
+                counts.fills_total,
+                counts.filled_total,
+                counts.cancelled_total,
+                counts.rejected_total,
+                counts.refused_total
+            );
+            for position in account.positions() {
+                let average = position.price_average();
+                let at = average.map_or_else(String::new, |price| {
+                    format!(" at {}", scaled(price, position.decimals.price))
+                });
+                let qty = scaled(position.qty, position.decimals.qty);
+                let _ = write!(line, "; {} {qty}{at}", symbol(position.instrument));
+            }
+            self.lines.push(line);
+        }
+        let status = &orders.status;
+        if status.open_orders > 0 {
+            self.lines.push(format!(
+                "meltica: {} orders of {provider} may be working on ({} of them unknown); the journal knows them",
+                status.open_orders, status.unknown_orders
+            ));
+        }
+        if let Some(reason) = &orders.journal_failure {
+            self.lines.push(format!("meltica: orders of {provider}: {reason}"));
+            self.failed = true;
+        }
+        orders.facts(consumer, symbol)
+    }
+
     /// Checks that a shard got what others sent to it.
     fn check_received(&mut self, shard: &str, sent: u64, received: u64, left: u64) {
         if sent != received + left {
@@ -383,6 +447,9 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
         }
         let mut facts = summary.facts.clone();
         facts["outputs"] = outputs;
+        if let Some(orders) = &summary.orders {
+            facts["orders"] = verdict.orders(topology, &plan.name, orders);
+        }
         if let Some(start) = board.start_of(summary.index) {
             facts["start"] = start;
         }

@@ -5,12 +5,18 @@ use std::fmt::Write as _;
 use engine::consumer::SeatCounts;
 use engine::dispatch::LaneCounts;
 use engine::merge::{MergeCounts, MergerCounts};
+use engine::orders::desk::DeskCounts;
+use engine::orders::ledger::{LedgerCounts, SessionState};
 use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{CareCounts, RestCounts};
 
 use super::controller::Controller;
 use super::server::ServerCounts;
 use super::view::View;
+use crate::orders::account::AccountCounts;
+use crate::orders::critical::CriticalCounts;
+use crate::orders::journal::JournalCounts;
+use crate::orders::status::OrdersStatus;
 use crate::status::{MERGER_POOL_NAMES, MergerStatus, OutputStatus, POOL_NAMES, ProviderStatus, RingStatus};
 use crate::topology::Topology;
 
@@ -115,6 +121,7 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
     outputs(&mut out, view, topology);
     mergers(&mut out, view, topology);
     consumers(&mut out, view, controller);
+    orders(&mut out, view, topology);
     stages(&mut out, view);
 
     let (changes_total, refused_total) = controller.counts();
@@ -131,6 +138,67 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
         out.sample(name, &[], value as f64);
     }
     out.text
+}
+
+/// Order entry of the providers that trade.
+fn orders(out: &mut Families, view: &View, topology: &Topology) {
+    let name = |status: &OrdersStatus| topology.providers[usize::from(status.provider)].name.as_str();
+    let mut each = |family: &str, kind: &str, help: &str, value: &dyn Fn(&OrdersStatus) -> f64| {
+        out.family(family, kind, help);
+        for status in &view.orders {
+            out.sample(family, &[("provider", name(status))], value(status));
+        }
+    };
+    for (index, (counter, help)) in LedgerCounts::LIST.iter().enumerate() {
+        let value = |status: &OrdersStatus| status.ledger.values()[index] as f64;
+        each(&format!("meltica_orders_ledger_{counter}"), "counter", help, &value);
+    }
+    for (index, (counter, help)) in DeskCounts::LIST.iter().enumerate() {
+        let value = |status: &OrdersStatus| status.desk.values()[index] as f64;
+        each(&format!("meltica_orders_desk_{counter}"), "counter", help, &value);
+    }
+    for (index, (counter, help)) in JournalCounts::LIST.iter().enumerate() {
+        let (counter, scale) = in_seconds(counter);
+        let value = |status: &OrdersStatus| status.journal.values()[index] as f64 * scale;
+        each(&format!("meltica_orders_journal_{counter}"), "counter", help, &value);
+    }
+    each("meltica_orders_session_live", "gauge", "Whether the session for orders is live.", &|status| {
+        f64::from(u8::from(status.session == SessionState::Live))
+    });
+    each("meltica_orders_open", "gauge", "Orders that may be working.", &|status| {
+        f64::from(status.open_orders)
+    });
+    each("meltica_orders_unknown", "gauge", "Open orders whose state is unknown.", &|status| {
+        f64::from(status.unknown_orders)
+    });
+    each(
+        "meltica_orders_journal_failed",
+        "gauge",
+        "Whether the journal cannot be written any more.",
+        &|status| f64::from(u8::from(status.journal_failed)),
+    );
+    for (index, (counter, help)) in AccountCounts::LIST.iter().enumerate() {
+        let family = format!("meltica_orders_account_{counter}");
+        out.family(&family, "counter", help);
+        for status in &view.orders {
+            for account in status.accounts() {
+                let Some(consumer) = topology.consumers.get(account.consumer.index()) else { continue };
+                let labels = [("provider", name(status)), ("consumer", consumer.name.as_str())];
+                out.sample(&family, &labels, account.counts.values()[index] as f64);
+            }
+        }
+    }
+    for (index, (counter, help)) in CriticalCounts::LIST.iter().enumerate() {
+        let family = format!("meltica_orders_critical_{counter}");
+        out.family(&family, "counter", help);
+        for status in &view.orders {
+            for (shard, counts) in status.lanes() {
+                let shard = topology.shards[usize::from(*shard)].name.as_str();
+                let labels = [("provider", name(status)), ("shard", shard)];
+                out.sample(&family, &labels, counts.values()[index] as f64);
+            }
+        }
+    }
 }
 
 /// The merge shards: what came, what became of windows and best prices, and who was missing.

@@ -332,18 +332,6 @@ impl Service {
                 "outputs": outputs,
             })
         });
-        let mergers = view.mergers.iter().map(|status| {
-            json!({
-                "name": topology.shards[usize::from(status.shard)].name,
-                "rules": status.rules,
-                "merged_total": status.counts.merged_total,
-                "windows_complete_total": status.merges.windows_complete_total,
-                "windows_partial_total": status.merges.windows_partial_total,
-                "late_total": status.merges.late_total,
-                "inputs_lagging": status.inputs_lagging,
-                "routing_version": status.routing_version,
-            })
-        });
         let consumers = topology.consumers.iter().enumerate().map(|(index, plan)| {
             let seat = view.consumers.iter().find(|status| status.shard == plan.shard.0).and_then(|status| {
                 let at = topology.consumers_on(plan.shard).position(|(found, _)| found == index)?;
@@ -383,7 +371,6 @@ impl Service {
             "killed_all": switches.killed_all(),
             "ready": self.unready(view).is_empty(),
             "providers": providers.collect::<Vec<_>>(),
-            "mergers": mergers.collect::<Vec<_>>(),
             "consumers": consumers.collect::<Vec<_>>(),
             "shards": shown::shards(topology, view),
             "mergers": shown::mergers(topology, view),

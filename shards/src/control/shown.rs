@@ -54,6 +54,8 @@ pub(super) fn mergers(topology: &Topology, view: &View) -> Value {
     let one = |status: &crate::status::MergerStatus| {
         json!({
             "name": topology.shards[usize::from(status.shard)].name,
+            "rules": status.rules,
+            "routing_version": status.routing_version,
             "received_total": status.received_total,
             "merged_total": status.counts.merged_total,
             "windows_complete_total": status.merges.windows_complete_total,

@@ -7,6 +7,7 @@ use crate::launch::Gateway;
 use crate::live::Board;
 use crate::machine::executor::LoopCounters;
 use crate::machine::place::Place;
+use crate::orders::status::OrdersStatus;
 use crate::status::{ConsumerStatus, MergerStatus, ProviderStatus};
 use crate::watch::{Incident, Standing, Watch};
 
@@ -24,6 +25,8 @@ pub struct View {
     pub mergers: Vec<MergerStatus>,
     /// The newest status of each consumer shard.
     pub consumers: Vec<ConsumerStatus>,
+    /// The newest status of order entry, of each provider that trades.
+    pub orders: Vec<OrdersStatus>,
     /// By shard name: the stages of its last interval.
     pub stages: Vec<(String, Vec<LiveStage>)>,
     /// By shard name and stage: how many latencies were recorded since the start.
@@ -77,6 +80,7 @@ impl View {
         view.run_ns = run_ns;
         view.providers = board.providers().copied().collect();
         view.consumers = board.consumers().copied().collect();
+        view.orders = board.orders().copied().collect();
         view.mergers = board.mergers().copied().collect();
         view.loops = loops.map(|(name, counters)| (name.to_owned(), LoopView::of(counters))).collect();
         view

@@ -15,6 +15,7 @@ pub mod place;
 pub mod poller;
 pub mod resolve;
 pub mod socket;
+pub mod target;
 pub mod tls;
 
 #[cfg(test)]

@@ -60,11 +60,13 @@ pub fn memory_text(topology: &Topology) -> String {
     let locked = (executors * EXECUTOR_MEMLOCK_BYTES).max(MEMLOCK_BYTES_MIN);
     let _ = writeln!(
         text,
-        "{:>12}  of it locked by the kernel for {executors} executors (LimitMEMLOCK)",
-        shown_bytes(locked)
+        "{:>12}  {:>12}  of it locked by the kernel for {executors} executors (LimitMEMLOCK)",
+        shown_bytes(locked),
+        ""
     );
     let pages = budget.total_bytes().div_ceil(HUGE_PAGE_BYTES);
-    let _ = writeln!(text, "{:>12}  huge pages are asked for; {pages} would hold everything", "no");
+    let _ =
+        writeln!(text, "{:>12}  {:>12}  huge pages are asked for; {pages} would hold everything", "no", "");
     text
 }
 

@@ -20,6 +20,7 @@ pub mod propose;
 mod render;
 mod resolve;
 mod subscriptions;
+mod trading;
 mod tuning;
 mod written;
 mod yaml;
@@ -41,12 +42,13 @@ pub use plan::{
 };
 pub use problem::{Problem, TopologyErrors};
 pub use render::{json, table};
+pub use trading::{Durability, JournalPlan, KeySource, LimitsPlan, OnStop, OrdersPlan};
 pub use yaml::{FILE_BYTES_MAX, NESTING_MAX};
 
 use problem::{Problems, Spot};
 
 /// The consumers that this program brings; a program of its own adds the names of its strategies.
-pub const CONSUMER_KINDS: [&str; 3] = ["stats", "printer", "recorder"];
+pub const CONSUMER_KINDS: [&str; 5] = ["stats", "printer", "recorder", "maker", "taker"];
 
 /// Whether a product of a venue lists a canonical symbol.
 pub type Listing<'a> = dyn Fn(Product, &str) -> bool + 'a;

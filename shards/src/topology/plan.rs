@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::offer::{Channel, ChannelKind, Product};
 use super::options::ConsumerOptions;
+use super::trading::{JournalPlan, LimitsPlan, OrdersPlan};
 
 /// Index into [`Topology::shards`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +52,8 @@ pub struct Topology {
     pub merges: Vec<MergePlan>,
     /// Who receives events.
     pub consumers: Vec<ConsumerPlan>,
+    /// Where orders are written down; present when a provider sends any.
+    pub journal: Option<JournalPlan>,
     /// The operator's endpoint.
     pub control: ControlPlan,
     /// What is written on exit and while running.
@@ -167,6 +170,8 @@ pub struct ProviderPlan {
     pub rest_weight_share_permille: u32,
     /// Reordering of each stream.
     pub reorder: ReorderPlan,
+    /// How it trades; without it, it only listens.
+    pub orders: Option<OrdersPlan>,
     /// When lines are rolled of themselves; `None`: only when the venue ends them.
     pub roll: Option<RollPlan>,
     /// Line in the file, for messages.
@@ -304,6 +309,8 @@ pub struct ConsumerPlan {
     pub shard: ShardIndex,
     /// Whether its orders may leave, until the switch is moved.
     pub trading: bool,
+    /// What its orders may be.
+    pub limits: LimitsPlan,
     /// What follows a panic of its code.
     pub on_panic: OnPanic,
     /// What its kind is told.

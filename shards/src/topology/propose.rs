@@ -68,6 +68,17 @@ pub fn propose(wish: &Wish, host: &dyn HostView) -> Result<String, String> {
     if wish.venues.is_empty() {
         return Err("no venue: --venues binance,kraken,coinbase".to_owned());
     }
+    let bookless = wish
+        .venues
+        .iter()
+        .find(|venue| !venue.offer().channels.iter().any(|(kind, _)| *kind == ChannelKind::Book));
+    if let Some(product) = bookless {
+        return Err(format!(
+            "{} {} has no books: write its provider by hand",
+            product.venue(),
+            product.name()
+        ));
+    }
     if !(1..=BASES.len()).contains(&wish.instruments) {
         return Err(format!(
             "{} instruments: 1 to {} fit, more have to be named in the file",
@@ -290,9 +301,8 @@ fn write_provider(text: &mut String, wish: &Wish, product: Product, shard: usize
         BASES[..wish.instruments].iter().map(|base| format!("{base}-{quote}")).collect();
     let klines =
         offer.channels.iter().find(|(kind, _)| *kind == ChannelKind::Kline).map(|(_, intervals)| *intervals);
-    // The USD-M's candles travel on a route that nothing connects to yet.
     let kline = match klines {
-        Some(intervals) if product != Product::BinanceUsdm && intervals.contains(&"1m") => ", {kline: 1m}",
+        Some(intervals) if intervals.contains(&"1m") => ", {kline: 1m}",
         _ => "",
     };
     let depth = if offer.book_depths.is_empty() { 10_000 } else { 100 };

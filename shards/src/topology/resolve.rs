@@ -16,6 +16,7 @@ use super::plan::{
 };
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::subscriptions::{resolve_consumer, resolve_merge};
+use super::trading::{check_journal, resolve_orders};
 use super::written::{
     WrittenChannel, WrittenEndpoints, WrittenProvider, WrittenRole, WrittenShard, WrittenTopology,
 };
@@ -33,6 +34,7 @@ pub(super) fn resolve(
     idle_shards(written, problems);
     control(written, problems);
     rest_weight(written, problems);
+    check_journal(written, problems);
 
     let mut symbols = Symbols::default();
     let mut streams = 0;
@@ -83,6 +85,10 @@ pub(super) fn resolve(
         symbols: symbols.names,
         merges: merges.into_iter().collect::<Option<_>>()?,
         consumers: consumers.into_iter().collect::<Option<_>>()?,
+        journal: match &written.journal {
+            None => None,
+            Some(journal) => Some(journal.value.clone()?),
+        },
         control: ControlPlan {
             listen: control.listen.as_ref()?.value,
             core: control.core.as_ref()?.value.map(|core| core as u32),
@@ -414,6 +420,12 @@ fn resolve_provider(
     }
     let book = resolve_book(provider, &channels, problems);
     let reorder = resolve_reorder(provider, shard, written, problems);
+    let orders = resolve_orders(
+        provider.orders.as_ref(),
+        provider.product.as_ref().map(|product| product.value),
+        endpoints.as_ref(),
+        problems,
+    );
     Some(ProviderPlan {
         name: provider.name.as_ref()?.value.clone(),
         product: provider.product.as_ref()?.value,
@@ -425,6 +437,7 @@ fn resolve_provider(
         book: book.ok()?,
         rest_weight_share_permille: provider.rest_weight_share_permille.as_ref()?.value,
         reorder: reorder?,
+        orders,
         roll: match &provider.roll {
             None => None,
             Some(roll) => {

@@ -141,6 +141,7 @@ pub(super) fn resolve_consumer(
         kind: consumer.kind.as_ref()?.value.clone(),
         shard: shard?,
         trading: consumer.trading?,
+        limits: consumer.limits?,
         on_panic: consumer.on_panic?,
         options: consumer.options.clone()?,
         subscriptions,

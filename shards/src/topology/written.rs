@@ -13,8 +13,10 @@ use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, Product};
 use super::options::{ConsumerOptions, read_options};
 use super::plan::{Delivery, HostMode, MergeKind, OnPanic, OnStall, Pools, RingSizes};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
+use super::trading::{JournalPlan, LimitsPlan, WrittenOrders, read_journal, read_limits};
 use super::yaml::{Node, Value};
 use provider::read_provider;
+pub(super) use provider::read_url;
 
 /// The file.
 pub(super) struct WrittenTopology {
@@ -24,6 +26,7 @@ pub(super) struct WrittenTopology {
     pub providers: Vec<WrittenProvider>,
     pub merges: Vec<WrittenMerge>,
     pub consumers: Vec<WrittenConsumer>,
+    pub journal: Option<At<Option<JournalPlan>>>,
     pub control: Option<WrittenControl>,
     pub report: Option<WrittenReport>,
     pub watchdog: Option<WrittenWatchdog>,
@@ -98,6 +101,7 @@ pub(super) struct WrittenProvider {
     pub book: Option<At<WrittenBook>>,
     pub rest_weight_share_permille: Option<At<u32>>,
     pub reorder: Option<WrittenReorder>,
+    pub orders: Option<WrittenOrders>,
     pub roll: Option<WrittenRoll>,
 }
 
@@ -123,6 +127,7 @@ pub(super) struct WrittenConsumer {
     pub kind: Option<At<String>>,
     pub shard: Option<At<String>>,
     pub trading: Option<bool>,
+    pub limits: Option<LimitsPlan>,
     pub on_panic: Option<OnPanic>,
     pub options: Option<ConsumerOptions>,
     pub subscriptions: Vec<WrittenSubscription>,
@@ -193,11 +198,23 @@ pub(super) fn read(root: &Node, kinds: &[&str], problems: &mut Problems) -> Opti
         elements(&mut keys, "consumers", 1, bounds::CONSUMERS_MAX, problems, |found, problems| {
             read_consumer(found, kinds, problems)
         });
+    let journal = keys.may("journal").map(|found| found.at(read_journal(&found, problems)));
     let control = keys.must("control", problems).and_then(|found| read_control(&found, problems));
     let report = keys.must("report", problems).and_then(|found| read_report(&found, problems));
     let watchdog = keys.may("watchdog").and_then(|found| read_watchdog(&found, problems));
     keys.close(problems);
-    Some(WrittenTopology { host, shards, simulated, providers, merges, consumers, control, report, watchdog })
+    Some(WrittenTopology {
+        host,
+        shards,
+        simulated,
+        providers,
+        merges,
+        consumers,
+        journal,
+        control,
+        report,
+        watchdog,
+    })
 }
 
 /// Reads each element of the list under `name`.
@@ -489,6 +506,7 @@ fn read_consumer(found: &Found<'_>, kinds: &[&str], problems: &mut Problems) -> 
     });
     let shard = name(&mut keys, "shard", problems);
     let trading = keys.must("trading", problems).and_then(|found| found.boolean(problems)).map(|at| at.value);
+    let limits = keys.may("limits").map_or(Some(LimitsPlan::NONE), |found| read_limits(&found, problems));
     let on_panic = keys.must("on_panic", problems).and_then(|found| {
         let words = [("restart", OnPanic::Restart), ("disable", OnPanic::Disable)];
         found.word(&words, problems).map(|at| at.value)
@@ -499,7 +517,7 @@ fn read_consumer(found: &Found<'_>, kinds: &[&str], problems: &mut Problems) -> 
             Some(read_subscription(found, problems).unwrap_or(WrittenSubscription::Unreadable))
         });
     keys.close(problems);
-    Some(WrittenConsumer { name: own_name, kind, shard, trading, on_panic, options, subscriptions })
+    Some(WrittenConsumer { name: own_name, kind, shard, trading, limits, on_panic, options, subscriptions })
 }
 
 fn read_subscription(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenSubscription> {
