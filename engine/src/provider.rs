@@ -204,14 +204,13 @@ impl<V: Venue> Provider<V> {
             }
             let outcome = match connection.next_text(&mut self.rng, now) {
                 Ok(Some(Incoming::Text(text))) => {
-                    match self.pipeline.frame_piece(line, text, PIECE_BYTES_MAX, now, probe) {
-                        Some(outcome) => outcome,
-                        None => {
-                            // The rest in the next turn; the other connections have theirs before.
-                            connection.keep_text();
-                            return FRAMES_PER_TURN_MAX;
-                        }
-                    }
+                    let outcome = self.pipeline.frame_piece(line, text, PIECE_BYTES_MAX, now, probe);
+                    let Some(outcome) = outcome else {
+                        // The rest in the next turn; the other connections have theirs before.
+                        connection.keep_text();
+                        return FRAMES_PER_TURN_MAX;
+                    };
+                    outcome
                 }
                 Ok(Some(Incoming::Oversized { head, bytes })) => {
                     self.pipeline.oversized(line, head, bytes, now, probe);
