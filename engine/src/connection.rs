@@ -32,7 +32,7 @@ const READ_BYTES: usize = 256 << 10;
 /// Bytes read at a time during the handshake.
 const HANDSHAKE_BYTES: usize = 4 << 10;
 /// Before the venue's age limit, in nanoseconds, the connection is made anew.
-const ROLL_BEFORE_NS: u64 = 300_000_000_000;
+pub const ROLL_BEFORE_NS: u64 = 300_000_000_000;
 
 /// What the shell has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,8 @@ crate::counters! {
         opened_total,
         /// Times it was lost, or could not be opened.
         lost_total,
+        /// Times it was ended by us after another line had taken over.
+        rolled_total,
         /// Bytes read.
         received_bytes_total,
         /// Control frames answered.
@@ -257,6 +259,13 @@ impl Connection {
         self.line
     }
 
+    /// Keeps it for the next roll although it is over already: another line has taken over meanwhile.
+    pub fn retire(&mut self) {
+        if matches!(self.state, State::Waiting { .. }) {
+            self.state = State::Spare;
+        }
+    }
+
     /// The streams that it carries.
     pub fn streams(&self) -> &[StreamId] {
         &self.streams
@@ -270,6 +279,14 @@ impl Connection {
     /// Whether frames flow.
     pub const fn is_live(&self) -> bool {
         matches!(self.state, State::Live { .. })
+    }
+
+    /// Since when frames flow, if they do.
+    pub const fn live_since(&self) -> Option<ReceiveTime> {
+        match self.state {
+            State::Live { since } => Some(since),
+            _ => None,
+        }
     }
 
     /// Whether the venue has taken all subscriptions.
@@ -576,7 +593,9 @@ impl Connection {
 
     /// It is over; it will be tried again after a pause, unless it is [`shut_down`](Self::shut_down).
     pub fn lost(&mut self, lost: &Lost, now: ReceiveTime, random: &mut Rng) {
-        self.counts.lost_total += 1;
+        let ours = matches!(lost, Lost::Ours(_));
+        self.counts.lost_total += u64::from(!ours);
+        self.counts.rolled_total += u64::from(ours);
         if let State::Live { since } = self.state
             && now.since_ns(since) >= GOOD_NS_MIN
         {
@@ -589,7 +608,7 @@ impl Connection {
             pause_ns = pause_ns.max(seconds.saturating_mul(1_000_000_000));
         }
         self.is_old = false;
-        if matches!(lost, Lost::Ours(_)) && !matches!(self.state, State::Down) {
+        if ours && !matches!(self.state, State::Down) {
             self.state = State::Spare;
         } else if !matches!(self.state, State::Down) {
             self.state = State::Waiting { until: now.plus_ns(pause_ns) };

@@ -405,6 +405,8 @@ impl<V: Venue> Provider<V> {
             }
             self.rolls.remove(index);
             self.lost(from, Lost::Ours("rolled"), now, probe);
+            // It may have been lost before: without this it would come back as one line too many, and none would be spare.
+            self.connections[from.index()].retire();
             self.happened(Happening::Rolled { from, to });
         }
     }
@@ -715,11 +717,12 @@ impl<V: Venue> Provider<V> {
         if self.connections.len() + lines > usize::from(u8::MAX) {
             return None;
         }
-        for _ in 0..lines {
+        for number in 0..lines {
             let line = LineId(self.connections.len() as u8);
             let (host, bytes_max) = (&self.options.websocket_host, self.options.message_bytes_max);
             let connection = Connection::new(&self.pipeline.venue, line, host, Vec::new(), bytes_max, now);
-            self.connections.push(connection);
+            let is_spare = number > 0 && number + 1 == lines;
+            self.connections.push(if is_spare { connection.as_spare() } else { connection });
         }
         self.pipeline.set_line_count(self.connections.len());
         Some(groups)

@@ -133,7 +133,7 @@ impl ConsumerShard {
                 let letters = letters.iter().cloned().collect();
                 self.wire.reply(number, Reply::Letters { letters, written_total, evicted_total });
             }
-            Command::List { .. } | Command::Route { .. } => {
+            Command::List { .. } | Command::Route { .. } | Command::Roll { .. } => {
                 self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));
             }
         }

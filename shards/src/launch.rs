@@ -424,6 +424,8 @@ fn catalog_of(topology: &Topology) -> (Catalog, Vec<Directory>) {
 pub(crate) fn engine_channel(channel: topology::Channel) -> Channel {
     let text = match (channel.kind.name(), channel.parameter) {
         (kind, "" | "realtime") => kind.to_owned(),
+        // The fastest that every product with partial books has; without a speed the engine would ask for real time.
+        ("partial_book", levels) => format!("partial_book {levels} 100ms"),
         (kind, parameter) => format!("{kind} {parameter}"),
     };
     text.parse().expect("every channel that a topology offers is one of the engine's")
@@ -669,13 +671,31 @@ pub(crate) fn book_reserve(depth: usize) -> usize {
     depth.min(BOOK_RESERVE)
 }
 
+/// Whether a connection of the product carries the channel.
+///
+/// # Errors
+/// What would fit.
+pub(crate) fn supports(product: topology::Product, channel: topology::Channel) -> Result<(), &'static str> {
+    venues::supports(product, engine_channel(channel))
+}
+
+/// Connections that a provider may have open at a time.
+pub(crate) fn connections(plan: &ProviderPlan) -> usize {
+    venues::connections(plan)
+}
+
+/// Merge rules that cannot be applied as they stand: index and why.
+pub(crate) fn merge_problems(topology: &Topology) -> Vec<(usize, String)> {
+    Merges::problems(topology, &catalog_of(topology).0)
+}
+
 /// The venue's spelling of a canonical symbol at a provider.
 pub(crate) fn venue_symbol(plan: &ProviderPlan, symbol: &str) -> String {
     venues::venue_symbol(plan.product, symbol)
 }
 
 /// The engine's book sizes for a provider.
-fn book_sizes(plan: &ProviderPlan) -> (usize, usize, usize) {
+pub(crate) fn book_sizes(plan: &ProviderPlan) -> (usize, usize, usize) {
     let depth_max = plan.book.map_or(1, |book| book.depth_max as usize);
     let snapshot = plan.book.and_then(|book| book.snapshot_limit).unwrap_or(1_000) as usize;
     (depth_max, depth_max.min(BOOK_RESERVE.max(snapshot)), snapshot)

@@ -28,16 +28,21 @@ struct Proof {
     provider: u8,
     books: usize,
     after_ns: u64,
+    rest_requests: u64,
     rest_weight: u64,
+    messages: u64,
 }
 
 impl Board {
     /// Takes note of what happened. Once the books of the last provider that has any are proved, the line that says so.
     pub fn first_proof(&mut self, topology: &Topology, report: &Report) -> Option<String> {
-        let Happening::BooksProved { books, after_ns, rest_weight, .. } = report.happening else {
+        let Happening::BooksProved { books, after_ns, rest_requests, rest_weight, messages } =
+            report.happening
+        else {
             return None;
         };
-        self.proofs.push(Proof { provider: report.provider, books, after_ns, rest_weight });
+        let provider = report.provider;
+        self.proofs.push(Proof { provider, books, after_ns, rest_requests, rest_weight, messages });
         let wanted = topology.providers.iter().filter(|plan| plan.book.is_some()).count();
         if self.proofs.len() != wanted {
             return None;
@@ -55,6 +60,19 @@ impl Board {
             after_ns as f64 / 1e9,
             weights.join(", ")
         ))
+    }
+
+    /// How long a provider took until all its books were proved, and what that took of the venue's limits: for
+    /// `report.json`. `None` if they never were.
+    pub fn start_of(&self, provider: u8) -> Option<serde_json::Value> {
+        let proof = self.proofs.iter().find(|proof| proof.provider == provider)?;
+        Some(serde_json::json!({
+            "books": proof.books,
+            "proved_after_ns": proof.after_ns,
+            "rest_requests": proof.rest_requests,
+            "rest_weight": proof.rest_weight,
+            "subscription_messages": proof.messages,
+        }))
     }
 
     /// Takes a status; it replaces the one before.

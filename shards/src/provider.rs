@@ -3,15 +3,17 @@
 //! Read it from [`ProviderShard::turn`]: poll the sockets, hand what came to the engine, do what is due, publish.
 //! Everything that decides is in `engine::provider`; this file moves bytes.
 
+mod addresses;
 mod changes;
+mod rolls;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use engine::connection::{Ask, Connection, Lost};
 use engine::dead_letter::DeadLetters;
 use engine::ids::{LineId, ProviderId};
+use engine::pipeline::Race;
 use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
@@ -22,16 +24,22 @@ use crate::machine::executor::Turn;
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
 use crate::machine::idle::Waker;
 use crate::machine::poller::{Interest, Poller, Ready, Token};
-use crate::machine::resolve::{Lookup, Resolver};
+use crate::machine::resolve::Resolver;
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
-use crate::machine::tls::{TlsConfig, TlsSocket};
+use crate::machine::tls::TlsSocket;
 use crate::markers::Markers;
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
 use crate::stages::{ShardStages, Stage};
 use crate::status::{
-    OUTPUTS_MAX, OutputStatus, ProviderStatus, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX,
+    OUTPUTS_MAX, OutputStatus, ProviderStatus, RACES_MAX, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX,
 };
+use crate::topology::RollPlan;
+
+use addresses::Addresses;
+pub use addresses::Target;
+pub use rolls::RollAnswer;
+use rolls::Rolls;
 
 /// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
 const READS_PER_TURN_MAX: usize = 4;
@@ -45,68 +53,6 @@ const CONNECT_NS_MAX: u64 = 10_000_000_000;
 const REST_NS_MAX: u64 = 10_000_000_000;
 /// After a turn that took frames, what they left is looked at within this time, in nanoseconds.
 const LOOK_AGAIN_NS: u64 = 10_000_000;
-/// Between two tries to resolve a name, in nanoseconds.
-const RESOLVE_RETRY_NS: u64 = 1_000_000_000;
-
-/// Where a provider connects.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// `None` speaks plain text.
-    pub tls: Option<TlsConfig>,
-}
-
-/// Addresses of a host, asked for when they are needed.
-#[derive(Debug)]
-struct Addresses {
-    target: Target,
-    known: Vec<SocketAddr>,
-    next: usize,
-    lookup: Option<Lookup>,
-    not_before_ns: u64,
-    failure: Option<String>,
-}
-
-impl Addresses {
-    fn new(target: Target) -> Self {
-        Self { target, known: Vec::new(), next: 0, lookup: None, not_before_ns: 0, failure: None }
-    }
-
-    /// The next address to try, if one is known; else the question is under way.
-    fn next(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) -> Option<SocketAddr> {
-        self.poll(resolver, waker, now_ns);
-        let address = self.known.get(self.next % self.known.len().max(1)).copied();
-        self.next += 1;
-        address
-    }
-
-    fn poll(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) {
-        if !self.known.is_empty() {
-            return;
-        }
-        if self.lookup.is_none() && now_ns >= self.not_before_ns {
-            self.not_before_ns = now_ns + RESOLVE_RETRY_NS;
-            match resolver.lookup(&self.target.host, self.target.port, waker.clone()) {
-                Ok(lookup) => self.lookup = Some(lookup),
-                Err(error) => self.failure = Some(error.to_string()),
-            }
-        }
-        match self.lookup.as_mut().and_then(Lookup::poll) {
-            Some(Ok(addresses)) => {
-                self.known = addresses;
-                self.lookup = None;
-            }
-            Some(Err(error)) => {
-                self.failure = Some(format!("cannot resolve {}: {error}", self.target.host));
-                self.lookup = None;
-            }
-            None => {}
-        }
-    }
-}
 
 /// The socket of one line.
 #[derive(Debug, Default)]
@@ -152,6 +98,7 @@ pub struct Driver<V> {
     markers: Markers,
     /// Instruments of which the venue is asked whether it has them.
     listing: Option<changes::ListingRun>,
+    rolls: Rolls,
 }
 
 /// A provider of any venue: one call a turn, everything below it is static.
@@ -172,6 +119,8 @@ pub trait Drive {
     fn listed(&mut self) -> Option<(u64, Reply)>;
     /// Takes new routes over, all or none.
     fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String>;
+    /// Rolls its lines; says what is under way.
+    fn roll(&mut self) -> Result<RollAnswer, String>;
     /// Its dead letters.
     fn letters(&self) -> &DeadLetters;
     /// Says goodbye to the venue and lets what waits for missing numbers go.
@@ -208,6 +157,7 @@ impl<V: Venue> Driver<V> {
             deadline_ns: 0,
             markers: Markers::default(),
             listing: None,
+            rolls: Rolls::default(),
         }
     }
 
@@ -215,6 +165,13 @@ impl<V: Venue> Driver<V> {
     #[must_use]
     pub fn with_markers(mut self, outputs: &[usize], lateness_ns: u64) -> Self {
         self.markers = Markers::new(ProviderId(self.index), outputs, lateness_ns);
+        self
+    }
+
+    /// The same, with lines rolled at a quiet time.
+    #[must_use]
+    pub fn with_rolls(mut self, plan: Option<RollPlan>) -> Self {
+        self.rolls.plan = plan;
         self
     }
 
@@ -464,6 +421,15 @@ fn first_unproved<V: Venue>(provider: &Provider<V>) -> [u16; UNPROVED_MAX] {
     named
 }
 
+/// How the first lines fared.
+fn first_races<V: Venue>(provider: &Provider<V>) -> [Race; RACES_MAX] {
+    let mut races = [Race::default(); RACES_MAX];
+    for (slot, race) in races.iter_mut().zip(provider.pipeline.races()) {
+        *slot = race;
+    }
+    races
+}
+
 /// Watches a socket for what it wants now.
 fn watch(slot: &mut LineSocket, token: Token, poller: &Poller) {
     let Some(stream) = &slot.stream else { return };
@@ -552,6 +518,7 @@ impl<V: Venue> Drive for Driver<V> {
             books: books as u32,
             books_proved: books_proved as u32,
             lines_live: lines_live(connections),
+            races: first_races(&self.provider),
             books_unproved: first_unproved(&self.provider),
             routing_version: dispatcher.routing.version(),
             pools: [
@@ -583,6 +550,10 @@ impl<V: Venue> Drive for Driver<V> {
 
     fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
         self.take_routes(change, now_ns)
+    }
+
+    fn roll(&mut self) -> Result<RollAnswer, String> {
+        self.begin_rolls()
     }
 
     fn letters(&self) -> &DeadLetters {
@@ -623,6 +594,7 @@ impl<V: Venue> Driver<V> {
             let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
             self.provider.timeout(now, &mut probe);
         }
+        self.roll_due(now_ns);
         let worked = self.rest(now_ns, io);
         for index in 0..self.sockets.len() {
             let line = LineId(index as u8);
@@ -636,7 +608,7 @@ impl<V: Venue> Driver<V> {
             let _ = self.reports.send(Report { provider: self.index, happening });
         }
         let mut at = self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns);
-        at = at.min(self.http.next_deadline_ns().unwrap_or(u64::MAX));
+        at = at.min(self.http.next_deadline_ns().unwrap_or(u64::MAX)).min(self.rolls.deadline_ns());
         for slot in &self.sockets {
             at = at.min(slot.stream.as_ref().and_then(Stream::deadline_ns).unwrap_or(u64::MAX));
             if slot.wanted {

@@ -7,10 +7,12 @@ use engine::dead_letter::DeadLetters;
 use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::{Listing, ProviderId, ShardId, StreamId};
 use engine::merge::{MergeCounts, Merger, MergerCounts};
-use engine::pipeline::PipelineCounts;
+use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{Provider, RestCounts};
 use engine::venue::Venue;
 use serde_json::{Value, json};
+
+use crate::report::table::latency;
 
 /// Everything that one provider counted.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct ProviderSummary {
     pub rest: RestCounts,
     /// Connections lost, those of the shutdown left out.
     pub lost_total: u64,
+    /// By line: how often it was first with a trade, ticker or kline that another one brought too, and by how much.
+    pub races: Vec<Race>,
     /// How many books ended in which state, and how many of all.
     pub books_by_state: BTreeMap<String, u64>,
     /// The ways to consumer shards.
@@ -92,15 +96,23 @@ impl ProviderSummary {
                 "lanes": lanes,
             })
         });
+        let races: Vec<Race> = pipeline.races().collect();
         let connections: Vec<Value> = provider
             .connections()
             .iter()
             .map(|connection| {
+                let race = races.get(connection.line().index()).copied().unwrap_or_default();
                 json!({
                     "line": connection.line().0,
                     "state": connection.state_name(),
                     "streams": connection.streams().len(),
                     "counts": object_of!(engine::connection::ConnectionCounts, connection.counts),
+                    "race": {
+                        "won_total": race.won_total,
+                        "confirmed_total": race.confirmed_total,
+                        "margin_ns_mean": margin_ns_mean(&race),
+                        "margin_ns_max": race.margin_ns_max,
+                    },
                 })
             })
             .collect();
@@ -125,6 +137,7 @@ impl ProviderSummary {
             counts: *pipeline.counts(),
             rest: *provider.rest_counts(),
             lost_total: provider.connections().iter().map(|connection| connection.counts.lost_total).sum(),
+            races: races.clone(),
             books_by_state,
             outstanding: outstanding.map(|slot| slot.to_string()).collect(),
             facts: json!({
@@ -153,6 +166,27 @@ impl ProviderSummary {
     pub fn unbalanced(&self) -> Option<String> {
         unbalanced_output(&self.outputs)
     }
+
+    /// Which line won how often and by how much, if two ever carried the same streams.
+    pub fn raced(&self) -> Option<String> {
+        let confirmed: u64 = self.races.iter().map(|race| race.confirmed_total).sum();
+        let won = self.races.iter().enumerate().filter(|(_, race)| race.won_total > 0);
+        let won = won.map(|(line, race)| {
+            format!(
+                "line {line} first {} times, {} of them ahead of another by {} in the mean, {} at most",
+                race.won_total,
+                race.confirmed_total,
+                latency(margin_ns_mean(race)),
+                latency(race.margin_ns_max)
+            )
+        });
+        (confirmed > 0).then(|| won.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// By how much a line was ahead of the others in the mean, in nanoseconds; 0 if never.
+fn margin_ns_mean(race: &Race) -> u64 {
+    race.margin_ns_total.checked_div(race.confirmed_total).unwrap_or(0)
 }
 
 /// A way to another shard: which, how it stands, what became of the events, and how many are in flight.

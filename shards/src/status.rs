@@ -6,7 +6,7 @@ use engine::consumer::SeatCounts;
 use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::LineId;
 use engine::merge::{MergeCounts, MergerCounts};
-use engine::pipeline::PipelineCounts;
+use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{Happening, RestCounts};
 
 /// Shards that one provider or merge shard can feed and that its status shows.
@@ -15,6 +15,8 @@ pub const OUTPUTS_MAX: usize = 16;
 pub const SEATS_MAX: usize = 64;
 /// Books that are not proved and that a status names.
 pub const UNPROVED_MAX: usize = 16;
+/// Lines of a provider whose races a status shows: four, their spare one, and those of a second and third group.
+pub const RACES_MAX: usize = 16;
 /// The pools of which a status tells the use, in its order.
 pub const POOL_NAMES: [&str; 3] = ["frames", "raws", "events"];
 /// Statuses that wait for the supervisor.
@@ -56,6 +58,8 @@ pub struct ProviderStatus {
     pub books_proved: u32,
     /// One bit for each of the first 64 connections: live, and every subscription taken.
     pub lines_live: u64,
+    /// How the first lines fared against the others that carry the same streams.
+    pub races: [Race; RACES_MAX],
     /// Listings of the first books that are not proved; `u16::MAX` where there are fewer.
     pub books_unproved: [u16; UNPROVED_MAX],
     /// The routing version in force.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use engine::consumer::{Consumer, Context};
 use engine::event::Event;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use shards::host::{HostView as _, RealHost};
 use shards::launch::{Factory, Gateway, launch};
 use shards::live::Board;
@@ -25,7 +26,7 @@ static WATCHING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 /// Where the first few came from.
 static PLACES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-const PLACES_MAX: usize = 4;
+const PLACES_MAX: usize = 16;
 
 thread_local! {
     /// Whether this thread is of the data path; set by the consumer, and by name for providers.
@@ -99,24 +100,29 @@ impl Consumer for Reader {
     }
 }
 
-fn topology_text() -> String {
+fn topology_text(endpoints: &str) -> String {
     let cores = RealHost.cores().expect("a Linux host says which cores it has");
     let mut allowed: Vec<u32> = cores.allowed.iter().collect();
     allowed.sort_unstable();
     let (first, last) = (allowed[0], *allowed.last().expect("this process runs on a core"));
+    let simulated = if endpoints == "simulated" {
+        "simulated: {seed: 1, messages_per_instrument_per_s: 500, speed: 1.0, book_levels: 500}"
+    } else {
+        ""
+    };
     format!(
         "version: 1
 host: shared
 shards:
   - {{name: md0, core: {first}, role: provider, pools: {{frames: 200, raws: 200, events: 300, merged: 50, order_requests: 20, execution_reports: 20}}, order_ring_requests: 64}}
   - {{name: watch, core: {last}, role: consumer, ring_events: 8192, critical_ring_events: 64, spill_events: 8192}}
-simulated: {{seed: 1, messages_per_instrument_per_s: 500, speed: 1.0, book_levels: 500}}
+{simulated}
 providers:
   - name: one
     venue: binance
     product: spot
     shard: md0
-    endpoints: simulated
+    endpoints: {endpoints}
     lines: 1
     instruments: [BTC-USDT, ETH-USDT, SOL-USDT, BNB-USDT, XRP-USDT, DOGE-USDT, ADA-USDT, AVAX-USDT]
     channels: [trade, book, ticker, {{kline: 1m}}]
@@ -150,32 +156,111 @@ fn wait(gateway: &mut Gateway, board: &mut Board, what: &str, done: impl Fn(&Boa
     }
 }
 
-#[test]
-fn warm_shards_allocate_nothing() {
+/// What warm shards do within 30,000 events.
+struct Watched {
+    allocations: u64,
+    frames: u64,
+    places: Vec<String>,
+}
+
+/// Runs a gateway until it is warm, and watches it.
+fn watched(endpoints: &str) -> Watched {
     let cores = RealHost.cores();
     let against = Against { cores: cores.as_ref(), consumer_kinds: &["reader"], simulated_lists: None };
-    let topology =
-        topology::read("test.yaml", &topology_text(), against).unwrap_or_else(|errors| panic!("{errors}"));
+    let topology = topology::read("test.yaml", &topology_text(endpoints), against)
+        .unwrap_or_else(|errors| panic!("{errors}"));
     let make = |_: &topology::ConsumerPlan, _: &Arc<engine::consumer::Catalog>| {
         Ok(Box::new(|| Box::new(Reader(0)) as Box<dyn Consumer>) as Factory)
     };
     let mut gateway = launch(topology, &make).unwrap_or_else(|error| panic!("{error}"));
     let mut board = Board::default();
     let received = |board: &Board| board.consumers().map(|shard| shard.received_total).sum::<u64>();
+    let frames = |board: &Board| board.providers().map(|status| status.counts.frames_total).sum::<u64>();
     wait(&mut gateway, &mut board, "proved books", |board| {
         board.providers().any(|status| status.books == 8 && status.books_proved == 8)
     });
     wait(&mut gateway, &mut board, "warmth", |board| received(board) > 20_000);
+    // The frames between two statuses are looked at, and the allocations within them: no frame too many is counted.
+    let from_frames = frames(&board);
+    wait(&mut gateway, &mut board, "a status", |board| frames(board) > from_frames);
+    let from_frames = frames(&board);
+    PLACES.lock().expect("nobody panicked with it").clear();
+    ALLOCATIONS.store(0, Ordering::SeqCst);
     WATCHING.store(true, Ordering::SeqCst);
     let from = received(&board);
     wait(&mut gateway, &mut board, "30,000 events", |board| received(board) > from + 30_000);
     WATCHING.store(false, Ordering::SeqCst);
-    let allocations = ALLOCATIONS.load(Ordering::SeqCst);
-    let places = PLACES.lock().expect("nobody panicked with it").join("\n\n");
-    assert_eq!(allocations, 0, "first places:\n{places}");
-    // The negative of the measurement: the watch does see what a shard allocates.
+    let watched = Watched {
+        allocations: ALLOCATIONS.load(Ordering::SeqCst),
+        frames: frames(&board) - from_frames,
+        places: std::mem::take(&mut *PLACES.lock().expect("nobody panicked with it")),
+    };
     let ended = gateway.stop();
     assert!(ended.panicked.is_empty(), "{:?}", ended.panicked);
+    watched
+}
+
+/// A venue that speaks TLS, and the file with the certificate of its authority.
+fn tls_venue() -> (simvenues::Server, std::path::PathBuf) {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("self-signed");
+    let file = std::env::temp_dir().join(format!("meltica-allocations-{}.pem", std::process::id()));
+    std::fs::write(&file, certificate.pem()).expect("a temporary file");
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, &issuer).expect("signed");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .expect("a certificate");
+    let bases = ["BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX"];
+    let all = simvenues::default_instruments("USDT").into_iter();
+    let venue = simvenues::BinanceConfig {
+        instruments: all.filter(|spec| bases.contains(&&*spec.base)).collect(),
+        messages_per_instrument_per_s: 500.0,
+        book_levels: 500,
+        ..simvenues::BinanceConfig::default()
+    };
+    let options = simvenues::Options { tls: Some(Arc::new(config)), first: None };
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let server = simvenues::start_with(address, simvenues::VenueConfig::Binance(venue), options);
+    (server.expect("a free port"), file)
+}
+
+/// One test, not three: what is watched belongs to the whole process.
+#[test]
+fn warm_shards_allocate_nothing_and_over_tls_rustls_alone_does() {
+    let plain = watched("simulated");
+    assert_eq!(plain.allocations, 0, "first places:\n{}", plain.places.join("\n\n"));
+
+    let (server, ca) = tls_venue();
+    let port = server.address().port();
+    let tls = watched(&format!(
+        "{{websocket: 'wss://localhost:{port}', rest: 'https://localhost:{port}', ca_file: '{}'}}",
+        ca.display()
+    ));
+    let _ = std::fs::remove_file(&ca);
+    // rustls takes one for each record that it decrypts; the venue puts one frame or more into a record.
+    assert!(
+        tls.allocations > 0 && tls.allocations <= tls.frames,
+        "{} in {} frames",
+        tls.allocations,
+        tls.frames
+    );
+    for place in &tls.places {
+        assert!(place.contains("rustls"), "an allocation of ours:\n{place}");
+    }
+    eprintln!("over TLS: {} allocations in {} frames", tls.allocations, tls.frames);
+
+    // The negative of the measurement: the watch does see what a shard allocates.
+    ALLOCATIONS.store(0, Ordering::SeqCst);
     WATCHING.store(true, Ordering::SeqCst);
     let seen =
         std::thread::Builder::new().name("md-allocates".to_owned()).spawn(|| drop(Box::new([0_u8; 4_096])));

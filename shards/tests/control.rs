@@ -12,6 +12,7 @@ use engine::consumer::{Consumer, Context};
 use engine::control::{Outcome, Wanted};
 use engine::event::{Body, Event, Flags};
 use engine::ids::ProviderId;
+use engine::provider::Happening;
 use serde_json::{Value, json};
 use shards::command::ctl::ask;
 use shards::control::thread::Control;
@@ -94,6 +95,8 @@ struct World {
     board: Board,
     control: Control,
     seen: Vec<Arc<Seen>>,
+    /// Lines that another one has taken over from.
+    rolled: u32,
 }
 
 /// Sent always; only one gateway asks for it.
@@ -167,7 +170,7 @@ impl World {
         })
         .unwrap_or_else(|error| panic!("{error}"));
         let control = Control::start(gateway.take_control().expect("not taken yet")).expect("a free port");
-        let mut world = Self { venue, gateway, board: Board::default(), control, seen };
+        let mut world = Self { venue, gateway, board: Board::default(), control, seen, rolled: 0 };
         world.until("ready", |world| world.get("/readyz").0 == 200);
         world
     }
@@ -176,7 +179,9 @@ impl World {
         let Self { gateway, board, .. } = self;
         gateway.collector.collect();
         gateway.poll_statuses(|status| board.take(status));
-        while gateway.poll_report().is_some() {}
+        while let Some(report) = gateway.poll_report() {
+            self.rolled += u32::from(matches!(report.happening, Happening::Rolled { .. }));
+        }
         assert_eq!(self.gateway.fallen(), None);
         self.control.show(View::of(&self.gateway, &self.board, 1));
     }
@@ -354,6 +359,30 @@ fn what_does_not_fit_is_refused_with_what_would_and_changes_nothing() {
 }
 
 #[test]
+fn lines_are_rolled_on_command_and_a_second_command_adds_nothing() {
+    let mut world = World::new(false);
+    let name = world.get("/status").1["providers"][0]["name"].as_str().expect("a name").to_owned();
+    let path = format!("/providers/{name}/roll");
+    let before = world.disturbances();
+    let (status, answer) = world.send("POST", &path, None);
+    assert_eq!((status, &answer), (200, &json!({ "provider": name, "lines": 1, "under_way": false })));
+    let (status, answer) = world.send("POST", &path, None);
+    assert_eq!((status, &answer), (200, &json!({ "provider": name, "lines": 1, "under_way": true })));
+    world.until("the roll", |world| world.rolled == 1);
+    // When it is over, it can be asked for again.
+    let mut again = false;
+    world.until("another roll", |world| {
+        again |= world.send("POST", &path, None).1["under_way"] == json!(false);
+        again
+    });
+    world.until("the second", |world| world.rolled == 2);
+    assert_eq!(world.disturbances(), before, "nothing is lost by it");
+    let (status, answer) = world.send("POST", "/providers/nobody/roll", None);
+    assert_eq!((status, answer["fits"].as_str()), (404, Some(name.as_str())));
+    world.end();
+}
+
+#[test]
 fn switches_move_at_once_and_every_document_is_there() {
     let mut world = World::new(false);
     let may_trade = |world: &World| [0, 1].map(|consumer| world.gateway.switches.may_trade(consumer));
@@ -376,6 +405,7 @@ fn switches_move_at_once_and_every_document_is_there() {
     assert_eq!(status["consumers"][0]["killed"], json!(true));
     let document = world.get("/openapi.json").1;
     assert!(document["paths"]["/subscriptions"]["post"].is_object());
+    assert_eq!(document["paths"]["/providers/{name}/roll"]["post"]["parameters"][0]["name"], "name");
 
     // Every family once, with help and type, and every sample of a family that was declared.
     let (_, text) = world.get("/metrics");

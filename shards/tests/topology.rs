@@ -334,6 +334,71 @@ fn channels_are_the_venues_and_subscriptions_the_providers() {
 }
 
 #[test]
+fn a_channel_of_usdm_stands_on_its_own_route() {
+    let usdm = "product: usdm\n    shard: md0\n    endpoints: simulated";
+    refused(
+        &[("product: spot\n    shard: md0\n    endpoints: simulated", usdm)],
+        &[
+            "t.yaml:17: providers[0].channels[3]: found {kline: 1m}, this product offers: trade, book, partial_book, ticker; kline is carried by product: usdm_market, as a provider of its own",
+        ],
+    );
+    let other_route = BASE.replace("  - name: kraken\n", "  - {name: market, venue: binance, product: usdm_market, shard: md0, endpoints: simulated, lines: 1, instruments: [BTC-USDT], channels: [agg_trade, ticker_24h, {kline: 1m}], rest_weight_share: 0.1, reorder: {lateness_ms: 150, flush_ms: 50, held_events_max: 200}}\n  - name: kraken\n");
+    read(&other_route).unwrap_or_else(|message| panic!("{message}"));
+}
+
+#[test]
+fn a_quiet_time_is_written_in_one_way_and_long_enough() {
+    let with = |roll: &str| {
+        BASE.replace(
+            "channels: [trade, book, ticker]\n",
+            &format!("channels: [trade, book, ticker]\n    roll: {roll}\n"),
+        )
+    };
+    for (roll, from, to) in [
+        ("{after_h: 23, quiet_utc: \"04:10-04:40\"}", 250, 280),
+        ("{after_h: 1, quiet_utc: 23:50-00:20}", 1430, 20),
+    ] {
+        let topology = read(&with(roll)).unwrap_or_else(|message| panic!("{message}"));
+        let plan = topology.providers[1].roll.expect("it is written");
+        assert_eq!((plan.quiet_from_min, plan.quiet_to_min), (from, to));
+        assert_eq!(topology.providers[0].roll, None);
+    }
+    let fits = "fits HH:MM-HH:MM, hours and minutes of UTC, of 10 to 720 minutes (rolls begin in its middle)";
+    for quiet in
+        ["4:10-04:40", "04:10", "04:10-04:19", "04:10-16:11", "24:00-00:30", "04:60-05:20", "04:10-04:40Z"]
+    {
+        let message = read(&with(&format!("{{after_h: 20, quiet_utc: '{quiet}'}}"))).expect_err(quiet);
+        assert_eq!(message, format!("t.yaml:28: providers[1].roll.quiet_utc: found '{quiet}', {fits}"));
+    }
+    let message = read(&with("{after_h: 24, quiet_utc: 04:10-04:40, at: 1}")).expect_err("a day");
+    assert!(
+        message.contains("roll.after_h: found 24, fits 1 to 23 (hours; Binance ends a connection after 24)")
+    );
+    assert!(message.contains("roll.at: found an unknown key"), "{message}");
+}
+
+#[test]
+fn what_a_merge_shard_cannot_do_is_found_before_the_start() {
+    let merge = "kind: bbo, inputs: {binance: [BTC-USDT, ETH-USDT], kraken: [BTC-USD, ETH-USDT]}";
+    let klines = ("channels: [trade, book, ticker]\n", "channels: [trade, book, ticker, {kline: 5m}]\n");
+    refused(
+        &[(merge, &merge.replace("bbo", "kline")), klines],
+        &[
+            "t.yaml:32: merges[0]: found rule best, its providers have no kline of the same length; add one to their channels",
+        ],
+    );
+    let message = {
+        let text = BASE.replace(merge, &merge.replace("bbo", "trade"));
+        read(&text.replace(
+            "events: 300, merged: 50, order_requests: 1,",
+            "events: 300, merged: 1, order_requests: 1,",
+        ))
+        .expect_err("two windows and one slot")
+    };
+    assert!(message.starts_with("t.yaml:32: merges[0]: found rule best, "), "{message}");
+}
+
+#[test]
 fn a_class_of_delivery_fits_its_kind() {
     refused(
         &[(
@@ -550,11 +615,14 @@ fn the_memory_budget_names_each_item_and_adds_up() {
         let found = budget.items.iter().find(|item| item.what.starts_with(what));
         found.unwrap_or_else(|| panic!("no item {what:?} in\n{}", budget.render())).bytes
     };
-    assert_eq!(bytes("shard strategies: 2 rings"), 2 * (8192 * 192 + 256 * 384));
-    assert_eq!(bytes("shard strategies: 2 spills"), 2 * 8192 * 192);
-    assert_eq!(bytes("provider binance: 2 books"), 2 * 2 * 10_000 * 16);
+    assert_eq!(bytes("provider binance to shard strategies: ring"), 8192 * 192);
+    assert_eq!(bytes("provider binance to shard merge0: ring"), 1024 * 192);
+    assert_eq!(bytes("shard merge0 to shard strategies: spill"), 8192 * 192);
+    assert!(bytes("provider binance: 2 books") > 2 * 2 * 1_000 * 16);
+    let books = budget.items.iter().find(|item| item.what.starts_with("provider binance: 2 books"));
+    assert!(books.is_some_and(|item| item.bytes_max > 2 * 2 * 10_000 * 16), "{}", budget.render());
     assert_eq!(budget.total_bytes(), budget.items.iter().map(|item| item.bytes).sum::<u64>());
-    assert_eq!(budget.render().lines().count(), budget.items.len() + 1);
+    assert_eq!(budget.render().lines().count(), budget.items.len() + 2);
 }
 
 /// No key is known only to the code: each one that the reader asks for stands in the shipped file, if only in a comment.

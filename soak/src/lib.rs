@@ -6,4 +6,5 @@
 pub mod desk;
 pub mod ledger;
 pub mod lines;
+pub mod rolls;
 pub mod sim;

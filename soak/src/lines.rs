@@ -110,7 +110,8 @@ impl Verdict {
 /// # Errors
 /// What kept it from starting, or from becoming quiet, in words.
 pub fn run(options: &Options) -> Result<Verdict, String> {
-    let topology = topology_of(options)?;
+    let topology =
+        topology_of(&Market { lines: 2, rate: options.rate, seed: options.seed, book_depth: "full" })?;
     let observer = Observer::default();
     let made = observer.clone();
     let mut gateway = launch(topology, &|_, _| {
@@ -276,8 +277,21 @@ fn equal_books(gateway: &Gateway, provider: usize, ledger: &Ledger) -> (usize, u
     (equal, truths.len())
 }
 
-/// Two lines to each of three simulated venues with ten instruments, on the first and the last core of this process.
-fn topology_of(options: &Options) -> Result<Topology, String> {
+/// Three simulated venues, and how they are listened to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Market {
+    /// Lines to each of them.
+    pub lines: u8,
+    /// Messages a second of each of the 30 instruments.
+    pub rate: u32,
+    /// The same seed gives the same market.
+    pub seed: u64,
+    /// Levels a side of the consumer's books, or full.
+    pub book_depth: &'static str,
+}
+
+/// Lines to each of three simulated venues with ten instruments, on the first and the last core of this process.
+pub(crate) fn topology_of(market: &Market) -> Result<Topology, String> {
     let cores = RealHost.cores().ok_or("this host does not say which cores it has")?;
     let mut allowed: Vec<u32> = cores.allowed.iter().collect();
     allowed.sort_unstable();
@@ -288,16 +302,18 @@ fn topology_of(options: &Options) -> Result<Topology, String> {
     let list = |quote: &str| bases.map(|base| format!("{base}-{quote}")).join(", ");
     let provider = |name: &str, product: &str, quote: &str, book: &str| {
         format!(
-            "  - {{name: {name}, venue: {name}, product: {product}, shard: md0, endpoints: simulated, lines: 2, instruments: \
+            "  - {{name: {name}, venue: {name}, product: {product}, shard: md0, endpoints: simulated, lines: {}, instruments: \
              [{}], channels: [trade, book, ticker], book: {{{book}, verify_s: 180}}, rest_weight_share: 0.8, reorder: \
              {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}}}\n",
+            market.lines,
             list(quote)
         )
     };
     let subscription = |name: &str| {
         format!(
             "      - {{provider: {name}, instruments: all, channels: [trade, book, ticker], delivery: {{trade: lossless, \
-             book: book, ticker: latest}}, book_depth: full}}\n"
+             book: book, ticker: latest}}, book_depth: {}}}\n",
+            market.book_depth
         )
     };
     let text = format!(
@@ -306,9 +322,9 @@ fn topology_of(options: &Options) -> Result<Topology, String> {
          core: {last}, role: consumer, ring_events: 16384, critical_ring_events: 64, spill_events: 16384}}\nsimulated: \
          {{seed: {}, messages_per_instrument_per_s: {}, speed: 1.0, book_levels: 300}}\nproviders:\n{}{}{}merges: []\n\
          consumers:\n  - name: watch\n    kind: observer\n    shard: watch\n    trading: false\n    on_panic: disable\n    \
-         subscriptions:\n{}{}{}control: {{listen: 127.0.0.1:0, core: any}}\nreport: {{dir: report, interval_ms: 1000}}\n",
-        options.seed,
-        options.rate,
+         subscriptions:\n{}{}{}control: {{listen: 127.0.0.1:0, core: any}}\nreport: {{dir: report, interval_ms: 200}}\n",
+        market.seed,
+        market.rate,
         provider("binance", "spot", "USDT", "depth_max: 1000, snapshot_limit: 1000"),
         provider("kraken", "spot", "USD", &format!("depth_max: {KRAKEN_DEPTH}")),
         provider("coinbase", "advanced", "USD", "depth_max: 1000"),

@@ -23,10 +23,23 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
+    Rolls {
+        /// Messages a second of all 30 instruments together, which the market is asked for.
+        #[arg(long, default_value_t = 50_000)]
+        rate: u32,
+        /// Minutes without rolls, and as many with them.
+        #[arg(long, default_value_t = 1.0)]
+        minutes: f64,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
-    let Command::Lines { disconnects, minutes, rate, seed } = Command::parse();
+    let command = Command::parse();
+    let (Command::Lines { minutes, .. } | Command::Rolls { minutes, .. }) = command;
     let duration = match Duration::try_from_secs_f64(minutes * 60.0) {
         Ok(duration) => duration,
         Err(error) => {
@@ -34,10 +47,20 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match soak::lines::run(&soak::lines::Options { disconnects, duration, rate, seed }) {
-        Ok(verdict) => {
-            print!("{}", verdict.table());
-            if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let verdict = match command {
+        Command::Lines { disconnects, rate, seed, .. } => {
+            soak::lines::run(&soak::lines::Options { disconnects, duration, rate, seed })
+                .map(|verdict| (verdict.table(), verdict.is_good()))
+        }
+        Command::Rolls { rate, seed, .. } => {
+            soak::rolls::run(&soak::rolls::Options { rate: rate.div_ceil(30), duration, seed })
+                .map(|verdict| (verdict.table(), verdict.is_good()))
+        }
+    };
+    match verdict {
+        Ok((table, is_good)) => {
+            print!("{table}");
+            if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("soak: {error}");

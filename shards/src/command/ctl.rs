@@ -85,6 +85,11 @@ enum Command {
         #[arg(long)]
         undo: bool,
     },
+    /// Replaces the lines of a provider, or of all, one after the other and without a hole.
+    Roll {
+        /// The provider's name [default: all, one command each].
+        provider: Option<String>,
+    },
     /// What could not be decoded or delivered.
     Dlq,
 }
@@ -123,10 +128,6 @@ impl Streams {
 impl Arguments {
     /// Asks, and prints the answer.
     pub fn run(self) -> u8 {
-        let (method, path, body) = match self.request() {
-            Ok(request) => request,
-            Err(reason) => return refuse(&reason),
-        };
         let token = match self.token_file.as_deref().map(read_token).transpose() {
             Ok(token) => token,
             Err(reason) => return refuse(&format!("token file: {reason}")),
@@ -135,17 +136,53 @@ impl Arguments {
             Ok(address) => address,
             Err(reason) => return refuse(&reason),
         };
-        let (status, answer) = match ask(address, method, &path, body.as_ref(), token.as_deref()) {
-            Ok(answer) => answer,
+        if let Command::Roll { provider: None } = &self.command {
+            return self.roll_all(address, token.as_deref());
+        }
+        match self.request() {
+            Ok((method, path, body)) => self.tell(address, method, &path, body.as_ref(), token.as_deref()),
+            Err(reason) => refuse(&reason),
+        }
+    }
+
+    /// Each provider by itself: one whose lines are all down does not keep the others from theirs.
+    fn roll_all(&self, address: SocketAddr, token: Option<&str>) -> u8 {
+        let status = match ask(address, "GET", "/status", None, token) {
+            Ok((200, status)) => status,
+            Ok((status, answer)) => return self.show(status, &answer),
             Err(reason) => {
                 eprintln!("meltica: {address}: {reason}");
                 return EXIT_FAILED;
             }
         };
+        let providers = rows(&status, "providers");
+        let names = providers.iter().filter_map(|provider| provider.get("name")?.as_str());
+        let codes = names.map(|name| self.tell(address, "POST", &roll_path(name), None, token));
+        codes.max().unwrap_or(EXIT_OK)
+    }
+
+    fn tell(
+        &self,
+        address: SocketAddr,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        token: Option<&str>,
+    ) -> u8 {
+        match ask(address, method, path, body, token) {
+            Ok((status, answer)) => self.show(status, &answer),
+            Err(reason) => {
+                eprintln!("meltica: {address}: {reason}");
+                EXIT_FAILED
+            }
+        }
+    }
+
+    fn show(&self, status: u16, answer: &Value) -> u8 {
         if self.json {
             println!("{answer}");
         } else if status < 300 {
-            print!("{}", self.shown(&answer));
+            print!("{}", self.shown(answer));
         } else {
             let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or("?");
             eprintln!("meltica: {} (HTTP {status}); fits: {}", text("error"), text("fits"));
@@ -159,6 +196,7 @@ impl Arguments {
             Command::Status => ("GET", path("/status"), None),
             Command::Subscriptions => ("GET", path("/subscriptions"), None),
             Command::Dlq => ("GET", path("/dead-letters"), None),
+            Command::Roll { provider } => ("POST", roll_path(provider.as_deref().unwrap_or_default()), None),
             Command::Subscribe(streams) => ("POST", path("/subscriptions"), Some(streams.body()?)),
             Command::Unsubscribe(streams) => ("DELETE", path("/subscriptions"), Some(streams.body()?)),
             Command::Trading { consumer, switch } => {
@@ -223,6 +261,10 @@ impl Arguments {
             }
         }
     }
+}
+
+fn roll_path(provider: &str) -> String {
+    format!("/providers/{provider}/roll")
 }
 
 fn refuse(reason: &str) -> u8 {

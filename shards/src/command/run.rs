@@ -130,7 +130,7 @@ impl Arguments {
             Err(error) => {
                 eprintln!("meltica: {error}");
                 let ended = gateway.stop();
-                self.report(&mut gateway, &directory, ended, None);
+                self.report(&mut gateway, &directory, &Board::default(), ended, None);
                 return EXIT_REFUSED;
             }
         };
@@ -144,7 +144,7 @@ impl Arguments {
         control.stop();
         let _ = std::fs::remove_file(&address_file);
         let ended = gateway.stop();
-        self.report(&mut gateway, &directory, ended, fallen)
+        self.report(&mut gateway, &directory, &board, ended, fallen)
     }
 
     /// Looks after the shards until the run is over. Returns the shard that fell, if one did.
@@ -199,6 +199,7 @@ impl Arguments {
         &self,
         gateway: &mut Gateway,
         directory: &ReportDirectory,
+        board: &Board,
         ended: Ended,
         fallen: Option<String>,
     ) -> u8 {
@@ -208,7 +209,7 @@ impl Arguments {
         let run_ns = stopped_ns - gateway.started_ns;
         let mut report = RunReport::new(file, gateway.started_at, SystemTime::now(), run_ns);
         gateway.collector.fill(&mut report);
-        let verdict = fill(&mut report, &gateway.topology, &ended);
+        let verdict = fill(&mut report, &gateway.topology, board, &ended);
         while let Some(happened) = gateway.poll_report() {
             say(&gateway.topology, &happened, false);
         }
@@ -301,7 +302,7 @@ fn fill_outputs(
 }
 
 /// Fills what the shards counted into the report and checks that it adds up.
-fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
+fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ended) -> Verdict {
     use DisturbanceKind as Kind;
     let mut verdict = Verdict { lines: Vec::new(), failed: false };
     let spins = topology.host == HostMode::Dedicated;
@@ -352,8 +353,14 @@ fn fill(report: &mut RunReport, topology: &Topology, ended: &Ended) -> Verdict {
         for slot in &summary.outstanding {
             verdict.lines.push(format!("meltica: provider {}: a slot is still out: {slot}", plan.name));
         }
+        if let Some(races) = summary.raced() {
+            verdict.lines.push(format!("{}: {races}", plan.name));
+        }
         let mut facts = summary.facts.clone();
         facts["outputs"] = outputs;
+        if let Some(start) = board.start_of(summary.index) {
+            facts["start"] = start;
+        }
         providers.insert(plan.name.clone(), facts);
         streams.extend(summary.streams.iter().cloned());
         letters.extend(summary.letters.iter().cloned());

@@ -22,6 +22,7 @@ use super::link::{Command, ControlEnd, Reply, RouteChange};
 use super::order::{Changed, Order, Refusal};
 use super::server::Ticket;
 use super::switches::Switches;
+use crate::provider::RollAnswer;
 use crate::topology::Topology;
 
 /// Changes that may wait.
@@ -109,6 +110,18 @@ struct LettersRun {
     found: Vec<ShardLetters>,
 }
 
+/// A command to roll lines whose shard has not answered.
+#[derive(Debug)]
+struct RollRun {
+    number: u64,
+    ticket: Ticket,
+    provider: usize,
+    since_ns: u64,
+}
+
+/// What came of a command to roll lines: who asked, the provider's index, and its answer.
+pub type RollAnswered = (Ticket, usize, Result<RollAnswer, Refusal>);
+
 /// The dead letters of one shard.
 #[derive(Debug)]
 pub struct ShardLetters {
@@ -141,6 +154,8 @@ pub struct Controller {
     unsent: Vec<VecDeque<(u64, Command)>>,
     letters: Option<LettersRun>,
     letters_ready: VecDeque<(Vec<Ticket>, Vec<ShardLetters>)>,
+    rolls: Vec<RollRun>,
+    rolls_ready: VecDeque<RollAnswered>,
     changes_total: u64,
     refused_total: u64,
 }
@@ -188,6 +203,8 @@ impl Controller {
             finished: VecDeque::new(),
             letters: None,
             letters_ready: VecDeque::new(),
+            rolls: Vec::new(),
+            rolls_ready: VecDeque::new(),
             changes_total: 0,
             refused_total: 0,
         }
@@ -215,7 +232,10 @@ impl Controller {
 
     /// Whether a shard's reply is awaited: the next turn should be soon.
     pub fn is_busy(&self) -> bool {
-        self.running.is_some() || self.letters.is_some() || self.unsent.iter().any(|list| !list.is_empty())
+        self.running.is_some()
+            || self.letters.is_some()
+            || !self.rolls.is_empty()
+            || self.unsent.iter().any(|list| !list.is_empty())
     }
 
     /// What a consumer holds: provider, canonical symbol, stream's channel, and how.
@@ -350,6 +370,18 @@ impl Controller {
         self.letters_ready.pop_front()
     }
 
+    /// Tells a provider to roll its lines; [`poll_rolls`](Self::poll_rolls) gives its answer.
+    pub fn ask_roll(&mut self, ticket: Ticket, provider: usize, now_ns: u64) {
+        let shard = usize::from(self.topology.providers[provider].shard.0);
+        let number = self.send(shard, Command::Roll { provider: provider as u8 });
+        self.rolls.push(RollRun { number, ticket, provider, since_ns: now_ns });
+    }
+
+    /// What providers answered to [`ask_roll`](Self::ask_roll).
+    pub fn poll_rolls(&mut self) -> Option<RollAnswered> {
+        self.rolls_ready.pop_front()
+    }
+
     /// A change that has ended, or whose operator has waited long enough.
     pub fn poll_finished(&mut self) -> Option<Finished> {
         self.finished.pop_front()
@@ -370,6 +402,11 @@ impl Controller {
         {
             let run = self.letters.take().expect("just looked at");
             self.letters_ready.push_back((run.tickets, run.found));
+        }
+        for run in self.rolls.extract_if(.., |run| now_ns.saturating_sub(run.since_ns) >= ANSWER_NS_MAX) {
+            let reason = "no answer within 5 s; the lines may be rolled later";
+            let refusal = Refusal::new(504, reason, "GET /status shows the lines");
+            self.rolls_ready.push_back((run.ticket, run.provider, Err(refusal)));
         }
         let overdue =
             |running: &Running| !running.answered && now_ns.saturating_sub(running.since_ns) >= ANSWER_NS_MAX;
@@ -398,6 +435,16 @@ impl Controller {
                 return;
             }
             _ => {}
+        }
+        if let Some(at) = self.rolls.iter().position(|run| run.number == number) {
+            let run = self.rolls.swap_remove(at);
+            let answer = match reply {
+                Reply::Rolling(answer) => Ok(answer),
+                Reply::Refused(reason) => Err(Refusal::new(409, reason, "a provider with a line that is up")),
+                _ => return,
+            };
+            self.rolls_ready.push_back((run.ticket, run.provider, answer));
+            return;
         }
         if self.running.as_ref().is_none_or(|running| running.number != number) {
             return;

@@ -15,6 +15,7 @@ use engine::ring::{Receiver, Sender};
 use engine::routing::Route;
 
 use crate::machine::idle::Waker;
+use crate::provider::RollAnswer;
 
 /// Commands, and replies, that one wire holds.
 pub const WIRE_ITEMS: usize = 64;
@@ -111,6 +112,11 @@ pub enum Command {
         /// What.
         event: Box<Event>,
     },
+    /// A provider: roll its lines.
+    Roll {
+        /// Its index in the topology.
+        provider: u8,
+    },
     /// Any shard: copy the dead letters.
     Letters,
 }
@@ -133,6 +139,8 @@ pub enum Reply {
     Refused(String),
     /// Which of the instruments the venue has, in the order of the command.
     Listed(Vec<bool>),
+    /// Lines are being rolled.
+    Rolling(RollAnswer),
     /// The dead letters, and how many were ever written and evicted.
     Letters {
         /// Those kept.

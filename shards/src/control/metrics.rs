@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use engine::consumer::SeatCounts;
 use engine::dispatch::LaneCounts;
-use engine::pipeline::PipelineCounts;
+use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::RestCounts;
 
 use super::controller::Controller;
@@ -103,6 +103,7 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
     for (name, kind, help, value) in gauges {
         out.providers(view, topology, (name, kind, help), value);
     }
+    races(&mut out, view, topology);
     pools(&mut out, view, topology);
     outputs(&mut out, view, topology);
     consumers(&mut out, view, controller);
@@ -122,6 +123,39 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
         out.sample(name, &[], value as f64);
     }
     out.text
+}
+
+fn races(out: &mut Families, view: &View, topology: &Topology) {
+    let families: [Described<Race>; 4] = [
+        (
+            "meltica_line_won_total",
+            "counter",
+            "Trades, tickers and klines that a line brought first.",
+            |race| race.won_total as f64,
+        ),
+        (
+            "meltica_line_confirmed_total",
+            "counter",
+            "Those of them that another line brought later.",
+            |race| race.confirmed_total as f64,
+        ),
+        ("meltica_line_margin_seconds_total", "counter", "How much later, over all of those.", |race| {
+            race.margin_ns_total as f64 * 1e-9
+        }),
+        ("meltica_line_margin_seconds_max", "gauge", "How much later at most.", |race| {
+            race.margin_ns_max as f64 * 1e-9
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        out.family(name, kind, help);
+        for status in &view.providers {
+            let provider = &topology.providers[usize::from(status.provider)].name;
+            // Which of a provider's lines is the spare one changes with every roll: those that ever won are shown.
+            for (line, race) in status.races.iter().enumerate().filter(|(_, race)| race.won_total > 0) {
+                out.sample(name, &[("provider", provider), ("line", &line.to_string())], value(race));
+            }
+        }
+    }
 }
 
 fn pools(out: &mut Families, view: &View, topology: &Topology) {

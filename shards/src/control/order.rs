@@ -188,7 +188,11 @@ pub fn consumer_of(topology: &Topology, name: &str) -> Result<usize, Refusal> {
     })
 }
 
-fn provider_of(topology: &Topology, name: &str) -> Result<usize, Refusal> {
+/// The provider of this name.
+///
+/// # Errors
+/// 404 with the names that there are.
+pub fn provider_of(topology: &Topology, name: &str) -> Result<usize, Refusal> {
     let names = || topology.providers.iter().map(|provider| provider.name.as_str());
     names().position(|known| known == name).ok_or_else(|| {
         Refusal::new(404, format!("no provider {name:?}"), names().collect::<Vec<_>>().join(", "))

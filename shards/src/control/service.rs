@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::controller::{Controller, Finished, Origin, ShardLetters};
 use super::http::{Request, Response, is_same_secret};
-use super::order::{Order, Refusal, consumer_of};
+use super::order::{Order, Refusal, consumer_of, provider_of};
 use super::server::{ServerCounts, Ticket};
 use super::view::View;
 use super::{metrics, openapi};
@@ -16,6 +16,7 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/subscriptions", "A consumer begins to receive streams."),
     ("DELETE", "/subscriptions", "A consumer receives streams no longer."),
     ("PUT", "/consumers/{name}/trading", "The consumer's trading switch: on or off."),
+    ("POST", "/providers/{name}/roll", "Its lines are replaced one after the other, without a hole."),
     ("POST", "/kill", "No orders of a consumer, or of all."),
     ("DELETE", "/kill", "The end of that."),
     ("GET", "/dead-letters", "What could not be decoded or delivered, and why."),
@@ -122,6 +123,12 @@ impl Service {
                 self.controller.submit(Origin::Operator(ticket), order, now_ns)?;
                 return Ok(None);
             }
+            ("POST", path) if path.starts_with("/providers/") => {
+                let name = path.split('/').nth(2).unwrap_or_default();
+                let provider = provider_of(self.controller.topology(), name)?;
+                self.controller.ask_roll(ticket, provider, now_ns);
+                return Ok(None);
+            }
             (_, "/kill") => self.kill(method == "POST", &body_of(request)?, now_ns)?,
             _ => self.trading(path, &body_of(request)?, now_ns)?,
         };
@@ -167,6 +174,20 @@ impl Service {
     pub fn poll(&mut self) -> Option<(Vec<Ticket>, Response)> {
         if let Some((tickets, letters)) = self.controller.poll_letters() {
             return Some((tickets, Response::json(200, &self.letters(&letters))));
+        }
+        if let Some((ticket, provider, answer)) = self.controller.poll_rolls() {
+            let response = match answer {
+                Ok(answer) => Response::json(
+                    200,
+                    &json!({
+                        "provider": self.controller.topology().providers[provider].name,
+                        "lines": answer.lines,
+                        "under_way": answer.under_way,
+                    }),
+                ),
+                Err(Refusal { status, reason, fits }) => Response::error(status, &reason, &fits),
+            };
+            return Some((vec![ticket], response));
         }
         while let Some(Finished { origin, result }) = self.controller.poll_finished() {
             let Origin::Operator(ticket) = origin else { continue };

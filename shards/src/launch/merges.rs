@@ -74,13 +74,8 @@ impl Merges {
             let (mut facts, mut windows) = (Vec::new(), 0);
             for (at, merge) in topology.merges.iter().enumerate().filter(|(_, merge)| merge.shard == shard) {
                 let refused = |reason: String| LaunchError::Merge { merge: merge.name.clone(), reason };
-                let rule = rule_of(topology, merge).map_err(refused)?;
-                let joined = rule.resolve(catalog).map_err(|error| refused(error.to_string()))?;
-                windows += if rule.kind.is_windowed() { joined.len() } else { 0 };
-                let capacity = pools.merged as usize;
-                if windows > capacity {
-                    return Err(refused(RuleError::PoolTooSmall { needed: windows, capacity }.to_string()));
-                }
+                let (rule, joined) =
+                    resolved(topology, merge, catalog, pools, &mut windows).map_err(refused)?;
                 own.wanted.extend(joined.iter().flatten().map(|input| (input.provider, input.stream)));
                 let first = facts.len();
                 facts.extend(joined.iter().map(|inputs| facts_of(&rule, inputs, catalog)));
@@ -98,6 +93,22 @@ impl Merges {
             merges.shards.push(own);
         }
         Ok(merges)
+    }
+
+    /// The rules that cannot be applied, by index, and why: all of them, for whoever checks a file.
+    pub fn problems(topology: &Topology, catalog: &Catalog) -> Vec<(usize, String)> {
+        let mut problems = Vec::new();
+        for (index, plan) in topology.shards.iter().enumerate() {
+            let Role::Merger { pools, .. } = plan.role else { continue };
+            let mut windows = 0;
+            let own = topology.merges.iter().enumerate();
+            for (at, merge) in own.filter(|(_, merge)| usize::from(merge.shard.0) == index) {
+                if let Err(reason) = resolved(topology, merge, catalog, pools, &mut windows) {
+                    problems.push((at, reason));
+                }
+            }
+        }
+        problems
     }
 
     /// The streams of a provider that a merge shard wants.
@@ -207,6 +218,24 @@ impl MergerParts {
         }
         merger
     }
+}
+
+/// A rule as the engine's, with what it joins; `windows` are those that the rules of its shard may have open.
+fn resolved(
+    topology: &Topology,
+    merge: &MergePlan,
+    catalog: &Catalog,
+    pools: Pools,
+    windows: &mut usize,
+) -> Result<(MergeRule, Vec<RuleInputs>), String> {
+    let rule = rule_of(topology, merge)?;
+    let joined = rule.resolve(catalog).map_err(|error| error.to_string())?;
+    *windows += if rule.kind.is_windowed() { joined.len() } else { 0 };
+    let capacity = pools.merged as usize;
+    if *windows > capacity {
+        return Err(RuleError::PoolTooSmall { needed: *windows, capacity }.to_string());
+    }
+    Ok((rule, joined))
 }
 
 /// A rule of the topology as the engine's.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
+use engine::channel::Channel;
 use engine::pipeline::{Pipeline, PipelineOptions};
 use engine::pools::PoolSizes;
 use engine::provider::{Provider, ProviderOptions};
@@ -34,6 +35,10 @@ macro_rules! with_venue {
                 let $venue = Binance::new(binance::Product::UsdM);
                 $use
             }
+            Product::BinanceUsdmMarket => {
+                let $venue = Binance::new(binance::Product::UsdMMarket);
+                $use
+            }
             Product::KrakenSpot => {
                 let $venue = Kraken::new($depth).unwrap_or_default();
                 $use
@@ -58,6 +63,22 @@ pub fn name(product: Product) -> &'static str {
 /// The venue's spelling of a canonical symbol.
 pub fn venue_symbol(product: Product, symbol: &str) -> String {
     with_venue!(product, 10, |venue| venue.venue_symbol(symbol))
+}
+
+/// Whether a connection of the product carries the channel, or what would fit.
+///
+/// # Errors
+/// What would fit.
+pub fn supports(product: Product, channel: Channel) -> Result<(), &'static str> {
+    with_venue!(product, 10, |venue| venue.supports(channel))
+}
+
+/// Connections that a provider may have open at a time: for each group of streams that one may carry its lines, and one
+/// more during a roll.
+pub fn connections(plan: &ProviderPlan) -> usize {
+    let streams_max = with_venue!(plan.product, 10, |venue| venue.limits().streams_max);
+    let together = (streams_max / plan.channels.len().max(1)).max(1);
+    plan.instruments.len().div_ceil(together).max(1) * (usize::from(plan.lines) + 1)
 }
 
 /// A provider with its sockets, on its shard.
@@ -115,7 +136,7 @@ pub fn driver(
         let pipeline = Pipeline::new(venue, directory, dispatcher, options);
         let provider = Provider::new(pipeline, provider_options, now);
         let driver = Driver::new(index, provider, websocket, rest, wakers, reports);
-        Box::new(driver.with_markers(&markers, lateness_ns))
+        Box::new(driver.with_markers(&markers, lateness_ns).with_rolls(plan.roll))
     })
 }
 
@@ -308,7 +329,9 @@ pub fn simulated_default(product: Product) -> simvenues::VenueConfig {
 
     match product {
         Product::BinanceSpot => VenueConfig::Binance(BinanceConfig::of(simvenues::Product::Spot)),
-        Product::BinanceUsdm => VenueConfig::Binance(BinanceConfig::of(simvenues::Product::UsdM)),
+        Product::BinanceUsdm | Product::BinanceUsdmMarket => {
+            VenueConfig::Binance(BinanceConfig::of(simvenues::Product::UsdM))
+        }
         Product::KrakenSpot => VenueConfig::Kraken(KrakenConfig::default()),
         Product::CoinbaseAdvanced => VenueConfig::Coinbase(CoinbaseConfig::of(CoinbaseProduct::Advanced)),
         Product::CoinbaseExchange => VenueConfig::Coinbase(CoinbaseConfig::of(CoinbaseProduct::Exchange)),
@@ -322,7 +345,7 @@ pub fn simulated_lists(product: Product, symbol: &str) -> bool {
     let Some((base, quote)) = symbol.split_once('-') else { return false };
     let quotes: &[&str] = match product {
         Product::BinanceSpot => &["USDT", "USDC", "BTC"],
-        Product::BinanceUsdm => &["USDT", "USDC"],
+        Product::BinanceUsdm | Product::BinanceUsdmMarket => &["USDT", "USDC"],
         Product::KrakenSpot | Product::CoinbaseAdvanced | Product::CoinbaseExchange => {
             &["USD", "USDT", "USDC", "EUR", "BTC"]
         }

@@ -38,6 +38,10 @@ impl ProviderShard {
                 Some(driver) => driver.route(*change, now_ns).map_or_else(Reply::Refused, |()| Reply::Done),
                 None => Reply::Refused("no such provider on this shard".to_owned()),
             },
+            Command::Roll { provider } => match self.driver(provider) {
+                Some(driver) => driver.roll().map_or_else(Reply::Refused, Reply::Rolling),
+                None => Reply::Refused("no such provider on this shard".to_owned()),
+            },
             Command::Letters => {
                 let all = || self.drivers.iter().map(|driver| driver.letters());
                 Reply::Letters {

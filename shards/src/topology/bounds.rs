@@ -77,6 +77,10 @@ pub const LATENESS_MS: Bound =
 pub const FLUSH_MS: Bound = bound(1, 1000, "milliseconds; about 50");
 /// Events one stream may hold.
 pub const HELD_EVENTS_MAX: Bound = bound(1, 4096, "events a stream; 200 is asked");
+/// Age from which a line is rolled at the quiet time.
+pub const ROLL_AFTER_H: Bound = bound(1, 23, "hours; Binance ends a connection after 24");
+/// Length of the quiet time: a venue's limit is met 5 minutes early, which must fall into its first half.
+pub const QUIET_MIN: Bound = bound(10, 720, "minutes; shorter would miss it, longer is no quiet time");
 /// Length of a merge window.
 pub const WINDOW_S: Bound = bound(1, 3600, "seconds; 10 is asked");
 /// Events of a merge window.

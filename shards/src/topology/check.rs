@@ -51,8 +51,8 @@ pub const EXECUTOR_MEMLOCK_BYTES: u64 = 352 * 1024;
 pub const MEMLOCK_BYTES_MIN: u64 = 1024 * 1024;
 /// Files of one executor (4, measured), its poll set and its wake-up.
 pub const EXECUTOR_FILES: u64 = 6;
-/// Files of one provider besides its lines: a second connection during a planned roll, REST, both ends if simulated.
-pub const PROVIDER_FILES: u64 = 8;
+/// Files of one provider besides its connections: REST, both ends if simulated.
+pub const PROVIDER_FILES: u64 = 6;
 /// Standard streams, control endpoint and its clients, reports, journals.
 pub const PROCESS_FILES: u64 = 64;
 /// `io_uring` with what the runtime uses of it. Source: glommio 0.9, README, requirements.
@@ -166,9 +166,9 @@ fn start(topology: &Topology, facts: &HostFacts, cores: &CpuSet, report: &mut Re
         }
     }
 
-    let lines: u64 = topology.providers.iter().map(|provider| u64::from(provider.lines)).sum();
+    let connections: usize = topology.providers.iter().map(crate::launch::connections).sum();
     let files = executors * EXECUTOR_FILES
-        + 2 * lines
+        + 2 * connections as u64
         + topology.providers.len() as u64 * PROVIDER_FILES
         + PROCESS_FILES;
     let required = format!("{files}");
@@ -182,7 +182,7 @@ fn start(topology: &Topology, facts: &HostFacts, cores: &CpuSet, report: &mut Re
         }
     }
 
-    let budget = memory_budget(topology).total_bytes();
+    let budget = memory_budget(topology).total_bytes_max();
     let required = format!("{} for pools, rings, spills and books", shown_bytes(budget));
     match facts.memory_available {
         None => report.unseen("memory", required, "mount /proc"),

@@ -30,7 +30,8 @@ pub use options::{ConsumerOptions, PrinterOutput};
 pub use plan::{
     BookDepth, BookPlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
     ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, Pools, ProviderIndex, ProviderPlan,
-    ReorderPlan, ReportPlan, RingSizes, Role, ShardIndex, ShardPlan, SimulatedPlan, Subscription, Topology,
+    ReorderPlan, ReportPlan, RingSizes, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
+    Topology,
 };
 pub use problem::{Problem, TopologyErrors};
 pub use render::{json, table};
@@ -94,6 +95,13 @@ pub fn read(file: &str, text: &str, against: Against<'_>) -> Result<Topology, To
     let topology = yaml::parse(text, &mut problems)
         .and_then(|root| written::read(&root, against.consumer_kinds, &mut problems))
         .and_then(|written| resolve::resolve(file, &written, against, &mut problems));
+    if let Some(topology) = &topology {
+        for (index, reason) in crate::launch::merge_problems(topology) {
+            let merge = &topology.merges[index];
+            let spot = Spot { line: merge.line, key: format!("merges[{index}]") };
+            problems.add(&spot, format!("rule {}", merge.name), reason);
+        }
+    }
     match topology {
         Some(topology) if problems.is_empty() => Ok(topology),
         _ => Err(TopologyErrors::new(file, problems.into_list())),

@@ -2,15 +2,17 @@
 //!
 //! Only names and numbers that decide whether a file can run as written; how a channel is subscribed to is the adapter's.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A venue and one of its products: what an adapter is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Product {
     /// Binance spot.
     BinanceSpot,
-    /// Binance USD-M futures.
+    /// Binance USD-M futures, route `/public`: trades, books, best prices.
     BinanceUsdm,
+    /// Binance USD-M futures, route `/market`: aggregate trades, klines, day statistics.
+    BinanceUsdmMarket,
     /// Kraken spot, WebSocket v2.
     KrakenSpot,
     /// Coinbase Advanced Trade.
@@ -20,9 +22,10 @@ pub enum Product {
 }
 
 /// Venue name, product name, product: as `venue:` and `product:` spell them.
-pub const PRODUCTS: [(&str, &str, Product); 5] = [
+pub const PRODUCTS: [(&str, &str, Product); 6] = [
     ("binance", "spot", Product::BinanceSpot),
     ("binance", "usdm", Product::BinanceUsdm),
+    ("binance", "usdm_market", Product::BinanceUsdmMarket),
     ("kraken", "spot", Product::KrakenSpot),
     ("coinbase", "advanced", Product::CoinbaseAdvanced),
     ("coinbase", "exchange", Product::CoinbaseExchange),
@@ -96,8 +99,8 @@ pub struct Offer {
     pub book_depths: &'static [u64],
     /// The book starts from a REST snapshot of `snapshot_limit` levels (else the stream brings it).
     pub rest_snapshot: bool,
-    /// Streams that one connection may carry.
-    pub streams_per_connection: usize,
+    /// Another product of the venue that carries what this one does not, for messages.
+    pub sibling: Option<Product>,
     /// REST weight a minute and address, where the venue publishes one that book verification uses.
     pub rest_weight_per_minute: Option<u64>,
 }
@@ -116,8 +119,7 @@ const NONE: &[&str] = &[""];
 /// The venue sends changes as they happen; there is no speed to choose.
 const REAL_TIME: &[&str] = &["realtime"];
 
-/// Sources: binance-spot-api-docs, web-socket-streams.md and rest-api.md, commit a5e0bc3 (1024 streams a connection,
-/// weight 6000 a minute, testnet).
+/// Sources: binance-spot-api-docs, web-socket-streams.md and rest-api.md, commit a5e0bc3 (weight 6000 a minute, testnet).
 static BINANCE_SPOT: Offer = Offer {
     channels: &[
         (ChannelKind::Trade, NONE),
@@ -131,30 +133,42 @@ static BINANCE_SPOT: Offer = Offer {
     testnet: true,
     book_depths: &[],
     rest_snapshot: true,
-    streams_per_connection: 1024,
+    sibling: None,
     rest_weight_per_minute: Some(6000),
 };
 
 /// Speeds: recordings of 2024 (`@depth@0ms`) and public client libraries. Unconfirmed and taken from spot or common use: the
-/// test network, 1024 streams a connection, intervals; the REST weight is not checked for want of a source.
+/// test network; the REST weight is not checked for want of a source. Which route carries what: the engine's
+/// `venue::binance::Product` has the source.
 static BINANCE_USDM: Offer = Offer {
     channels: &[
         (ChannelKind::Trade, NONE),
-        (ChannelKind::AggTrade, NONE),
         (ChannelKind::Book, &["100ms", "0ms", "250ms", "500ms"]),
         (ChannelKind::PartialBook, &["5", "10", "20"]),
         (ChannelKind::Ticker, NONE),
+    ],
+    testnet: true,
+    book_depths: &[],
+    rest_snapshot: true,
+    sibling: Some(Product::BinanceUsdmMarket),
+    rest_weight_per_minute: None,
+};
+
+/// The other route of USD-M. Intervals: unconfirmed, taken from spot.
+static BINANCE_USDM_MARKET: Offer = Offer {
+    channels: &[
+        (ChannelKind::AggTrade, NONE),
         (ChannelKind::Ticker24h, NONE),
         (ChannelKind::Kline, USDM_INTERVALS),
     ],
     testnet: true,
     book_depths: &[],
     rest_snapshot: true,
-    streams_per_connection: 1024,
+    sibling: Some(Product::BinanceUsdm),
     rest_weight_per_minute: None,
 };
 
-/// Source: docs.kraken.com, WebSocket v2, 2026-11: depths 10 to 1000, no spot testnet, streams a connection not published.
+/// Source: docs.kraken.com, WebSocket v2, 2026-11: depths 10 to 1000, no spot testnet.
 static KRAKEN_SPOT: Offer = Offer {
     channels: &[
         (ChannelKind::Trade, NONE),
@@ -165,7 +179,7 @@ static KRAKEN_SPOT: Offer = Offer {
     testnet: false,
     book_depths: &[10, 25, 100, 500, 1000],
     rest_snapshot: false,
-    streams_per_connection: usize::MAX,
+    sibling: None,
     rest_weight_per_minute: None,
 };
 
@@ -180,7 +194,7 @@ static COINBASE_ADVANCED: Offer = Offer {
     testnet: false,
     book_depths: &[],
     rest_snapshot: false,
-    streams_per_connection: usize::MAX,
+    sibling: None,
     rest_weight_per_minute: None,
 };
 
@@ -190,7 +204,7 @@ static COINBASE_EXCHANGE: Offer = Offer {
     testnet: true,
     book_depths: &[],
     rest_snapshot: false,
-    streams_per_connection: usize::MAX,
+    sibling: None,
     rest_weight_per_minute: None,
 };
 
@@ -200,9 +214,19 @@ impl Product {
         match self {
             Product::BinanceSpot => &BINANCE_SPOT,
             Product::BinanceUsdm => &BINANCE_USDM,
+            Product::BinanceUsdmMarket => &BINANCE_USDM_MARKET,
             Product::KrakenSpot => &KRAKEN_SPOT,
             Product::CoinbaseAdvanced => &COINBASE_ADVANCED,
             Product::CoinbaseExchange => &COINBASE_EXCHANGE,
+        }
+    }
+
+    /// The product whose REST limit it shares, itself if it has one of its own.
+    #[must_use]
+    pub fn rest_owner(self) -> Self {
+        match self {
+            Product::BinanceUsdmMarket => Product::BinanceUsdm,
+            other => other,
         }
     }
 
@@ -226,7 +250,18 @@ impl Offer {
     pub fn channel(&self, kind: ChannelKind, parameter: Option<&str>) -> Result<Channel, String> {
         let Some((_, parameters)) = self.channels.iter().find(|(offered, _)| *offered == kind) else {
             let offered: Vec<&str> = self.channels.iter().map(|(kind, _)| kind.name()).collect();
-            return Err(format!("this product offers: {}", offered.join(", ")));
+            let mut fits = format!("this product offers: {}", offered.join(", "));
+            if let Some(sibling) = self.sibling
+                && sibling.offer().channels.iter().any(|(offered, _)| *offered == kind)
+            {
+                let _ = write!(
+                    fits,
+                    "; {} is carried by product: {}, as a provider of its own",
+                    kind.name(),
+                    sibling.name()
+                );
+            }
+            return Err(fits);
         };
         let chosen = match parameter {
             // The interval of a kline and the levels of a partial book are choices, not speeds: they are written.
@@ -251,5 +286,36 @@ impl Offer {
             501..=1000 => 50,
             _ => 250,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_channel_on_offer_is_one_that_the_venue_carries_on_this_connection() {
+        for (venue, name, product) in PRODUCTS {
+            for &(kind, parameters) in product.offer().channels {
+                for &parameter in parameters {
+                    let channel = Channel { kind, parameter };
+                    let carried = crate::launch::supports(product, channel);
+                    assert_eq!(carried, Ok(()), "{venue} {name}: {channel}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_channel_of_the_other_route_is_refused_with_where_it_is() {
+        let refused = Product::BinanceUsdm.offer().channel(ChannelKind::Kline, Some("1m"));
+        assert_eq!(
+            refused,
+            Err("this product offers: trade, book, partial_book, ticker; kline is carried by product: usdm_market, as a \
+                 provider of its own"
+                .to_owned())
+        );
+        let kline = Channel { kind: ChannelKind::Kline, parameter: "1m" };
+        assert!(crate::launch::supports(Product::BinanceUsdm, kline).is_err());
     }
 }

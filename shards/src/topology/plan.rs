@@ -161,6 +161,8 @@ pub struct ProviderPlan {
     pub rest_weight_share_permille: u32,
     /// Reordering of each stream.
     pub reorder: ReorderPlan,
+    /// When lines are rolled of themselves; `None`: only when the venue ends them.
+    pub roll: Option<RollPlan>,
     /// Line in the file, for messages.
     pub line: usize,
 }
@@ -218,6 +220,18 @@ pub struct ReorderPlan {
     pub held_events_max: u32,
 }
 
+/// When lines are rolled of themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RollPlan {
+    /// Age from which a line is rolled at the quiet time, in hours.
+    pub after_h: u32,
+    /// Minute of the UTC day at which the quiet time begins.
+    pub quiet_from_min: u32,
+    /// Minute of the UTC day at which it ends; smaller than its beginning if midnight is in it.
+    pub quiet_to_min: u32,
+}
+
 /// A rule that joins the n-th instruments of several providers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -234,6 +248,8 @@ pub struct MergePlan {
     pub window_s: u32,
     /// Events that close a window early.
     pub count: u32,
+    /// Line in the file, for messages.
+    pub line: usize,
 }
 
 /// What a merge rule joins.

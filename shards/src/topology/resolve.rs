@@ -11,8 +11,8 @@ use super::memory::{largest_event_parts, ring_events_min};
 use super::offer::{Channel, ChannelKind, Offer, Product};
 use super::plan::{
     BookPlan, ConsumerPlan, ControlPlan, Endpoints, HostMode, InstrumentId, ListedInstrument, MergePlan,
-    ProviderPlan, ReorderPlan, ReportPlan, Role, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
-    Topology,
+    ProviderPlan, ReorderPlan, ReportPlan, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan,
+    Subscription, Topology,
 };
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::subscriptions::{resolve_consumer, resolve_merge};
@@ -224,7 +224,7 @@ fn rest_weight(written: &WrittenTopology, problems: &mut Problems) {
             WrittenEndpoints::Testnet => "testnet",
             WrittenEndpoints::Explicit { rest, .. } => rest.as_deref().unwrap_or("?"),
         };
-        let sum = shares.entry(format!("{:?} {network}", product.value)).or_default();
+        let sum = shares.entry(format!("{:?} {network}", product.value.rest_owner())).or_default();
         *sum += share.value;
         let decimal = |permille: u32| f64::from(permille) / 1000.0;
         if *sum > bounds::REST_WEIGHT_SHARES_PERMILLE_MAX {
@@ -399,24 +399,12 @@ fn resolve_provider(
                         "fits one: a provider proves one book an instrument",
                     );
                 }
-                Ok(channel) => channels.push(channel),
+                Ok(channel) => match crate::launch::supports(product.value, channel) {
+                    Ok(()) => channels.push(channel),
+                    Err(fits) => problems.add(&at.spot, channel.to_string(), format!("fits: {fits}")),
+                },
                 Err(fits) => problems.add(&at.spot, shown_channel(&at.value), fits),
             }
-        }
-        let streams = instruments.len() * channels.len();
-        if streams > offer.streams_per_connection {
-            problems.add(
-                &list.spot,
-                format!(
-                    "{streams} streams ({} instruments x {} channels)",
-                    instruments.len(),
-                    channels.len()
-                ),
-                format!(
-                    "fits up to {}, the venue's limit for one connection: split the provider",
-                    offer.streams_per_connection
-                ),
-            );
         }
     }
     let book = resolve_book(provider, &channels, problems);
@@ -432,6 +420,14 @@ fn resolve_provider(
         book: book.ok()?,
         rest_weight_share_permille: provider.rest_weight_share_permille.as_ref()?.value,
         reorder: reorder?,
+        roll: match &provider.roll {
+            None => None,
+            Some(roll) => {
+                let (quiet_from_min, quiet_to_min) = roll.quiet_min?;
+                let after_h = roll.after_h.as_ref()?.value as u32;
+                Some(RollPlan { after_h, quiet_from_min, quiet_to_min })
+            }
+        },
         line: provider.spot.line,
     })
 }

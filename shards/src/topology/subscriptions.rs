@@ -115,6 +115,7 @@ pub(super) fn resolve_merge(
         inputs,
         window_s: merge.window_s?,
         count: merge.count?,
+        line: merge.name.as_ref()?.spot.line,
     })
 }
 

@@ -3,15 +3,18 @@
 //! A field is `None` when its key is missing or does not fit; the problem has then been added. What one key alone cannot
 //! show (names that do not exist, rings too small) is not looked at here: `resolve.rs` does that.
 
+mod provider;
+
 use std::net::SocketAddr;
 
 use super::bounds::{self, Bound};
 use super::keys::{At, Found, Keys};
-use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, PRODUCTS, Product};
+use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, Product};
 use super::options::{ConsumerOptions, read_options};
 use super::plan::{Delivery, HostMode, MergeKind, OnPanic, Pools, RingSizes};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::yaml::{Node, Value};
+use provider::read_provider;
 
 /// The file.
 pub(super) struct WrittenTopology {
@@ -76,6 +79,12 @@ pub(super) struct WrittenReorder {
     pub held_events_max: Option<At<u64>>,
 }
 
+pub(super) struct WrittenRoll {
+    pub after_h: Option<At<u64>>,
+    /// Minutes of the UTC day: from, to.
+    pub quiet_min: Option<(u32, u32)>,
+}
+
 pub(super) struct WrittenProvider {
     pub spot: Spot,
     pub name: Option<At<String>>,
@@ -88,6 +97,7 @@ pub(super) struct WrittenProvider {
     pub book: Option<At<WrittenBook>>,
     pub rest_weight_share_permille: Option<At<u32>>,
     pub reorder: Option<WrittenReorder>,
+    pub roll: Option<WrittenRoll>,
 }
 
 /// `trade`, or `{kline: 1m}`.
@@ -313,137 +323,6 @@ fn read_simulated(found: &Found<'_>, problems: &mut Problems) -> Option<At<Writt
         speed_permille,
         book_levels,
     }))
-}
-
-fn read_provider(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenProvider> {
-    let mut keys = found.keys(problems)?;
-    let own_name = name(&mut keys, "name", problems);
-    let product = read_product(&mut keys, problems);
-    let shard = name(&mut keys, "shard", problems);
-    let endpoints = keys.must("endpoints", problems).and_then(|found| read_endpoints(&found, problems));
-    let lines = integer(&mut keys, "lines", bounds::LINES, problems).map(|at| at.value as u8);
-    let instruments = keys.must("instruments", problems).map(|found| {
-        let list = read_symbols(&found, problems);
-        found.at(list)
-    });
-    let channels = keys.must("channels", problems).map(|found| {
-        let list = read_channels(&found, problems);
-        found.at(list)
-    });
-    let book = keys.may("book").and_then(|found| {
-        let mut keys = found.keys(problems)?;
-        let depth_max = integer(&mut keys, "depth_max", bounds::DEPTH_MAX, problems);
-        let snapshot_limit =
-            keys.may("snapshot_limit").and_then(|found| found.integer(bounds::SNAPSHOT_LIMIT, problems));
-        let verify_s = integer(&mut keys, "verify_s", bounds::VERIFY_S, problems);
-        keys.close(problems);
-        Some(found.at(WrittenBook { depth_max, snapshot_limit, verify_s }))
-    });
-    let share = keys.must("rest_weight_share", problems).and_then(|found| {
-        found.permille(
-            1,
-            bounds::REST_WEIGHT_SHARES_PERMILLE_MAX,
-            "of the venue's REST weight a minute; the rest is the reserve for orders",
-            problems,
-        )
-    });
-    let reorder = keys.must("reorder", problems).and_then(|found| {
-        let mut keys = found.keys(problems)?;
-        let lateness_ms = integer(&mut keys, "lateness_ms", bounds::LATENESS_MS, problems);
-        let flush_ms = integer(&mut keys, "flush_ms", bounds::FLUSH_MS, problems);
-        let held_events_max = integer(&mut keys, "held_events_max", bounds::HELD_EVENTS_MAX, problems);
-        keys.close(problems);
-        Some(WrittenReorder { lateness_ms, flush_ms, held_events_max })
-    });
-    let spot = found.spot.clone();
-    keys.close(problems);
-    Some(WrittenProvider {
-        spot,
-        name: own_name,
-        product,
-        shard,
-        endpoints,
-        lines,
-        instruments,
-        channels,
-        book,
-        rest_weight_share_permille: share,
-        reorder,
-    })
-}
-
-fn read_product(keys: &mut Keys<'_>, problems: &mut Problems) -> Option<At<Product>> {
-    let mut venues: Vec<(&'static str, &'static str)> =
-        PRODUCTS.iter().map(|(venue, _, _)| (*venue, *venue)).collect();
-    venues.dedup();
-    let venue = keys.must("venue", problems).and_then(|venue| venue.word(&venues, problems));
-    let product = keys.must("product", problems)?;
-    let venue = venue?.value;
-    let products: Vec<(&'static str, Product)> = PRODUCTS
-        .iter()
-        .filter(|(of, _, _)| *of == venue)
-        .map(|(_, name, product)| (*name, *product))
-        .collect();
-    product.word(&products, problems)
-}
-
-fn read_endpoints(found: &Found<'_>, problems: &mut Problems) -> Option<At<WrittenEndpoints>> {
-    const WORDS: [(&str, u8); 3] = [("simulated", 0), ("live", 1), ("testnet", 2)];
-    if matches!(found.node.value, Value::Mapping(_)) {
-        let mut keys = found.keys(problems)?;
-        let websocket =
-            keys.must("websocket", problems).and_then(|url| read_url(&url, "wss", "ws", problems));
-        let rest = keys.must("rest", problems).and_then(|url| read_url(&url, "https", "http", problems));
-        let ca_file = keys.may("ca_file").and_then(|file| {
-            let text = file.text("the path of a PEM file with the certificates to trust", problems)?;
-            Some(text.to_owned())
-        });
-        keys.close(problems);
-        return Some(found.at(WrittenEndpoints::Explicit { websocket, rest, ca_file }));
-    }
-    if matches!(found.node.value, Value::Sequence(_)) {
-        return found.misfit(
-            "fits: simulated, live, testnet, or {websocket: URL, rest: URL, ca_file: PATH}",
-            problems,
-        );
-    }
-    let endpoints = match found.word(&WORDS, problems)?.value {
-        0 => WrittenEndpoints::Simulated,
-        1 => WrittenEndpoints::Live,
-        _ => WrittenEndpoints::Testnet,
-    };
-    Some(found.at(endpoints))
-}
-
-/// `wss://host[:port][/path]`; without TLS only to this machine, since what a plain connection brings anyone may have written.
-fn read_url(found: &Found<'_>, secure: &str, plain: &str, problems: &mut Problems) -> Option<String> {
-    let fits = format!(
-        "fits {secure}://host[:port][/path], or {plain}:// to this machine (127.0.0.1, [::1], localhost)"
-    );
-    let text = found.text(fits.trim_start_matches("fits "), problems)?;
-    let usable = text.bytes().all(|byte| byte.is_ascii_graphic()) && text.len() <= 512;
-    let (scheme, rest) = text.split_once("://").unwrap_or_default();
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    let loopback = host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    // `user:password@host` would be a secret in this file.
-    let scheme_fits = scheme == secure || (scheme == plain && loopback);
-    if usable && scheme_fits && port_fits && !host.is_empty() && !authority.contains('@') {
-        return Some(text.to_owned());
-    }
-    if authority.contains('@') {
-        problems.add(&found.spot, "a user or password in a URL", fits);
-        return None;
-    }
-    found.misfit(fits, problems)
 }
 
 /// Canonical symbols, each once.

@@ -9,6 +9,7 @@
 mod ledger;
 mod rig;
 
+mod answers;
 mod consumers;
 mod faults;
 mod merges;

@@ -9,7 +9,10 @@ use shards::host::{HostView as _, RealHost};
 use shards::launch::{Ended, Factory, Gateway, launch};
 use shards::live::Board;
 use shards::topology::{self, Against};
-use simvenues::{BinanceConfig, Options, Server, VenueConfig, default_instruments, start_with};
+use simvenues::{
+    BinanceConfig, CoinbaseConfig, CoinbaseProduct, KrakenConfig, Options, Server, VenueConfig,
+    default_instruments, start_with,
+};
 
 use crate::ledger::Observer;
 
@@ -21,6 +24,8 @@ const KINDS: [&str; 3] = ["observer", "special", "other"];
 /// A provider of the topology.
 pub struct ProviderSpec {
     pub name: &'static str,
+    /// binance, kraken or coinbase.
+    pub venue: &'static str,
     pub address: SocketAddr,
     /// `None` speaks plain text; else the host's name and the CA's file.
     pub tls: Option<(&'static str, std::path::PathBuf)>,
@@ -73,7 +78,7 @@ pub fn topology_text(providers: &[ProviderSpec], consumers: &[ConsumerSpec]) -> 
         );
     }
     text += "providers:\n";
-    for ProviderSpec { name, address, tls } in providers {
+    for ProviderSpec { name, venue, address, tls } in providers {
         let port = address.port();
         let endpoints = match tls {
             None => format!("{{websocket: ws://{address}, rest: http://{address}}}"),
@@ -82,10 +87,15 @@ pub fn topology_text(providers: &[ProviderSpec], consumers: &[ConsumerSpec]) -> 
                 ca.display()
             ),
         };
+        let (product, quote, limit) = match *venue {
+            "binance" => ("spot", "USDT", " snapshot_limit: 1000,"),
+            "kraken" => ("spot", "USD", ""),
+            _ => ("advanced", "USD", ""),
+        };
         text += &format!(
-            "  - {{name: {name}, venue: binance, product: spot, shard: md0, endpoints: {endpoints}, lines: 1, \
-             instruments: [BTC-USDT, ETH-USDT, SOL-USDT], channels: [trade, book, ticker], \
-             book: {{depth_max: 1000, snapshot_limit: 1000, verify_s: 180}}, rest_weight_share: {:.2}, \
+            "  - {{name: {name}, venue: {venue}, product: {product}, shard: md0, endpoints: {endpoints}, lines: 1, \
+             instruments: [BTC-{quote}, ETH-{quote}, SOL-{quote}], channels: [trade, book, ticker], \
+             book: {{depth_max: 1000,{limit} verify_s: 180}}, rest_weight_share: {:.2}, \
              reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}}}\n",
             0.9 / providers.len() as f64 - 0.005,
         );
@@ -104,6 +114,33 @@ pub fn topology_text(providers: &[ProviderSpec], consumers: &[ConsumerSpec]) -> 
         }
     }
     text + "control: {listen: 127.0.0.1:0, core: any}\nreport: {dir: report, interval_ms: 1000}\n"
+}
+
+/// A venue of any kind with three instruments.
+pub fn venue_of(venue: &str, seed: u64, options: Options) -> Server {
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let listed = |quote: &str| -> Vec<_> {
+        let all = default_instruments(quote).into_iter();
+        all.filter(|spec| ["BTC", "ETH", "SOL"].contains(&&*spec.base)).collect()
+    };
+    let config = match venue {
+        "binance" => return venue_at(address, seed, 50.0, options),
+        "kraken" => VenueConfig::Kraken(KrakenConfig {
+            instruments: listed("USD"),
+            seed,
+            messages_per_instrument_per_s: 50.0,
+            book_levels: 1_200,
+            ..KrakenConfig::default()
+        }),
+        _ => VenueConfig::Coinbase(CoinbaseConfig {
+            instruments: listed("USD"),
+            seed,
+            messages_per_instrument_per_s: 50.0,
+            book_levels: 200,
+            ..CoinbaseConfig::of(CoinbaseProduct::Advanced)
+        }),
+    };
+    start_with(address, config, options).expect("a free port")
 }
 
 /// A venue with three instruments.
@@ -132,7 +169,7 @@ pub fn venue_at(address: SocketAddr, seed: u64, rate: f64, options: Options) -> 
 }
 
 pub fn plain(name: &'static str, server: &Server) -> ProviderSpec {
-    ProviderSpec { name, address: server.address(), tls: None }
+    ProviderSpec { name, venue: "binance", address: server.address(), tls: None }
 }
 
 /// A running gateway that is watched.
