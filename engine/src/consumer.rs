@@ -4,17 +4,29 @@
 //! completion on its shard, one at a time; consumers whose fates must not be shared belong on different shards. A
 //! panic in a handler is caught, counted and named; the others of the shard go on.
 
+mod catalog;
+mod fan_out;
+mod latency;
+mod replicas;
+mod seat;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::book::Replica;
-use crate::channel::Channel;
 use crate::control::{Ask, Requests, RequestsFull, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
 use crate::event::{Body, Event, Flags, Header, Level, Parts, SCHEMA_VERSION};
-use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId};
+use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId, TraceId};
 use crate::probe::{PathStage, Probe};
 use crate::time::ReceiveTime;
+
+pub use catalog::{Catalog, ProviderFacts, StreamFacts};
+pub use fan_out::FanOutSamples;
+pub use latency::{LATENCY_BUCKETS, StreamLatency};
+pub use replicas::Replicas;
+use seat::Seat;
+pub use seat::SeatCounts;
 
 /// A strategy, a recorder, a publisher.
 ///
@@ -57,105 +69,6 @@ pub trait Consumer {
     /// Facts for the final report, as (name, value) pairs.
     fn summary(&self) -> Vec<(String, String)> {
         Vec::new()
-    }
-}
-
-/// What a stream is, for people and for strategies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamFacts {
-    /// Canonical symbol, for example `BTC-USDT`.
-    pub symbol: String,
-    /// The venue's spelling.
-    pub venue_symbol: String,
-    /// The instrument's number.
-    pub instrument: InstrumentId,
-    /// The kind of feed.
-    pub channel: Channel,
-}
-
-/// What a provider is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderFacts {
-    /// Its name in the topology.
-    pub name: String,
-    /// Its venue, for example `binance`.
-    pub venue: String,
-    /// Its streams, by number.
-    pub streams: Vec<StreamFacts>,
-}
-
-/// Names behind the numbers in events. Shared by all shards and never changed: a routing change that needs new names
-/// brings a new one, in which the old numbers mean the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Catalog {
-    /// All providers, by number.
-    pub providers: Vec<ProviderFacts>,
-    /// All canonical symbols, by instrument number.
-    pub symbols: Vec<String>,
-}
-
-impl Catalog {
-    /// The facts of a stream.
-    pub fn stream(&self, provider: ProviderId, stream: StreamId) -> Option<&StreamFacts> {
-        self.providers.get(provider.index())?.streams.get(stream.index())
-    }
-
-    /// The canonical symbol of an instrument, `?` if there is no such number.
-    pub fn symbol(&self, instrument: InstrumentId) -> &str {
-        self.symbols.get(instrument.index()).map_or("?", String::as_str)
-    }
-
-    /// The name of a provider, `?` if there is no such number.
-    pub fn provider(&self, provider: ProviderId) -> &str {
-        self.providers.get(provider.index()).map_or("?", |facts| facts.name.as_str())
-    }
-
-    /// The stream of `channel` for a symbol of a provider.
-    pub fn find(&self, provider: ProviderId, symbol: &str, channel: Channel) -> Option<StreamId> {
-        let streams = &self.providers.get(provider.index())?.streams;
-        let at = streams.iter().position(|facts| facts.symbol == symbol && facts.channel == channel)?;
-        Some(StreamId(at as u32))
-    }
-}
-
-/// The books of a consumer shard, one for each book stream that one of its consumers wants.
-#[derive(Debug, Default)]
-pub struct Replicas {
-    /// By provider, then by stream.
-    books: Vec<Vec<Option<Box<Replica>>>>,
-}
-
-impl Replicas {
-    /// The copy of a stream's book.
-    #[inline]
-    pub fn get(&self, provider: ProviderId, stream: StreamId) -> Option<&Replica> {
-        self.books.get(provider.index())?.get(stream.index())?.as_deref()
-    }
-
-    #[inline]
-    fn get_mut(&mut self, provider: ProviderId, stream: StreamId) -> Option<&mut Replica> {
-        self.books.get_mut(provider.index())?.get_mut(stream.index())?.as_deref_mut()
-    }
-
-    fn add(&mut self, provider: ProviderId, stream: StreamId, depth_max: usize, reserve: usize) {
-        let at = slot(slot_of_provider(&mut self.books, provider), stream.index());
-        at.get_or_insert_with(|| Box::new(Replica::new(depth_max, reserve))).deepen(depth_max);
-    }
-
-    fn remove(&mut self, provider: ProviderId, stream: StreamId) {
-        if let Some(at) = self.books.get_mut(provider.index()).and_then(|books| books.get_mut(stream.index()))
-        {
-            *at = None;
-        }
-    }
-
-    /// All books, with their provider and stream.
-    pub fn iter(&self) -> impl Iterator<Item = (ProviderId, StreamId, &Replica)> + '_ {
-        self.books.iter().enumerate().flat_map(|(provider, streams)| {
-            streams.iter().enumerate().filter_map(move |(stream, book)| {
-                Some((ProviderId(provider as u8), StreamId(stream as u32), book.as_deref()?))
-            })
-        })
     }
 }
 
@@ -240,53 +153,28 @@ pub enum OnPanic {
 /// Makes a consumer: at start, and again after a panic.
 pub type MakeConsumer = Box<dyn Fn() -> Box<dyn Consumer>>;
 
-/// First pause before a consumer that panicked is made anew, in nanoseconds.
-const RESTART_PAUSE_NS: u64 = 10_000_000;
-/// Longest such pause, in nanoseconds.
-const RESTART_PAUSE_NS_MAX: u64 = 10_000_000_000;
+/// A turn ends when one consumer has used an equal share of this time, in nanoseconds.
+const TURN_NS_MAX: u64 = 10_000_000;
+/// But no share is shorter than this.
+const SHARE_NS_MIN: u64 = 1_000_000;
 
-crate::counters! {
-    /// What one consumer did.
-    pub struct SeatCounts {
-        /// Event parts handled.
-        events_total,
-        /// Handlers that panicked.
-        panics_total,
-        /// Times it was made anew after a panic.
-        restarts_total,
-        /// Event parts that came while it was down.
-        missed_total,
-        /// Event parts of an older routing version that it asked not to see.
-        stale_skipped_total,
-        /// Time spent in its handlers, in nanoseconds.
-        busy_ns_total,
-        /// Its longest handler, in nanoseconds.
-        busy_ns_max,
-    }
-}
-
-/// One consumer on its shard.
-struct Seat {
-    name: String,
-    id: ConsumerId,
-    make: MakeConsumer,
-    consumer: Option<Box<dyn Consumer>>,
-    on_panic: OnPanic,
-    timer_every_ns: Option<u64>,
-    timer_at: ReceiveTime,
-    restart_at: Option<ReceiveTime>,
-    pause_ns: u64,
-    /// By provider: market data sent under an older version is not shown. Empty for a seat that sees all.
-    version_min: Vec<u32>,
-    counts: SeatCounts,
+/// Who of a shard wants a stream, and how late it was.
+#[derive(Debug, Default)]
+struct Interest {
+    seats: Vec<u16>,
+    latency: StreamLatency,
 }
 
 /// The consumers of one shard, and who of them wants which stream.
 pub struct Host {
     catalog: Arc<Catalog>,
     seats: Vec<Seat>,
-    /// By provider, then by stream: the seats.
-    wanted: Vec<Vec<Vec<u16>>>,
+    /// By provider, then by stream.
+    wanted: Vec<Vec<Interest>>,
+    /// Time that one consumer may take of a turn, in nanoseconds.
+    share_ns: u64,
+    turn_is_over: bool,
+    fan_out: FanOutSamples,
     replicas: Replicas,
     requests: Requests,
     /// What made a handler panic.
@@ -301,6 +189,9 @@ impl Host {
             catalog,
             seats: Vec::new(),
             wanted: Vec::new(),
+            share_ns: TURN_NS_MAX,
+            turn_is_over: false,
+            fan_out: FanOutSamples::default(),
             replicas: Replicas::default(),
             requests: Requests::default(),
             letters: DeadLetters::new(letters_max),
@@ -320,10 +211,12 @@ impl Host {
             on_panic,
             timer_at: ReceiveTime::default(),
             restart_at: None,
-            pause_ns: RESTART_PAUSE_NS,
+            pause_ns: seat::RESTART_PAUSE_NS,
             version_min: Vec::new(),
+            turn_ns: 0,
             counts: SeatCounts::default(),
         });
+        self.share_ns = (TURN_NS_MAX / self.seats.len() as u64).max(SHARE_NS_MIN);
         self.seats.len() - 1
     }
 
@@ -335,7 +228,7 @@ impl Host {
         stream: StreamId,
         book_depth_max: Option<(usize, usize)>,
     ) {
-        let seats = slot(slot_of_provider(&mut self.wanted, provider), stream.index());
+        let seats = &mut slot(slot_of_provider(&mut self.wanted, provider), stream.index()).seats;
         if !seats.contains(&(seat as u16)) {
             seats.push(seat as u16);
         }
@@ -346,7 +239,7 @@ impl Host {
 
     /// Ends a seat's subscription. The copy of a book goes with its last reader.
     pub fn unsubscribe(&mut self, seat: usize, provider: ProviderId, stream: StreamId) {
-        let seats = slot(slot_of_provider(&mut self.wanted, provider), stream.index());
+        let seats = &mut slot(slot_of_provider(&mut self.wanted, provider), stream.index()).seats;
         seats.retain(|&found| usize::from(found) != seat);
         if seats.is_empty() {
             self.replicas.remove(provider, stream);
@@ -356,7 +249,7 @@ impl Host {
     /// Whether a seat has subscribed to a stream.
     pub fn is_subscribed(&self, seat: usize, provider: ProviderId, stream: StreamId) -> bool {
         let seats = self.wanted.get(provider.index()).and_then(|streams| streams.get(stream.index()));
-        seats.is_some_and(|seats| seats.iter().any(|&found| usize::from(found) == seat))
+        seats.is_some_and(|interest| interest.seats.iter().any(|&found| usize::from(found) == seat))
     }
 
     /// The seat of a consumer.
@@ -426,25 +319,34 @@ impl Host {
     #[inline]
     pub fn deliver(&mut self, event: &Event, probe: &mut impl Probe) {
         let mut began = probe.now();
-        probe.stage(PathStage::Delivered, began.since_ns(event.header.receive_time));
+        let (first, latency_ns) = (began, began.since_ns(event.header.receive_time));
+        probe.stage(PathStage::Delivered, latency_ns);
         self.delivered_total += 1;
         let (provider, stream) = (event.header.provider, event.header.stream);
         if let Some(replica) = self.replicas.get_mut(provider, stream) {
             replica.apply(event);
         }
-        let wanted = |host: &Self| {
-            let streams = host.wanted.get(provider.index())?;
-            streams.get(stream.index()).map(Vec::len)
-        };
-        for index in 0..wanted(self).unwrap_or(0) {
-            let number = usize::from(self.wanted[provider.index()][stream.index()][index]);
+        let streams = self.wanted.get_mut(provider.index());
+        let Some(interest) = streams.and_then(|streams| streams.get_mut(stream.index())) else { return };
+        if event.header.flags.has(Flags::FIRST) {
+            interest.latency.record(latency_ns);
+        }
+        let count = interest.seats.len();
+        let mut last = began;
+        for index in 0..count {
+            let number = usize::from(self.wanted[provider.index()][stream.index()].seats[index]);
             let seat = &mut self.seats[number];
             if !seat.version_min.is_empty() && seat.is_stale(event) {
                 seat.counts.stale_skipped_total += 1;
                 continue;
             }
+            last = began;
             began = self.handle(number, event, began, probe);
         }
+        if count > 1 {
+            probe.stage(PathStage::FannedOut, last.since_ns(first));
+        }
+        self.fan_out.note(event, first, last);
     }
 
     /// Calls one consumer's handler, which begins at `began`, and returns when it ended.
@@ -474,8 +376,7 @@ impl Host {
         let busy_ns = ended.since_ns(began);
         probe.handler(number, busy_ns);
         seat.counts.events_total += 1;
-        seat.counts.busy_ns_total += busy_ns;
-        seat.counts.busy_ns_max = seat.counts.busy_ns_max.max(busy_ns);
+        self.turn_is_over |= seat.spent(busy_ns, self.share_ns);
         if outcome.is_err() {
             let mut letter =
                 DeadLetter::new(DeadReason::HandlerPanicked, Priority::High, ended, event.header.trace);
@@ -488,17 +389,34 @@ impl Host {
         ended
     }
 
+    /// Begins a turn: every consumer has its share of the time again.
+    #[inline]
+    pub fn begin_turn(&mut self) {
+        self.turn_is_over = false;
+        for seat in &mut self.seats {
+            seat.turn_ns = 0;
+        }
+    }
+
+    /// Whether a consumer has used its share of this turn. The shard then ends it, and whoever waits for its end (the
+    /// others' timers and batch ends, a command, the next ring) has its turn before more events come.
+    #[inline]
+    pub const fn is_turn_over(&self) -> bool {
+        self.turn_is_over
+    }
+
     /// Tells every consumer that the batch is over, runs timers that are due, and brings back those that panicked.
     pub fn batch_end(&mut self, events: usize, now: ReceiveTime) {
-        let Self { seats, catalog, replicas, requests, .. } = self;
+        let Self { seats, catalog, replicas, requests, letters, .. } = self;
         for seat in seats {
+            let mut fell = false;
             if let Some(at) = seat.restart_at
                 && now >= at
             {
                 seat.restart(now);
             }
             if events > 0 {
-                seat.call(now, catalog, replicas, requests, |consumer, context| {
+                fell |= seat.call(now, catalog, replicas, requests, |consumer, context| {
                     consumer.on_batch_end(context);
                 });
             }
@@ -508,19 +426,24 @@ impl Host {
                 let first = seat.timer_at == ReceiveTime::default();
                 seat.timer_at = now.plus_ns(every_ns);
                 if !first {
-                    seat.call(now, catalog, replicas, requests, |consumer, context| {
+                    fell |= seat.call(now, catalog, replicas, requests, |consumer, context| {
                         consumer.on_timer(context);
                     });
                 }
+            }
+            if fell {
+                letters.write(fell_outside(seat.id, now));
             }
         }
     }
 
     /// The last call of every consumer.
     pub fn stop(&mut self, now: ReceiveTime) {
-        let Self { seats, catalog, replicas, requests, .. } = self;
+        let Self { seats, catalog, replicas, requests, letters, .. } = self;
         for seat in seats {
-            seat.call(now, catalog, replicas, requests, |consumer, context| consumer.on_stop(context));
+            if seat.call(now, catalog, replicas, requests, |consumer, context| consumer.on_stop(context)) {
+                letters.write(fell_outside(seat.id, now));
+            }
         }
     }
 
@@ -537,9 +460,33 @@ impl Host {
 
     /// What the consumers have to say for the final report, by seat.
     pub fn summaries(&self) -> Vec<(String, Vec<(String, String)>)> {
-        let facts =
-            |seat: &Seat| seat.consumer.as_ref().map(|consumer| consumer.summary()).unwrap_or_default();
+        // A consumer that cannot say what it did must not take the report of the others with it.
+        let say = |consumer: &dyn Consumer| {
+            catch_unwind(AssertUnwindSafe(|| consumer.summary()))
+                .unwrap_or_else(|_| vec![("summary".to_owned(), "panicked".to_owned())])
+        };
+        let facts = |seat: &Seat| seat.consumer.as_deref().map(say).unwrap_or_default();
         self.seats.iter().map(|seat| (seat.name.clone(), facts(seat))).collect()
+    }
+
+    /// How late each stream was that any consumer wanted.
+    pub fn latencies(&self) -> impl Iterator<Item = (ProviderId, StreamId, &StreamLatency)> + '_ {
+        self.wanted.iter().enumerate().flat_map(|(provider, streams)| {
+            let heard = streams.iter().enumerate().filter(|(_, interest)| interest.latency.count_total > 0);
+            heard.map(move |(stream, interest)| {
+                (ProviderId(provider as u8), StreamId(stream as u32), &interest.latency)
+            })
+        })
+    }
+
+    /// Names behind the numbers.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// When sampled events reached the consumers of this shard.
+    pub const fn fan_out(&self) -> &FanOutSamples {
+        &self.fan_out
     }
 
     /// The books of this shard.
@@ -553,250 +500,19 @@ impl Host {
     }
 }
 
+/// A letter about a handler that had no event.
+#[cold]
+fn fell_outside(consumer: ConsumerId, now: ReceiveTime) -> DeadLetter {
+    let mut letter = DeadLetter::new(DeadReason::HandlerPanicked, Priority::High, now, TraceId::default());
+    letter.consumer = Some(consumer);
+    letter
+}
+
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("seats", &self.seats.len()).finish_non_exhaustive()
     }
 }
 
-impl Seat {
-    /// Whether an event was sent under an older version than this consumer wants to see.
-    #[cold]
-    fn is_stale(&self, event: &Event) -> bool {
-        let version_min = self.version_min.get(event.header.provider.index()).copied().unwrap_or(0);
-        event.header.routing_version < version_min && event.kind().is_market_data()
-    }
-
-    /// Makes the consumer anew. If that panics it is as if its first handler had.
-    #[cold]
-    fn restart(&mut self, now: ReceiveTime) {
-        self.restart_at = None;
-        let make = &self.make;
-        match catch_unwind(AssertUnwindSafe(make)) {
-            Ok(consumer) => {
-                self.counts.restarts_total += 1;
-                self.consumer = Some(consumer);
-            }
-            Err(_) => self.fell(now),
-        }
-    }
-
-    /// A handler panicked: its state cannot be trusted.
-    #[cold]
-    fn fell(&mut self, now: ReceiveTime) {
-        self.counts.panics_total += 1;
-        // Dropping it may panic as well.
-        let broken = self.consumer.take();
-        let _ = catch_unwind(AssertUnwindSafe(move || drop(broken)));
-        if self.on_panic == OnPanic::Restart {
-            self.restart_at = Some(now.plus_ns(self.pause_ns));
-            self.pause_ns = (self.pause_ns * 2).min(RESTART_PAUSE_NS_MAX);
-        }
-    }
-
-    fn call(
-        &mut self,
-        now: ReceiveTime,
-        catalog: &Catalog,
-        replicas: &Replicas,
-        requests: &mut Requests,
-        handler: impl FnOnce(&mut dyn Consumer, &mut Context<'_>),
-    ) {
-        let Some(consumer) = &mut self.consumer else { return };
-        let mut context = Context { now, catalog, replicas, consumer: self.id, requests };
-        if catch_unwind(AssertUnwindSafe(|| handler(&mut **consumer, &mut context))).is_err() {
-            self.fell(now);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::Request;
-    use crate::time::FixedClock;
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    type Seen = Rc<RefCell<Vec<(u16, u64)>>>;
-
-    /// Notes what it gets and panics on one sequence.
-    struct Noter {
-        seen: Seen,
-        id: u16,
-        panics_on: u64,
-    }
-
-    impl Consumer for Noter {
-        fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
-            assert_eq!(context.consumer(), ConsumerId(self.id));
-            assert!(event.header.sequence_last != self.panics_on, "this is the panic that the test asks for");
-            self.seen.borrow_mut().push((self.id, event.header.sequence_last));
-        }
-    }
-
-    fn host(on_panic: OnPanic) -> (Host, Seen) {
-        let seen = Seen::default();
-        let mut host = Host::new(Arc::new(Catalog::default()), 8);
-        for (id, panics_on) in [(0, 2), (1, 0)] {
-            let seen = Rc::clone(&seen);
-            let make: MakeConsumer =
-                Box::new(move || Box::new(Noter { seen: Rc::clone(&seen), id, panics_on }));
-            let seat = host.add(&format!("noter{id}"), ConsumerId(id), on_panic, make);
-            host.subscribe(seat, ProviderId(0), StreamId(3), None);
-        }
-        (host, seen)
-    }
-
-    fn deliver(host: &mut Host, sequence: u64, at_ns: u64) {
-        let mut event = Event::default();
-        event.header.stream = StreamId(3);
-        event.header.sequence_last = sequence;
-        let mut clock = FixedClock(ReceiveTime::from_ns(at_ns));
-        host.deliver(&event, &mut clock);
-        host.batch_end(1, ReceiveTime::from_ns(at_ns));
-    }
-
-    #[test]
-    fn a_panic_takes_down_one_consumer_and_nobody_else() {
-        let (mut host, seen) = host(OnPanic::Disable);
-        for sequence in 1..=3 {
-            deliver(&mut host, sequence, sequence);
-        }
-        assert_eq!(*seen.borrow(), [(0, 1), (1, 1), (1, 2), (1, 3)]);
-        let states: Vec<_> =
-            host.seats().map(|(_, counts, up)| (counts.panics_total, counts.missed_total, up)).collect();
-        assert_eq!(states, [(1, 1, false), (0, 0, true)]);
-        assert_eq!(host.letters.iter().next().map(|letter| letter.consumer), Some(Some(ConsumerId(0))));
-    }
-
-    #[test]
-    fn a_consumer_that_panicked_comes_back_after_its_pause() {
-        let (mut host, seen) = host(OnPanic::Restart);
-        deliver(&mut host, 2, 1);
-        deliver(&mut host, 3, 2);
-        host.batch_end(0, ReceiveTime::from_ns(1 + RESTART_PAUSE_NS));
-        deliver(&mut host, 4, RESTART_PAUSE_NS + 2);
-        assert_eq!(*seen.borrow(), [(1, 2), (1, 3), (0, 4), (1, 4)]);
-    }
-
-    #[test]
-    fn a_consumer_that_panics_while_it_is_made_anew_takes_down_nobody() {
-        let (mut host, seen) = host(OnPanic::Restart);
-        let made = Rc::new(RefCell::new(0));
-        let counted = Rc::clone(&made);
-        let make: MakeConsumer = Box::new(move || {
-            *counted.borrow_mut() += 1;
-            assert!(*counted.borrow() != 2, "this is the panic that the test asks for");
-            Box::new(Noter { seen: Seen::default(), id: 2, panics_on: 1 })
-        });
-        let seat = host.add("fragile", ConsumerId(2), OnPanic::Restart, make);
-        host.subscribe(seat, ProviderId(0), StreamId(3), None);
-        deliver(&mut host, 1, 1);
-        deliver(&mut host, 3, 1 + RESTART_PAUSE_NS);
-        let up = |host: &Host| host.seats().nth(2).map(|(_, counts, up)| (counts.panics_total, up));
-        assert_eq!(up(&host), Some((2, false)));
-        host.batch_end(0, ReceiveTime::from_ns(1 + 3 * RESTART_PAUSE_NS));
-        assert_eq!((up(&host), *made.borrow()), (Some((2, true)), 3));
-        assert_eq!(*seen.borrow(), [(0, 1), (1, 1), (0, 3), (1, 3)]);
-    }
-
-    /// Asks for things and notes the kinds that it is shown.
-    struct Asker(Shown);
-
-    /// Kinds and routing versions.
-    type Shown = Rc<RefCell<Vec<(&'static str, u32)>>>;
-
-    impl Consumer for Asker {
-        fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
-            self.0.borrow_mut().push((event.kind().name(), event.header.routing_version));
-            let wanted = Wanted::new(ProviderId(0), "ETH-USDT", Channel::Trade).expect("a short symbol");
-            let _ = context.subscribe(wanted);
-            let _ = context.set_trading(false);
-        }
-
-        fn skips_stale(&self) -> bool {
-            true
-        }
-    }
-
-    fn asker() -> (Host, Shown) {
-        let seen = Rc::default();
-        let mut host = Host::new(Arc::new(Catalog::default()), 8);
-        let shared = Rc::clone(&seen);
-        let make: MakeConsumer = Box::new(move || Box::new(Asker(Rc::clone(&shared))));
-        host.add("asker", ConsumerId(7), OnPanic::Disable, make);
-        host.subscribe(0, ProviderId(0), StreamId(3), Some((5, 5)));
-        (host, seen)
-    }
-
-    #[test]
-    fn a_request_waits_until_the_shard_takes_it() {
-        let (mut host, _) = asker();
-        deliver(&mut host, 1, 1);
-        let asked: Vec<Request> = std::iter::from_fn(|| host.requests_mut().poll()).collect();
-        assert_eq!(
-            asked.iter().map(|request| (request.number, request.consumer)).collect::<Vec<_>>(),
-            [(1, ConsumerId(7)), (2, ConsumerId(7))]
-        );
-        assert_eq!(asked[1].ask, Ask::Trading(false));
-    }
-
-    #[test]
-    fn market_data_of_an_older_version_is_skipped_and_nothing_else() {
-        use crate::control::{Command, ControlAck};
-        let (mut host, seen) = asker();
-        host.begin_version(0, ProviderId(0), 5);
-        let trade = crate::event::Trade {
-            price: crate::decimal::Price(1),
-            qty: crate::decimal::Qty(1),
-            id: 1,
-            taker_side: crate::event::Side::Buy,
-        };
-        let gap = Event::default().body;
-        let ack = Body::ControlAck(ControlAck { request: 1, command: Command::Subscribe });
-        for (version, body) in [(4, Body::Trade(trade)), (4, gap), (4, ack), (5, Body::Trade(trade))] {
-            let mut event = Event { body, ..Event::default() };
-            (event.header.stream, event.header.routing_version) = (StreamId(3), version);
-            host.deliver(&event, &mut FixedClock::default());
-        }
-        assert_eq!(*seen.borrow(), [("Gap", 4), ("ControlAck", 4), ("Trade", 5)]);
-        assert_eq!(host.seats().next().map(|(_, counts, _)| counts.stale_skipped_total), Some(1));
-    }
-
-    #[test]
-    fn a_newcomer_to_a_running_book_begins_with_a_snapshot_that_nobody_else_sees() {
-        let (mut host, first) = asker();
-        let second = Rc::default();
-        let shared = Rc::clone(&second);
-        let make: MakeConsumer = Box::new(move || Box::new(Asker(Rc::clone(&shared))));
-        let seat = host.add("late", ConsumerId(8), OnPanic::Disable, make);
-        let clock = &mut FixedClock::default();
-        host.subscribe(seat, ProviderId(0), StreamId(3), Some((5, 5)));
-        host.welcome(seat, ProviderId(0), StreamId(3), clock);
-        assert!(second.borrow().is_empty(), "there is no book yet");
-        host.unsubscribe(seat, ProviderId(0), StreamId(3));
-        let level = Level { price: crate::decimal::Price(5), qty: crate::decimal::Qty(1) };
-        let (flags, part) =
-            Parts::new(&[level], &[], crate::event::BookStatus::Proved, crate::event::Proof::Continuity)
-                .next()
-                .expect("one part");
-        let header = Header { stream: StreamId(3), flags, ..Header::default() };
-        host.deliver(&Event { header, body: Body::BookSnapshot(part) }, clock);
-        host.subscribe(seat, ProviderId(0), StreamId(3), Some((5, 5)));
-        host.welcome(seat, ProviderId(0), StreamId(3), clock);
-        assert_eq!(*second.borrow(), [("BookSnapshot", 0)]);
-        assert_eq!(first.borrow().len(), 1);
-    }
-
-    #[test]
-    fn a_stream_that_nobody_wants_is_shown_to_nobody() {
-        let (mut host, seen) = host(OnPanic::Disable);
-        let mut event = Event::default();
-        event.header.stream = StreamId(9);
-        host.deliver(&event, &mut FixedClock::default());
-        host.unsubscribe(1, ProviderId(0), StreamId(3));
-        deliver(&mut host, 1, 1);
-        assert_eq!(*seen.borrow(), [(0, 1)]);
-    }
-}
+mod tests;

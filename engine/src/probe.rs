@@ -2,7 +2,7 @@
 
 use crate::time::{Clock, FixedClock};
 
-/// A stage of an event's way inside the engine; all are measured from the receive time of its bytes.
+/// A stage of an event's way inside the engine; measured from the receive time of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PathStage {
     /// The frame became the venue's messages.
@@ -13,6 +13,8 @@ pub enum PathStage {
     Enqueued,
     /// The event is about to be shown to the first consumer of its shard.
     Delivered,
+    /// From the call of the first consumer of a shard to that of the last, for the same event; of those that have several.
+    FannedOut,
 }
 
 /// A clock that also takes measurements.

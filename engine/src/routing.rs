@@ -159,6 +159,14 @@ impl RoutingTable {
         self.of(stream).iter().find(|route| route.output == output)
     }
 
+    /// How many streams lead to an output, and how many of them are lossless there.
+    pub fn streams_to(&self, output: usize) -> (usize, usize) {
+        let routes = self.routes.iter().flatten().filter(|route| route.output == output);
+        routes.fold((0, 0), |(all, lossless), route| {
+            (all + 1, lossless + usize::from(route.delivery == Delivery::Lossless))
+        })
+    }
+
     /// The routes of a stream.
     #[inline]
     pub fn of(&self, stream: StreamId) -> &[Route] {

@@ -12,7 +12,7 @@ use crate::machine::executor::Turn;
 use crate::probe::ShardProbe;
 use crate::report_of::ConsumerShardSummary;
 use crate::stages::{ShardStages, Stage};
-use crate::status::{ConsumerStatus, SEATS_MAX, STATUS_EVERY_NS, SeatStatus, Status};
+use crate::status::{ConsumerStatus, RINGS_MAX, RingStatus, SEATS_MAX, STATUS_EVERY_NS, SeatStatus, Status};
 
 /// Events taken off one ring before the next has its turn.
 const EVENTS_PER_DRAIN_MAX: usize = 256;
@@ -23,11 +23,37 @@ const EVENTS_PER_LOOK: usize = 8;
 /// timers, its status and the order to stop.
 const BATCH_NS_MAX: u64 = 10_000_000;
 
+/// One ring, and how long what was in it had waited.
+struct Ring {
+    receiver: Receiver<Event>,
+    /// Whose events come by it.
+    provider: Option<ProviderId>,
+    oldest_ns_max: u64,
+}
+
+impl Ring {
+    const fn new(receiver: Receiver<Event>) -> Self {
+        Self { receiver, provider: None, oldest_ns_max: 0 }
+    }
+
+    fn status(&self, now_ns: u64) -> RingStatus {
+        let oldest = self.receiver.front();
+        RingStatus {
+            provider: self.provider.map(|provider| provider.0),
+            events: self.receiver.depth() as u32,
+            oldest_ns: oldest.map_or(0, |event| now_ns.saturating_sub(event.header.receive_time.ns())),
+            oldest_ns_max: self.oldest_ns_max,
+        }
+    }
+}
+
 /// A shard with its consumers.
 pub struct ConsumerShard {
     index: u8,
     host: Host,
-    rings: Vec<Receiver<Event>>,
+    rings: Vec<Ring>,
+    /// The ring that is served first in the next turn.
+    ring_first: usize,
     clock: Clock,
     stages: ShardStages,
     statuses: rtrb::Producer<Status>,
@@ -47,14 +73,25 @@ impl ConsumerShard {
         wire: ShardEnd,
     ) -> Self {
         let clock = Clock::new();
-        Self { index, host, rings, clock, stages, statuses, status_at_ns: 0, received_total: 0, wire }
+        Self {
+            index,
+            host,
+            rings: rings.into_iter().map(Ring::new).collect(),
+            ring_first: 0,
+            clock,
+            stages,
+            statuses,
+            status_at_ns: 0,
+            received_total: 0,
+            wire,
+        }
     }
 
     /// Drains what the senders left, until they are gone and the rings are empty or `deadline_ns` has come. Returns
     /// what it counted.
     pub fn finish(mut self, deadline_ns: u64) -> ConsumerShardSummary {
         loop {
-            let gone = self.rings.iter().all(Receiver::is_abandoned);
+            let gone = self.rings.iter().all(|ring| ring.receiver.is_abandoned());
             let now_ns = self.clock.now();
             let taken = self.drain(now_ns);
             if gone && taken == 0 || now_ns >= deadline_ns {
@@ -66,8 +103,9 @@ impl ConsumerShard {
         }
         let now_ns = self.clock.now();
         self.host.stop(ReceiveTime::from_ns(now_ns));
-        let left = self.rings.iter().map(|ring| ring.depth() as u64).sum();
-        let summary = ConsumerShardSummary::of(self.index, &self.host, self.received_total, left);
+        let left = self.rings.iter().map(|ring| ring.receiver.depth() as u64).sum();
+        let rings: Vec<_> = self.rings.iter().map(|ring| ring.status(now_ns)).collect();
+        let summary = ConsumerShardSummary::of(self.index, &self.host, self.received_total, left, &rings);
         self.stages.finish(now_ns);
         summary
     }
@@ -75,13 +113,27 @@ impl ConsumerShard {
     #[inline]
     fn drain(&mut self, now_ns: u64) -> usize {
         let mut taken = 0;
-        for ring in &mut self.rings {
+        let count = self.rings.len();
+        self.host.begin_turn();
+        for step in 0..count {
+            let at = (self.ring_first + step) % count;
+            let ring = &mut self.rings[at];
             let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
             let host = &mut self.host;
             let clock = &self.clock;
             let mut until_look = EVENTS_PER_LOOK;
-            taken += ring.drain_while(EVENTS_PER_DRAIN_MAX, |event| {
+            let (provider, oldest_ns_max) = (&mut ring.provider, &mut ring.oldest_ns_max);
+            let mut is_oldest = true;
+            taken += ring.receiver.drain_while(EVENTS_PER_DRAIN_MAX, |event| {
+                if std::mem::take(&mut is_oldest) {
+                    *provider = Some(event.header.provider);
+                    *oldest_ns_max =
+                        (*oldest_ns_max).max(now_ns.saturating_sub(event.header.receive_time.ns()));
+                }
                 host.deliver(event, &mut probe);
+                if host.is_turn_over() {
+                    return false;
+                }
                 until_look -= 1;
                 if until_look > 0 {
                     return true;
@@ -89,6 +141,11 @@ impl ConsumerShard {
                 until_look = EVENTS_PER_LOOK;
                 clock.now().saturating_sub(now_ns) < BATCH_NS_MAX
             });
+            if self.host.is_turn_over() {
+                // The next turn begins with the ring after this one.
+                self.ring_first = at + 1;
+                break;
+            }
         }
         self.received_total += taken as u64;
         self.host.batch_end(taken, ReceiveTime::from_ns(now_ns));
@@ -101,7 +158,7 @@ impl ConsumerShard {
         let Numbered { number, command } = command;
         match command {
             Command::Subscribe { consumer, streams, running, version, catalog, ring } => {
-                self.rings.extend(ring);
+                self.rings.extend(ring.map(Ring::new));
                 self.host.set_catalog(catalog);
                 let Some(seat) = self.seat(consumer, number) else { return };
                 self.complete(&running);
@@ -167,13 +224,18 @@ impl ConsumerShard {
         }
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self, now_ns: u64) {
         let mut status = ConsumerStatus {
             shard: self.index,
             received_total: self.received_total,
+            ring_count: self.rings.len().min(RINGS_MAX) as u8,
+            rings: [RingStatus::default(); RINGS_MAX],
             seat_count: 0,
             seats: [SeatStatus::default(); SEATS_MAX],
         };
+        for (slot, ring) in status.rings.iter_mut().zip(&self.rings) {
+            *slot = ring.status(now_ns);
+        }
         for (slot, (_, counts, up)) in status.seats.iter_mut().zip(self.host.seats()) {
             *slot = SeatStatus { counts: *counts, up };
             status.seat_count += 1;
@@ -195,7 +257,7 @@ impl Turn for ConsumerShard {
         self.pass_on_requests();
         if now_ns >= self.status_at_ns {
             self.status_at_ns = now_ns + STATUS_EVERY_NS;
-            self.tell();
+            self.tell(now_ns);
         }
         if taken > 0 {
             let took_ns = self.clock.now().saturating_sub(now_ns);
@@ -211,6 +273,6 @@ impl Turn for ConsumerShard {
     }
 
     fn ring_waiting(&self) -> bool {
-        self.wire.has_command() || self.rings.iter().any(|ring| !ring.is_empty())
+        self.wire.has_command() || self.rings.iter().any(|ring| !ring.receiver.is_empty())
     }
 }

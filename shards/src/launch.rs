@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use engine::channel::Channel;
 use engine::consumer::{Catalog, Consumer, Host, MakeConsumer, OnPanic, ProviderFacts, StreamFacts};
 use engine::directory::Directory;
-use engine::dispatch::Dispatcher;
+use engine::dispatch::{Dispatcher, Fairness};
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
 use engine::ring::{Receiver, Sender, ring};
@@ -36,7 +36,9 @@ use crate::report::usage::ThreadUsage;
 use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
 use crate::status::{Report, STATUS_RING, Status};
-use crate::topology::{self, ConsumerPlan, HostMode, ProviderPlan, Role, ShardIndex, Subscription, Topology};
+use crate::topology::{
+    self, ConsumerPlan, HostMode, ProviderPlan, RingSizes, Role, ShardIndex, Subscription, Topology,
+};
 
 use merges::Merges;
 pub use venues::{Simulation, SimulationError};
@@ -175,7 +177,7 @@ struct ProviderParts {
     plan: ProviderPlan,
     directory: Directory,
     routes: Vec<(StreamId, Route)>,
-    outputs: Vec<(ShardId, Sender<Event>, usize)>,
+    outputs: Vec<(ShardId, Sender<Event>, RingSizes)>,
     wakers: Vec<Waker>,
     /// Outputs that go to merge shards: they get markers.
     markers: Vec<usize>,
@@ -529,7 +531,7 @@ fn wire(
             }
             let (sender, receiver) = ring(rings.ring_events as usize);
             receivers[number].push(receiver);
-            part.outputs.push((ShardId(number as u8), sender, rings.spill_events as usize));
+            part.outputs.push((ShardId(number as u8), sender, rings));
             part.wakers.push(wakers[number].clone());
             part.routes.extend(routes);
         }
@@ -538,12 +540,24 @@ fn wire(
     Ok((all, receivers))
 }
 
+/// Adds the way to a shard with what its topology says about waiting for it.
+pub(crate) fn add_output(
+    dispatcher: &mut Dispatcher,
+    shard: ShardId,
+    sender: Sender<Event>,
+    rings: RingSizes,
+) {
+    let output = dispatcher.add_output(shard, sender, rings.spill_events as usize);
+    let RingSizes { high_water_permille, burst_events, .. } = rings;
+    dispatcher.set_fairness(output, Fairness { high_water_permille, burst_events });
+}
+
 impl ProviderParts {
     /// The dispatcher with its outputs and routes.
     fn dispatcher(&mut self) -> Dispatcher {
         let mut dispatcher = Dispatcher::new(LETTERS_MAX);
-        for (shard, sender, spill_max) in self.outputs.drain(..) {
-            dispatcher.add_output(shard, sender, spill_max);
+        for (shard, sender, rings) in self.outputs.drain(..) {
+            add_output(&mut dispatcher, shard, sender, rings);
         }
         dispatcher.routing.begin_version(1);
         for (stream, route) in self.routes.drain(..) {

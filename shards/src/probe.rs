@@ -34,6 +34,7 @@ impl Probe for ShardProbe<'_> {
             PathStage::Ordered => Stage::ReceiveToOrdered,
             PathStage::Enqueued => Stage::ReceiveToEnqueued,
             PathStage::Delivered => Stage::ReceiveToDelivered,
+            PathStage::FannedOut => Stage::FirstToLast,
         };
         self.stages.record(stage, ns);
     }

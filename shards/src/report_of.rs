@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::consumer::Host;
+use engine::consumer::{FanOutSamples, Host};
 use engine::dead_letter::DeadLetters;
 use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::{Listing, ProviderId, ShardId, StreamId};
@@ -13,6 +13,7 @@ use engine::venue::Venue;
 use serde_json::{Value, json};
 
 use crate::report::table::latency;
+use crate::status::RingStatus;
 
 /// Everything that one provider counted.
 #[derive(Debug)]
@@ -352,6 +353,10 @@ pub struct ConsumerShardSummary {
     pub panics_total: u64,
     /// One object a consumer: for `report.json`.
     pub consumers: Vec<Value>,
+    /// When sampled events reached its consumers.
+    pub fan_out: FanOutSamples,
+    /// What its rings held, and its streams' latencies: for `report.json`.
+    pub facts: Value,
     /// What the consumers have to say, by name.
     pub said: Vec<(String, Vec<(String, String)>)>,
     /// Dead letters: for `report.json`.
@@ -360,7 +365,32 @@ pub struct ConsumerShardSummary {
 
 impl ConsumerShardSummary {
     /// Of a host that has stopped.
-    pub fn of(index: u8, host: &Host, received_total: u64, left_total: u64) -> Self {
+    pub fn of(index: u8, host: &Host, received_total: u64, left_total: u64, rings: &[RingStatus]) -> Self {
+        let provider =
+            |number: Option<u8>| number.map(|number| host.catalog().provider(ProviderId(number)).to_owned());
+        let rings = rings.iter().map(|ring| {
+            json!({
+                "provider": provider(ring.provider),
+                "events": ring.events,
+                "oldest_ns": ring.oldest_ns,
+                "oldest_ns_max": ring.oldest_ns_max,
+            })
+        });
+        let streams = host.latencies().map(|(number, stream, latency)| {
+            let facts = host.catalog().stream(number, stream);
+            // Buckets that nothing fell into behind the last one are left out.
+            let used = latency.buckets.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1);
+            json!({
+                "provider": provider(Some(number.0)),
+                "symbol": facts.map(|facts| facts.symbol.as_str()),
+                "channel": facts.map(|facts| facts.channel.to_string()),
+                "count": latency.count_total,
+                "latency_ns_max": latency.latency_ns_max,
+                "buckets_from_1024_ns": &latency.buckets[..used],
+            })
+        });
+        let facts =
+            json!({ "rings": rings.collect::<Vec<_>>(), "latency_by_stream": streams.collect::<Vec<_>>() });
         let said = host.summaries();
         let consumers = host.seats().zip(&said).map(|((name, counts, up), (_, facts))| {
             let facts: serde_json::Map<String, Value> =
@@ -378,6 +408,8 @@ impl ConsumerShardSummary {
             left_total,
             panics_total: host.seats().map(|(_, counts, _)| counts.panics_total).sum(),
             consumers: consumers.collect(),
+            fan_out: host.fan_out().clone(),
+            facts,
             said: said.clone(),
             letters: letters_of(&host.letters),
         }

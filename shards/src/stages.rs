@@ -70,6 +70,8 @@ stages! {
     ReceiveToMerged = "receive_to_merged",
     /// From the bytes read to the call of the consumer.
     ReceiveToDelivered = "receive_to_delivered",
+    /// From the call of the first consumer of the shard to the call of its last one, for the same event.
+    FirstToLast = "first_to_last",
     /// One call of a consumer; all consumers of the shard together.
     Handler = "handler",
     /// From a consumer's order to its bytes written to the socket.
@@ -382,7 +384,7 @@ mod tests {
 
     #[test]
     fn one_list_makes_names_indices_and_descriptions() {
-        assert_eq!(Stage::COUNT, 11);
+        assert_eq!(Stage::COUNT, 12);
         for (index, stage) in Stage::ALL.iter().enumerate() {
             assert_eq!(stage.index(), index);
             assert!(stage.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", stage.name());

@@ -13,6 +13,8 @@ use engine::provider::{Happening, RestCounts};
 pub const OUTPUTS_MAX: usize = 16;
 /// Consumers that one shard can host.
 pub const SEATS_MAX: usize = 64;
+/// Rings of one consumer shard that its status shows.
+pub const RINGS_MAX: usize = 16;
 /// Books that are not proved and that a status names.
 pub const UNPROVED_MAX: usize = 16;
 /// Lines of a provider whose races a status shows: four, their spare one, and those of a second and third group.
@@ -83,6 +85,19 @@ pub struct SeatStatus {
     pub up: bool,
 }
 
+/// What waits in one ring of a consumer shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RingStatus {
+    /// The number of the provider or merge shard that fills it, once anything has come.
+    pub provider: Option<u8>,
+    /// Event parts in it.
+    pub events: u32,
+    /// Since when the oldest of them had been received, in nanoseconds; 0 when it is empty.
+    pub oldest_ns: u64,
+    /// The longest that the oldest one had waited when the shard came to it, in nanoseconds.
+    pub oldest_ns_max: u64,
+}
+
 /// One consumer shard now.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerStatus {
@@ -90,6 +105,10 @@ pub struct ConsumerStatus {
     pub shard: u8,
     /// Event parts taken off its rings.
     pub received_total: u64,
+    /// How many of `rings` are used.
+    pub ring_count: u8,
+    /// Its rings.
+    pub rings: [RingStatus; RINGS_MAX],
     /// How many of `seats` are used.
     pub seat_count: u8,
     /// Its consumers.

@@ -484,8 +484,12 @@ impl<G: OrderGateway> Desk<G> {
                     self.refused.push(news.code);
                     return self.lose_wire();
                 }
-                Incoming::Token => {}
-                Incoming::Used { used, limit } => self.used = Some((used, limit)),
+                Incoming::Token
+                | Incoming::More { .. }
+                | Incoming::Limited { .. }
+                | Incoming::VenueTime { .. }
+                | Incoming::ClockOff => {}
+                Incoming::Used { used, limit, .. } => self.used = Some((used, limit)),
             }
         }
     }

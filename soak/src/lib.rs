@@ -8,3 +8,4 @@ pub mod ledger;
 pub mod lines;
 pub mod rolls;
 pub mod sim;
+pub mod trade;

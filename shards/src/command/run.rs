@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use engine::consumer::FanOutSamples;
+use serde_json::{Value, json};
 
 use super::ctl::ADDRESS_FILE;
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns, read_topology};
@@ -18,7 +19,7 @@ use crate::launch::{Ended, Gateway, launch};
 use crate::live::Board;
 use crate::machine::clock::Clock;
 use crate::report::files::ReportDirectory;
-use crate::report::table::{TableStyle, exit_text};
+use crate::report::table::{TableStyle, exit_text, latency};
 use crate::report::{DisturbanceKind, RunReport};
 use crate::report_of::OutputSummary;
 use crate::status::Report;
@@ -395,11 +396,13 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
         letters.extend(summary.letters.iter().cloned());
     }
     let mut consumers = Vec::new();
+    let mut shards = serde_json::Map::new();
     for summary in &ended.consumers {
         let name = &topology.shards[usize::from(summary.index)].name;
         let sent = pushed[usize::from(summary.index)];
         verdict.check_received(name, sent, summary.received_total, summary.left_total);
         consumers.extend(summary.consumers.iter().cloned());
+        shards.insert(name.clone(), summary.facts.clone());
         letters.extend(summary.letters.iter().cloned());
         for (consumer, facts) in &summary.said {
             if !facts.is_empty() {
@@ -408,12 +411,41 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
             }
         }
     }
+    let spans = FanOutSamples::join(ended.consumers.iter().map(|summary| &summary.fan_out));
+    report.delivery = json!({ "shards": shards, "first_to_last_across_shards": fan_out_json(&spans) });
+    if let (Some(first), Some(last)) = (spans.first(), spans.last()) {
+        verdict.lines.push(format!(
+            "first to last consumer over all shards, {} sampled events: min {}, p95 {}, max {}",
+            spans.len(),
+            latency(*first),
+            latency(percentile(&spans, 95)),
+            latency(*last)
+        ));
+    }
     providers.insert("dead_letters".to_owned(), Value::Array(letters));
     report.providers = Value::Object(providers);
     report.mergers = Value::Object(mergers);
     report.streams = Value::Array(streams);
     report.consumers = Value::Array(consumers);
     verdict
+}
+
+/// The value that `percent` of the ascending `spans` do not exceed; 0 of none.
+pub(crate) fn percentile(spans: &[u64], percent: usize) -> u64 {
+    let rank = (spans.len() * percent).div_ceil(100).max(1);
+    spans.get(rank - 1).copied().unwrap_or(0)
+}
+
+fn fan_out_json(spans: &[u64]) -> Value {
+    json!({
+        "unit": "ns",
+        "sampled_count": spans.len(),
+        "min": percentile(spans, 0),
+        "p50": percentile(spans, 50),
+        "p95": percentile(spans, 95),
+        "p99": percentile(spans, 99),
+        "max": percentile(spans, 100),
+    })
 }
 
 /// What is about to run, in a few lines.

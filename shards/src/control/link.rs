@@ -16,6 +16,7 @@ use engine::routing::Route;
 
 use crate::machine::idle::Waker;
 use crate::provider::RollAnswer;
+use crate::topology::RingSizes;
 
 /// Commands, and replies, that one wire holds.
 pub const WIRE_ITEMS: usize = 64;
@@ -38,8 +39,8 @@ pub struct NewOutput {
     pub shard: ShardId,
     /// The ring.
     pub sender: Sender<Event>,
-    /// Parts of events that may wait before it.
-    pub spill_events_max: usize,
+    /// Its size, and what may wait before it.
+    pub rings: RingSizes,
     /// Wakes that shard.
     pub waker: Waker,
 }

@@ -10,7 +10,7 @@ use engine::provider::RestCounts;
 use super::controller::Controller;
 use super::server::ServerCounts;
 use super::view::View;
-use crate::status::{POOL_NAMES, ProviderStatus};
+use crate::status::{POOL_NAMES, ProviderStatus, RingStatus};
 use crate::topology::Topology;
 
 /// Name, type, help, and where the value comes from.
@@ -255,6 +255,29 @@ fn consumers(out: &mut Families, view: &View, controller: &Controller) {
     for (index, plan) in named() {
         let may_trade = controller.switches().may_trade(index);
         out.sample("meltica_consumer_may_trade", &[("consumer", &plan.name)], f64::from(u8::from(may_trade)));
+    }
+    for (name, help, value) in [
+        (
+            "meltica_ring_oldest_seconds",
+            "Since when the oldest event in the ring had been received.",
+            (|ring| ring.oldest_ns) as fn(&RingStatus) -> u64,
+        ),
+        (
+            "meltica_ring_oldest_seconds_max",
+            "The longest that the oldest event of a ring had waited when the shard came to it.",
+            |ring| ring.oldest_ns_max,
+        ),
+    ] {
+        out.family(name, "gauge", help);
+        for status in &view.consumers {
+            let shard = &topology.shards[usize::from(status.shard)].name;
+            for ring in &status.rings[..usize::from(status.ring_count)] {
+                let labels = [("provider", topology.sender_name(ring.provider)), ("shard", shard)];
+                if ring.provider.is_some() {
+                    out.sample(name, &labels, value(ring) as f64 * 1e-9);
+                }
+            }
+        }
     }
     out.family(
         "meltica_shard_received_total",

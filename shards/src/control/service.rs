@@ -294,6 +294,18 @@ impl Service {
                 "may_trade": switches.may_trade(index),
             })
         });
+        let rings = view.consumers.iter().flat_map(|status| {
+            let shard = &topology.shards[usize::from(status.shard)].name;
+            status.rings[..usize::from(status.ring_count)].iter().map(move |ring| {
+                json!({
+                    "shard": shard,
+                    "from": topology.sender_name(ring.provider),
+                    "events": ring.events,
+                    "oldest_ns": ring.oldest_ns,
+                    "oldest_ns_max": ring.oldest_ns_max,
+                })
+            })
+        });
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_ms": view.run_ns / 1_000_000,
@@ -302,6 +314,7 @@ impl Service {
             "ready": self.unready(view).is_empty(),
             "providers": providers.collect::<Vec<_>>(),
             "consumers": consumers.collect::<Vec<_>>(),
+            "rings": rings.collect::<Vec<_>>(),
         })
     }
 

@@ -51,7 +51,7 @@ pub struct MergerParts {
     provider: ProviderId,
     rules: Vec<MergeRule>,
     routes: Vec<(StreamId, Route)>,
-    outputs: Vec<(ShardId, Sender<Event>, usize)>,
+    outputs: Vec<(ShardId, Sender<Event>, topology::RingSizes)>,
     /// Wakes the consumer shard behind each output.
     pub wakers: Vec<Waker>,
     /// Whose events come, one for each ring.
@@ -174,7 +174,7 @@ impl Merges {
                 }
                 let (sender, receiver) = ring(rings.ring_events as usize);
                 receivers[number].push(receiver);
-                parts.outputs.push((ShardId(number as u8), sender, rings.spill_events as usize));
+                parts.outputs.push((ShardId(number as u8), sender, rings));
                 parts.wakers.push(wakers[number].clone());
                 parts.routes.extend(routes);
             }
@@ -196,8 +196,8 @@ impl MergerParts {
             execution_reports: pools.execution_reports as usize,
         };
         let mut dispatcher = Dispatcher::new(LETTERS_MAX);
-        for (shard, sender, spill_max) in self.outputs.drain(..) {
-            dispatcher.add_output(shard, sender, spill_max);
+        for (shard, sender, rings) in self.outputs.drain(..) {
+            super::add_output(&mut dispatcher, shard, sender, rings);
         }
         let options = MergerOptions {
             provider: self.provider,

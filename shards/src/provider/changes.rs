@@ -120,10 +120,11 @@ impl<V: Venue> Driver<V> {
             assert_eq!(made, stream, "both sides add the same streams in the same order");
         }
         if let Some(output) = change.output {
-            self.provider.pipeline.dispatcher.add_output(
+            crate::launch::add_output(
+                &mut self.provider.pipeline.dispatcher,
                 output.shard,
                 output.sender,
-                output.spill_events_max,
+                output.rings,
             );
             self.wakers.push(output.waker);
         }

@@ -60,6 +60,9 @@ pub struct RunReport {
     pub mergers: Value,
     /// The consumers, as their owner describes them.
     pub consumers: Value,
+    /// By consumer shard: its rings and the latency of each stream; and how long one event took to reach all shards.
+    #[serde(default)]
+    pub delivery: Value,
     /// What makes the figures worse than the program is, or explains them. Only what happened.
     pub disturbances: Vec<Disturbance>,
     /// How the interval log fared; absent without one.
@@ -85,6 +88,7 @@ impl RunReport {
             providers: Value::Null,
             mergers: Value::Null,
             consumers: Value::Null,
+            delivery: Value::Null,
             disturbances: Vec::new(),
             interval_log: None,
         }

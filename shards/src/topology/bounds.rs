@@ -51,6 +51,14 @@ pub const CRITICAL_RING_EVENTS: Bound =
     bound(16, 65_536, "slots of 384 bytes; one burst of reports to 25 MB");
 /// Spill of lossless events.
 pub const SPILL_EVENTS: Bound = bound(64, 1 << 20, "slots of 192 bytes; four publish batches to 200 MB");
+/// Mark of a ring, in thousandths: at 1 there is no room above it, and nobody is held back before the ring is full.
+pub const HIGH_WATER_PERMILLE: (u32, u32, &str) = (
+    100,
+    1000,
+    "of the ring; below 0.1 a turn's batch is pressure already, 1 means that only a full ring is",
+);
+/// What a stream may have above the mark at once.
+pub const BURST_EVENTS: Bound = bound(1, 4096, "events a stream; a snapshot of 50 levels a side is 17");
 /// Ring of order requests.
 pub const ORDER_RING_REQUESTS: Bound = bound(8, 4096, "slots of 256 bytes; a venue takes far fewer a second");
 /// Seed of the simulated venues.

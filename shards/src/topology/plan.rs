@@ -121,6 +121,10 @@ pub struct RingSizes {
     pub critical_ring_events: u32,
     /// Lossless events that wait for the ring.
     pub spill_events: u32,
+    /// Fill of the ring above which streams that may coalesce have an equal share only, in thousandths.
+    pub high_water_permille: u16,
+    /// Events that one stream may have above it at once.
+    pub burst_events: u16,
 }
 
 /// The simulated market.
@@ -382,6 +386,14 @@ pub struct ReportPlan {
 }
 
 impl Topology {
+    /// The name behind the number that events carry: a provider's, or after them a merge shard's. `?` before any came.
+    pub fn sender_name(&self, number: Option<u8>) -> &str {
+        let providers = self.providers.iter().map(|provider| provider.name.as_str());
+        let mergers = self.shards.iter().filter(|shard| matches!(shard.role, Role::Merger { .. }));
+        let mut names = providers.chain(mergers.map(|shard| shard.name.as_str()));
+        number.and_then(|number| names.nth(usize::from(number))).unwrap_or("?")
+    }
+
     /// The canonical symbol of an instrument.
     pub fn symbol(&self, id: InstrumentId) -> &str {
         &self.symbols[usize::from(id.0)]

@@ -241,7 +241,7 @@ fn read_shard(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenShard
             keys.must_not(name, why, problems);
         }
     };
-    const RINGS: [&str; 3] = ["ring_events", "critical_ring_events", "spill_events"];
+    const RINGS: [&str; 4] = ["ring_events", "critical_ring_events", "spill_events", "fairness"];
     match written {
         Some(WrittenRole::Provider) => {
             pools = keys.must("pools", problems).and_then(|found| read_pools(&found, problems));
@@ -280,13 +280,30 @@ fn read_rings(keys: &mut Keys<'_>, problems: &mut Problems) -> Option<WrittenRin
     let events = integer(keys, "ring_events", bounds::RING_EVENTS, problems);
     let critical = count(keys, "critical_ring_events", bounds::CRITICAL_RING_EVENTS, problems);
     let spill = integer(keys, "spill_events", bounds::SPILL_EVENTS, problems);
+    let fairness = keys.may("fairness").map(|found| read_fairness(&found, problems));
+    let default = engine::dispatch::Fairness::DEFAULT;
+    let (high_water_permille, burst_events) =
+        fairness.unwrap_or(Some((default.high_water_permille, default.burst_events)))?;
     let (events, spill) = (events?, spill?);
     let sizes = RingSizes {
         ring_events: u32::try_from(events.value).expect("the bound fits 32 bits"),
         critical_ring_events: critical?,
         spill_events: u32::try_from(spill.value).expect("the bound fits 32 bits"),
+        high_water_permille,
+        burst_events,
     };
     Some(WrittenRings { sizes, ring_spot: events.spot, spill_spot: spill.spot })
+}
+
+fn read_fairness(found: &Found<'_>, problems: &mut Problems) -> Option<(u16, u16)> {
+    let (min, max, why) = bounds::HIGH_WATER_PERMILLE;
+    let mut keys = found.keys(problems)?;
+    let high_water =
+        keys.must("high_water", problems).and_then(|found| found.permille(min, max, why, problems));
+    let burst = count(&mut keys, "burst_events", bounds::BURST_EVENTS, problems);
+    keys.close(problems);
+    let fits = "the bounds fit 16 bits";
+    Some((u16::try_from(high_water?.value).expect(fits), u16::try_from(burst?).expect(fits)))
 }
 
 fn read_pools(found: &Found<'_>, problems: &mut Problems) -> Option<Pools> {

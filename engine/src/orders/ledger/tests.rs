@@ -153,6 +153,28 @@ fn executions_of_an_order_that_was_never_acknowledged_are_asked_for_by_the_venue
 }
 
 #[test]
+fn each_outage_asks_anew_for_executions_that_are_missing() {
+    let (mut ledger, mut now) = live(1, LedgerOptions::DEFAULT);
+    let tag = submit(&mut ledger, "a", now);
+    let order = *ledger.order(tag).expect("open");
+    ledger.news(&news(&order, ReportState::Ack), TraceId::default(), now);
+    for round in 1..=9 {
+        now = now.plus_ns(100_000 * MS);
+        ledger.session_lost(now);
+        ledger.session_joined(now);
+        let Some(Query::OpenOrders(list)) = ledger.poll_query(now) else { panic!("a list first") };
+        let listed = OrderNews { cum_qty: Some(whole(round)), ..news(&order, ReportState::Partial) };
+        ledger.listed(list, &listed, TraceId::default(), now);
+        ledger.list_end(list, true, TraceId::default(), now);
+        let Some(Query::Fills(tag)) = ledger.poll_query(now) else { panic!("round {round}") };
+        ledger.listed(tag, &fill(&order, &format!("x{round}"), 1, round), TraceId::default(), now);
+        ledger.list_end(tag, true, TraceId::default(), now);
+        assert_eq!(ledger.poll_query(now), None);
+        assert_eq!(ledger.session(), SessionState::Live);
+    }
+}
+
+#[test]
 fn the_same_id_serves_two_consumers_and_the_venue_sees_two_orders() {
     let (mut ledger, now) = live(1, LedgerOptions::DEFAULT);
     let first = submit(&mut ledger, "x", now);

@@ -165,12 +165,7 @@ impl Controller {
             let (sender, end) = ring(rings.ring_events as usize);
             let waker = self.wires[shard].as_ref().expect("every shard has a wire").waker().clone();
             receiver = Some(end);
-            change.output = Some(NewOutput {
-                shard: ShardId(shard as u8),
-                sender,
-                spill_events_max: rings.spill_events as usize,
-                waker,
-            });
+            change.output = Some(NewOutput { shard: ShardId(shard as u8), sender, rings, waker });
             self.mirrors[provider].outputs.push(shard as u8);
         }
         running.plan.route = Some(change);

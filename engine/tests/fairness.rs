@@ -1,0 +1,277 @@
+//! Who gets what when a shard takes less than is offered to it: by data, and by seed. A failure prints its seed.
+
+use engine::dispatch::{BookSource, Dispatcher, Fairness};
+use engine::event::{Body, BookStatus, Event, Flags, Header, Level, Parts, Proof, Side, Trade};
+use engine::ids::{ShardId, StreamId};
+use engine::ring::{Receiver, ring};
+use engine::routing::{Delivery, Route};
+
+const STREAMS: usize = 150;
+
+/// Books of one level a side, so that a snapshot is one part, for the streams that have a book.
+struct Books<'a>(&'a [Delivery]);
+
+impl BookSource for Books<'_> {
+    fn conflated(&mut self, stream: StreamId, _: usize, parts: &mut Vec<Event>) {
+        parts.clear();
+        if self.0[stream.index()] != Delivery::Book {
+            return;
+        }
+        let level = Level { price: engine::decimal::Price(1), qty: engine::decimal::Qty(1) };
+        for (flags, part) in Parts::new(&[level], &[level], BookStatus::Proved, Proof::Continuity) {
+            let header = Header { stream, flags, ..Header::default() };
+            parts.push(Event { header, body: Body::BookSnapshot(part) });
+        }
+    }
+}
+
+fn event(stream: usize, sequence: u64, book: bool) -> Event {
+    let header = Header {
+        stream: StreamId(stream as u32),
+        sequence_first: sequence,
+        sequence_last: sequence,
+        flags: Flags::WHOLE,
+        ..Header::default()
+    };
+    if book {
+        let (_, part) =
+            Parts::new(&[], &[], BookStatus::Proved, Proof::Continuity).next().expect("one part at least");
+        return Event { header, body: Body::BookUpdate(part) };
+    }
+    let (price, qty) = (engine::decimal::Price(1), engine::decimal::Qty(1));
+    Event { header, body: Body::Trade(Trade { price, qty, id: sequence, taker_side: Side::Buy }) }
+}
+
+/// A shard under overload: what is offered to it, and what it takes.
+struct Scene {
+    dispatcher: Dispatcher,
+    receiver: Receiver<Event>,
+    rules: Vec<Delivery>,
+    sequences: Vec<u64>,
+    offered: Vec<u64>,
+    got: Vec<u64>,
+    /// Turns in which something was offered, and whether this is one.
+    turns: Vec<(u64, bool)>,
+}
+
+impl Scene {
+    fn new(ring_events: usize, spill_events: usize, fairness: Fairness, rules: &[Delivery]) -> Self {
+        let mut dispatcher = Dispatcher::new(8);
+        let (sender, receiver) = ring(ring_events);
+        let output = dispatcher.add_output(ShardId(1), sender, spill_events);
+        dispatcher.set_fairness(output, fairness);
+        for (stream, &delivery) in rules.iter().enumerate() {
+            let stream = StreamId(stream as u32);
+            dispatcher.routing.add(stream, Route { output, delivery, book_depth: 1 });
+            dispatcher.reserve(stream);
+        }
+        let none = vec![0; rules.len()];
+        Self {
+            dispatcher,
+            receiver,
+            rules: rules.to_vec(),
+            sequences: none.clone(),
+            offered: none.clone(),
+            got: none,
+            turns: vec![(0, false); rules.len()],
+        }
+    }
+
+    fn offer(&mut self, stream: usize) {
+        self.sequences[stream] += 1;
+        self.offered[stream] += 1;
+        let (turns, this_one) = &mut self.turns[stream];
+        *turns += u64::from(!std::mem::replace(this_one, true));
+        let book = self.rules[stream] == Delivery::Book;
+        self.dispatcher.offer(&[event(stream, self.sequences[stream], book)]);
+    }
+
+    fn flush(&mut self) {
+        self.turns.iter_mut().for_each(|(_, this_one)| *this_one = false);
+        self.dispatcher.flush(&mut Books(&self.rules), |_| {});
+    }
+
+    /// The shard takes so many parts.
+    fn take(&mut self, parts: usize) -> usize {
+        let got = &mut self.got;
+        self.receiver.drain(parts, |event| got[event.header.stream.index()] += 1)
+    }
+
+    /// Forgets what came while the buckets and the ring were filling.
+    fn begin(&mut self) {
+        self.offered.fill(0);
+        self.got.fill(0);
+        self.turns.fill((0, false));
+    }
+
+    fn check_sums(&self, what: &str) {
+        for stream in 0..self.rules.len() {
+            let (counts, in_flight) = self.dispatcher.lane_counts(0, StreamId(stream as u32));
+            let ends = counts.delivered_total + counts.coalesced_total + counts.dropped_total;
+            assert_eq!(counts.offered_total, ends + counts.unchanged_total + in_flight, "{what} {stream}");
+            assert!(counts.over_share_total <= counts.dropped_total, "{what} {stream}");
+        }
+    }
+
+    /// What the rule of the README promises a stream: the smaller of a quarter of what was offered and an equal share of
+    /// what was taken. A stream that coalesces is owed its newest state once a turn that brought any.
+    fn promised(&self, stream: usize, taken: usize) -> u64 {
+        let promised = (self.offered[stream] / 4).min((taken / self.rules.len()) as u64);
+        if self.rules[stream] == Delivery::Lossless { promised } else { promised.min(self.turns[stream].0) }
+    }
+}
+
+/// One stream of `loud` is offered `times` what the shard takes, 149 of `quiet` together `quiet_percent` of it. Nobody gets
+/// less than promised.
+fn one_loud(loud: Delivery, quiet: Delivery, times: usize, quiet_percent: usize) {
+    let what = format!("loud {} quiet {} x{times} {quiet_percent} %", loud.name(), quiet.name());
+    let mut rules = vec![quiet; STREAMS];
+    rules[7] = loud;
+    let mut scene = Scene::new(1_024, 1_024, Fairness { burst_events: 8, ..Fairness::DEFAULT }, &rules);
+    let per_turn = 64;
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut taken = 0;
+    for turn in 0..2_000 {
+        if turn == 500 {
+            scene.begin();
+            taken = 0;
+        }
+        for _ in 0..per_turn * times {
+            scene.offer(7);
+        }
+        for stream in (0..STREAMS).filter(|&stream| stream != 7) {
+            if random.usize(0..(STREAMS - 1) * 100) < per_turn * quiet_percent {
+                scene.offer(stream);
+            }
+        }
+        scene.flush();
+        taken += scene.take(per_turn);
+    }
+    scene.check_sums(&what);
+    for stream in 0..STREAMS {
+        let (got, promised) = (scene.got[stream], scene.promised(stream, taken));
+        // Bursts, and what is in ring and spill at either end: a twentieth of the run.
+        assert!(got + promised / 20 + 8 >= promised, "{what}: stream {stream} got {got} of {promised}");
+    }
+    assert!(taken >= 1_400 * per_turn, "{what}: the shard is kept busy: {taken}");
+}
+
+#[test]
+fn one_loud_stream_starves_none_of_149_quiet_ones_whatever_their_rules() {
+    use Delivery::{Book, Latest, Lossless};
+    for (loud, quiet) in [
+        (Latest, Latest),
+        (Book, Book),
+        (Lossless, Lossless),
+        (Lossless, Latest),
+        (Lossless, Book),
+        (Latest, Lossless),
+        (Book, Lossless),
+        (Latest, Book),
+    ] {
+        for (times, quiet_percent) in [(3, 20), (10, 50), (3, 80)] {
+            one_loud(loud, quiet, times, quiet_percent);
+        }
+    }
+}
+
+#[test]
+fn by_seed_no_stream_gets_less_than_a_quarter_of_its_demand_or_an_equal_share() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let streams = random.usize(3..60);
+        let choices = [Delivery::Latest, Delivery::Book, Delivery::Lossless];
+        let rules: Vec<Delivery> = (0..streams).map(|_| choices[random.usize(0..3)]).collect();
+        let fairness = Fairness {
+            high_water_permille: [0, 300, 500, 900][random.usize(0..4)],
+            burst_events: random.u16(1..100),
+        };
+        let mut scene = Scene::new(random.usize(128..2_048), random.usize(512..2_048), fairness, &rules);
+        let per_turn = random.usize(16..64);
+        // Demands from next to nothing to three times what the shard takes; together it is overloaded.
+        let demands: Vec<f64> =
+            (0..streams).map(|_| per_turn as f64 * 3.0 * random.f64().powi(4) + 0.2).collect();
+        let mut owed = vec![0.0; streams];
+        let mut taken = 0;
+        for turn in 0..1_800 {
+            if turn == 600 {
+                scene.begin();
+                taken = 0;
+            }
+            for stream in 0..streams {
+                owed[stream] += demands[stream] * 2.0 * random.f64();
+                while owed[stream] >= 1.0 {
+                    owed[stream] -= 1.0;
+                    scene.offer(stream);
+                }
+            }
+            scene.flush();
+            taken += scene.take(per_turn);
+            if turn % 500 == 0 {
+                scene.check_sums(&format!("seed {seed}"));
+            }
+        }
+        scene.check_sums(&format!("seed {seed}"));
+        for (stream, rule) in rules.iter().enumerate() {
+            let (got, promised) = (scene.got[stream], scene.promised(stream, taken));
+            // What is in ring and spill at either end: a twentieth of the run.
+            let slack = promised / 20 + 5;
+            assert!(
+                got + slack >= promised,
+                "seed {seed}: stream {stream} ({}) got {got} of {promised}, offered {}",
+                rule.name(),
+                scene.offered[stream]
+            );
+        }
+    }
+}
+
+#[test]
+fn below_the_mark_nobody_is_held_back_and_above_it_the_loud_stream_is_counted() {
+    let mut scene = Scene::new(100, 64, Fairness::DEFAULT, &[Delivery::Latest; 10]);
+    for _ in 0..50 {
+        scene.offer(0);
+    }
+    let counts = |scene: &Scene, stream| scene.dispatcher.lane_counts(0, StreamId(stream)).0;
+    assert_eq!((counts(&scene, 0).delivered_total, counts(&scene, 0).throttled_total), (50, 0));
+    scene.dispatcher.set_fairness(0, Fairness { high_water_permille: 500, burst_events: 4 });
+    scene.flush();
+    for _ in 0..20 {
+        scene.offer(0);
+    }
+    // A burst of four, the first one that is held back, and then it waits already.
+    assert_eq!((counts(&scene, 0).delivered_total, counts(&scene, 0).throttled_total), (54, 1));
+    for stream in 1..10 {
+        scene.offer(stream);
+        assert_eq!(counts(&scene, stream as u32).delivered_total, 1, "a quiet stream passes one that waits");
+    }
+    // An equal share of ten taken is one.
+    assert_eq!(scene.take(10), 10);
+    scene.flush();
+    assert_eq!(counts(&scene, 0).delivered_total, 55);
+    assert_eq!(scene.take(usize::MAX), 54);
+    assert_eq!(scene.dispatcher.output_state(0).full_total, 0);
+    scene.check_sums("shares");
+}
+
+#[test]
+fn a_loud_lossless_stream_leaves_room_in_the_spill() {
+    let mut scene = Scene::new(8, 90, Fairness::DEFAULT, &[Delivery::Lossless; 3]);
+    scene.flush();
+    for _ in 0..200 {
+        scene.offer(0);
+    }
+    let (loud, in_flight) = scene.dispatcher.lane_counts(0, StreamId(0));
+    assert_eq!(
+        (in_flight, loud.dropped_total, loud.over_share_total),
+        (60, 132, 132),
+        "the common half and its own sixth"
+    );
+    for _ in 0..15 {
+        scene.offer(1);
+        scene.offer(2);
+    }
+    let quiet = |stream| scene.dispatcher.lane_counts(0, StreamId(stream)).0.dropped_total;
+    assert_eq!((quiet(1), quiet(2)), (0, 0));
+    scene.check_sums("spill");
+}
