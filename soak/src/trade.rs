@@ -106,6 +106,7 @@ pub struct Trade<G> {
     writes: Vec<(usize, u64)>,
     durable: usize,
     epoch: u64,
+    nonce: u64,
     /// How often each client order id left.
     sent: BTreeMap<Vec<u8>, u32>,
     /// Executions told: (wire id, execution id) to signed quantity; and those of this run alone.
@@ -158,6 +159,7 @@ impl<G: OrderGateway> Trade<G> {
             writes: Vec::new(),
             durable: 0,
             epoch,
+            nonce: 0,
             sent: BTreeMap::new(),
             executions: BTreeMap::new(),
             told: BTreeSet::new(),
@@ -216,9 +218,9 @@ impl<G: OrderGateway> Trade<G> {
         let request = OrderRequest { consumer: ConsumerId(consumer), submitted_at: self.now(), ..*request };
         let filters = OrderFilters::default();
         let market = Market { decimals: DECIMALS, trading: true, filters: &filters, touch: None };
-        let Self { desk, directory, rng, now_ns, .. } = self;
+        let Self { desk, directory, rng, nonce, now_ns, .. } = self;
         let now = ReceiveTime::from_ns(*now_ns - START_NS + SECOND_NS);
-        let mut stamps = || stamp(*now_ns, rng);
+        let mut stamps = || stamp(*now_ns, nonce, rng);
         let mut turn = Turn { now, directory, stamps: &mut stamps };
         let submitted = desk.submit(&request, Some(&market), &mut turn);
         self.turn(); // what is ready leaves before anything else happens
@@ -373,10 +375,10 @@ impl<G: OrderGateway> Trade<G> {
 
     fn turn(&mut self) {
         let (seed, now_ns, now) = (self.seed, self.now_ns, self.now());
-        let Self { desk, directory, rng, .. } = self;
+        let Self { desk, directory, rng, nonce, .. } = self;
         let mut calls = Vec::new();
         {
-            let mut stamps = || stamp(now_ns, rng);
+            let mut stamps = || stamp(now_ns, nonce, rng);
             let mut turn = Turn { now, directory, stamps: &mut stamps };
             desk.on_timer(&mut turn);
             while let Some(call) = desk.poll_http(&mut turn) {
@@ -608,9 +610,10 @@ fn make<G: OrderGateway>(site: &Site, gateway: fn(&Site) -> G, epoch: u64, optio
     desk
 }
 
-fn stamp(now_ns: u64, rng: &mut Rng) -> Stamp {
-    // Requests of one instant have different nonces.
-    Stamp { unix_ms: now_ns / MS_NS, nonce: now_ns + u64::from(rng.u16(..)), random: rng.u128(..) }
+fn stamp(now_ns: u64, nonce: &mut u64, rng: &mut Rng) -> Stamp {
+    // Requests of one instant have different nonces, in their order.
+    *nonce = now_ns.max(*nonce + 1);
+    Stamp { unix_ms: now_ns / MS_NS, nonce: *nonce, random: rng.u128(..) }
 }
 
 /// The texts of a client's frames, one after the other; a handshake as it is.
