@@ -113,6 +113,8 @@ pub struct Trade<G> {
     executions: BTreeMap<(ClientOrderId, String), i64>,
     told: BTreeSet<(ClientOrderId, String)>,
     combined: BTreeSet<ClientOrderId>,
+    /// Quantity told of each order, over all runs.
+    quantities: BTreeMap<ClientOrderId, i64>,
     /// Net quantity told, by instrument.
     positions: BTreeMap<InstrumentId, i64>,
     gap_open: bool,
@@ -164,6 +166,7 @@ impl<G: OrderGateway> Trade<G> {
             executions: BTreeMap::new(),
             told: BTreeSet::new(),
             combined: BTreeSet::new(),
+            quantities: BTreeMap::new(),
             positions: BTreeMap::new(),
             gap_open: false,
             killed: false,
@@ -494,14 +497,19 @@ impl<G: OrderGateway> Trade<G> {
                     self.combined.insert(report.wire_id);
                 }
                 let key = (report.wire_id, report.execution_id.as_str().to_owned());
-                let signed = if report.side == OrderSide::Buy { 1 } else { -1 } * report.last_qty.0;
+                let sign = if report.side == OrderSide::Buy { 1 } else { -1 };
                 if !report.execution_id.is_empty() {
                     assert!(self.told.insert(key.clone()), "seed {seed}: told twice: {report:?}");
-                    if self.executions.insert(key, signed).is_some() {
+                    if self.executions.insert(key, sign * report.last_qty.0).is_some() {
                         return; // told by a process whose journal died before it reached the disk
                     }
                 }
-                *self.positions.entry(report.instrument).or_default() += signed;
+                let told = self.quantities.entry(report.wire_id).or_default();
+                // Such a process may have told a part of what is one execution now: the cumulative figure counts.
+                let combined = report.flags.has(ReportFlags::COMBINED);
+                let new = if combined { (report.cum_qty.0 - *told).max(0) } else { report.last_qty.0 };
+                *told += new;
+                *self.positions.entry(report.instrument).or_default() += sign * new;
             }
             OrderEvent::SessionGap { .. } => {
                 assert!(!self.gap_open, "seed {seed}: two gaps in a row");
