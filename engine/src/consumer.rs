@@ -14,10 +14,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::book::Replica;
-use crate::control::{Ask, Requests, RequestsFull, Wanted};
+use crate::control::{Ask, MergeWanted, Requests, RequestsFull, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
 use crate::event::{Body, Event, Flags, Header, Level, Parts, SCHEMA_VERSION};
 use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId, TraceId};
+use crate::orders::id::ClientOrderId;
+use crate::orders::outbox::{Outbox, OutboxFull};
+use crate::orders::report::OrderEvent;
+use crate::orders::request::{Command, DecisionId, OrderRequest};
 use crate::probe::{PathStage, Probe};
 use crate::time::ReceiveTime;
 
@@ -25,8 +29,8 @@ pub use catalog::{Catalog, ProviderFacts, StreamFacts};
 pub use fan_out::FanOutSamples;
 pub use latency::{LATENCY_BUCKETS, StreamLatency};
 pub use replicas::Replicas;
-use seat::Seat;
 pub use seat::SeatCounts;
+use seat::{Seat, Shared};
 
 /// A strategy, a recorder, a publisher.
 ///
@@ -38,6 +42,12 @@ pub use seat::SeatCounts;
 pub trait Consumer {
     /// An event of a stream that it subscribed to.
     fn on_event(&mut self, event: &Event, context: &mut Context<'_>);
+
+    /// News of an order of this consumer, or of a session that its orders need: [`OrderEvent`]. None is ever dropped, and
+    /// those of one order come in their order.
+    fn on_order_event(&mut self, event: &OrderEvent, context: &mut Context<'_>) {
+        let _ = (event, context);
+    }
 
     /// All events that were there have been handled; more may come. The place for work that one does once a batch.
     fn on_batch_end(&mut self, context: &mut Context<'_>) {
@@ -90,7 +100,10 @@ pub struct Context<'a> {
     catalog: &'a Catalog,
     replicas: &'a Replicas,
     consumer: ConsumerId,
+    /// The frame that is being handled.
+    trace: TraceId,
     requests: &'a mut Requests,
+    outbox: &'a mut Outbox,
 }
 
 impl Context<'_> {
@@ -132,12 +145,85 @@ impl Context<'_> {
         self.requests.ask(self.consumer, Ask::Unsubscribe(wanted))
     }
 
+    /// Asks to receive what a merge rule joins, and for the rule if there is none of its name. Merged streams go under a
+    /// provider number of the merge shard; the catalog names them after the rule.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn merged_subscribe(&mut self, wanted: MergeWanted) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Merge(Box::new(wanted)))
+    }
+
+    /// Asks to receive the merged streams of a rule no longer. A rule that a consumer asked for ends with its last one.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn merged_unsubscribe(&mut self, rule: &str) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Unmerge(rule.to_owned()))
+    }
+
     /// Moves the own trading switch.
     ///
     /// # Errors
     /// [`RequestsFull`]
     pub fn set_trading(&mut self, on: bool) -> Result<u64, RequestsFull> {
         self.requests.ask(self.consumer, Ask::Trading(on))
+    }
+
+    /// Sends a new order: one of [`OrderRequest::limit`] or [`OrderRequest::market`] with provider and instrument set, and
+    /// whatever else differs. Whatever becomes of it comes back as events that carry its `decision`; what does not leave,
+    /// as a REJECTED report of local origin whose reason names the rule.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]: it was not taken, and nothing will be told of it.
+    pub fn place(&mut self, request: OrderRequest) -> Result<(), OutboxFull> {
+        self.send(OrderRequest { command: Command::Place, ..request })
+    }
+
+    /// Asks for the end of an order of this consumer.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]
+    pub fn cancel(
+        &mut self,
+        provider: ProviderId,
+        id: ClientOrderId,
+        decision: DecisionId,
+    ) -> Result<(), OutboxFull> {
+        let named = OrderRequest { provider, client_order_id: id, decision, ..OrderRequest::default() };
+        self.send(OrderRequest { command: Command::Cancel, ..named })
+    }
+
+    /// Asks for the end of all open orders of this consumer at a provider.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]
+    pub fn cancel_all(&mut self, provider: ProviderId, decision: DecisionId) -> Result<(), OutboxFull> {
+        self.send(OrderRequest { command: Command::CancelAll, provider, decision, ..OrderRequest::default() })
+    }
+
+    /// Has the venue asked where an order of this consumer stands; news of it come as reports.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]
+    pub fn query(
+        &mut self,
+        provider: ProviderId,
+        id: ClientOrderId,
+        decision: DecisionId,
+    ) -> Result<(), OutboxFull> {
+        let named = OrderRequest { provider, client_order_id: id, decision, ..OrderRequest::default() };
+        self.send(OrderRequest { command: Command::Query, ..named })
+    }
+
+    #[inline]
+    fn send(&mut self, mut request: OrderRequest) -> Result<(), OutboxFull> {
+        request.consumer = self.consumer;
+        request.submitted_at = self.now;
+        if request.trace == TraceId::default() {
+            request.trace = self.trace;
+        }
+        self.outbox.submit(&request, self.now)
     }
 }
 
@@ -177,6 +263,7 @@ pub struct Host {
     fan_out: FanOutSamples,
     replicas: Replicas,
     requests: Requests,
+    outbox: Outbox,
     /// What made a handler panic.
     pub letters: DeadLetters,
     delivered_total: u64,
@@ -194,6 +281,7 @@ impl Host {
             fan_out: FanOutSamples::default(),
             replicas: Replicas::default(),
             requests: Requests::default(),
+            outbox: Outbox::default(),
             letters: DeadLetters::new(letters_max),
             delivered_total: 0,
         }
@@ -368,8 +456,11 @@ impl Host {
             catalog: &self.catalog,
             replicas: &self.replicas,
             consumer: seat.id,
+            trace: event.header.trace,
             requests: &mut self.requests,
+            outbox: &mut self.outbox,
         };
+        probe.entering(number);
         let call = AssertUnwindSafe(|| consumer.on_event(event, &mut context));
         let outcome = catch_unwind(call);
         let ended = probe.now();
@@ -383,10 +474,67 @@ impl Host {
             letter.provider = Some(event.header.provider);
             letter.stream = Some(event.header.stream);
             letter.consumer = Some(seat.id);
-            self.letters.write(letter);
+            self.letters.write(letter.with_excerpt(event.kind().name().as_bytes()));
             seat.fell(ended);
         }
         ended
+    }
+
+    /// Shows news of orders to the consumer that it concerns; news of a session, to all. What its handler does with it is
+    /// over when this returns.
+    pub fn deliver_order(&mut self, event: &OrderEvent, probe: &mut impl Probe) {
+        let concerned = event.consumer();
+        let began = probe.now();
+        probe.stage(PathStage::Reported, began.since_ns(event.receive_time()));
+        let Self { seats, catalog, replicas, requests, outbox, letters, .. } = self;
+        let shared = &mut Shared { catalog, replicas, requests, outbox };
+        for (number, seat) in seats.iter_mut().enumerate() {
+            if concerned.is_some_and(|consumer| consumer != seat.id) {
+                continue;
+            }
+            if seat.consumer.is_none() {
+                seat.counts.missed_total += 1;
+                continue;
+            }
+            seat.counts.order_events_total += 1;
+            let fell = seat.call(began, shared, |consumer, context| consumer.on_order_event(event, context));
+            let ended = probe.now();
+            probe.handler(number, ended.since_ns(began));
+            seat.spent(ended.since_ns(began), u64::MAX);
+            if fell {
+                let trace = event.trace();
+                let mut letter = DeadLetter::new(DeadReason::HandlerPanicked, Priority::High, ended, trace);
+                letter.provider = Some(event.provider());
+                letter.consumer = Some(seat.id);
+                letters.write(letter);
+            }
+        }
+    }
+
+    /// Tells consumers what was refused on this shard since the last call; what their handlers do about it and is refused
+    /// as well is told by the next one.
+    pub fn deliver_refusals(&mut self, probe: &mut impl Probe) -> usize {
+        let waiting = self.outbox.refusals();
+        for _ in 0..waiting {
+            let Some(event) = self.outbox.poll_refusal() else { break };
+            self.deliver_order(&event, probe);
+        }
+        waiting
+    }
+
+    /// Where the requests of these consumers go.
+    pub fn set_outbox(&mut self, outbox: Outbox) {
+        self.outbox = outbox;
+    }
+
+    /// The order rings.
+    pub const fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The order rings.
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// Begins a turn: every consumer has its share of the time again.
@@ -407,7 +555,8 @@ impl Host {
 
     /// Tells every consumer that the batch is over, runs timers that are due, and brings back those that panicked.
     pub fn batch_end(&mut self, events: usize, now: ReceiveTime) {
-        let Self { seats, catalog, replicas, requests, letters, .. } = self;
+        let Self { seats, catalog, replicas, requests, outbox, letters, .. } = self;
+        let shared = &mut Shared { catalog, replicas, requests, outbox };
         for seat in seats {
             let mut fell = false;
             if let Some(at) = seat.restart_at
@@ -416,7 +565,7 @@ impl Host {
                 seat.restart(now);
             }
             if events > 0 {
-                fell |= seat.call(now, catalog, replicas, requests, |consumer, context| {
+                fell |= seat.call(now, shared, |consumer, context| {
                     consumer.on_batch_end(context);
                 });
             }
@@ -426,7 +575,7 @@ impl Host {
                 let first = seat.timer_at == ReceiveTime::default();
                 seat.timer_at = now.plus_ns(every_ns);
                 if !first {
-                    fell |= seat.call(now, catalog, replicas, requests, |consumer, context| {
+                    fell |= seat.call(now, shared, |consumer, context| {
                         consumer.on_timer(context);
                     });
                 }
@@ -439,9 +588,10 @@ impl Host {
 
     /// The last call of every consumer.
     pub fn stop(&mut self, now: ReceiveTime) {
-        let Self { seats, catalog, replicas, requests, letters, .. } = self;
+        let Self { seats, catalog, replicas, requests, outbox, letters, .. } = self;
+        let shared = &mut Shared { catalog, replicas, requests, outbox };
         for seat in seats {
-            if seat.call(now, catalog, replicas, requests, |consumer, context| consumer.on_stop(context)) {
+            if seat.call(now, shared, |consumer, context| consumer.on_stop(context)) {
                 letters.write(fell_outside(seat.id, now));
             }
         }

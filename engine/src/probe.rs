@@ -13,6 +13,8 @@ pub enum PathStage {
     Enqueued,
     /// The event is about to be shown to the first consumer of its shard.
     Delivered,
+    /// News of an order is about to be shown to its consumer.
+    Reported,
     /// From the call of the first consumer of a shard to that of the last, for the same event; of those that have several.
     FannedOut,
 }
@@ -21,6 +23,12 @@ pub enum PathStage {
 pub trait Probe: Clock {
     /// A stage ended `ns` nanoseconds after the bytes were received.
     fn stage(&mut self, stage: PathStage, ns: u64);
+
+    /// The handler of the consumer in `seat` of this shard is about to be called.
+    #[inline]
+    fn entering(&mut self, seat: usize) {
+        let _ = seat;
+    }
 
     /// The handler of the consumer in `seat` of this shard took `ns` nanoseconds for an event.
     fn handler(&mut self, seat: usize, ns: u64);

@@ -3,12 +3,14 @@
 use engine::consumer::Host;
 use engine::event::Event;
 use engine::ids::{ConsumerId, ProviderId, StreamId};
+use engine::orders::OrderEvent;
 use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 
 use crate::control::link::{Command, Numbered, Reply, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
+use crate::machine::idle::Waker;
 use crate::probe::ShardProbe;
 use crate::report_of::ConsumerShardSummary;
 use crate::stages::{ShardStages, Stage};
@@ -16,6 +18,9 @@ use crate::status::{ConsumerStatus, RINGS_MAX, RingStatus, SEATS_MAX, STATUS_EVE
 
 /// Events taken off one ring before the next has its turn.
 const EVENTS_PER_DRAIN_MAX: usize = 256;
+
+/// News of orders taken off one ring before the next has its turn.
+const CRITICAL_PER_DRAIN_MAX: usize = 64;
 
 /// Between two looks at the clock while a batch is handled, in event parts.
 const EVENTS_PER_LOOK: usize = 8;
@@ -60,6 +65,9 @@ pub struct ConsumerShard {
     status_at_ns: u64,
     received_total: u64,
     wire: ShardEnd,
+    critical: Vec<Receiver<OrderEvent>>,
+    /// By provider: what wakes its shard.
+    order_wakers: Vec<Waker>,
 }
 
 impl ConsumerShard {
@@ -84,16 +92,26 @@ impl ConsumerShard {
             status_at_ns: 0,
             received_total: 0,
             wire,
+            critical: Vec::new(),
+            order_wakers: Vec::new(),
         }
+    }
+
+    /// The same, with the rings of news of orders, and by provider what wakes the shard that takes orders.
+    #[must_use]
+    pub fn with_orders(mut self, critical: Vec<Receiver<OrderEvent>>, wakers: Vec<Waker>) -> Self {
+        (self.critical, self.order_wakers) = (critical, wakers);
+        self
     }
 
     /// Drains what the senders left, until they are gone and the rings are empty or `deadline_ns` has come. Returns
     /// what it counted.
     pub fn finish(mut self, deadline_ns: u64) -> ConsumerShardSummary {
         loop {
-            let gone = self.rings.iter().all(|ring| ring.receiver.is_abandoned());
+            let gone = self.rings.iter().all(|ring| ring.receiver.is_abandoned())
+                && self.critical.iter().all(Receiver::is_abandoned);
             let now_ns = self.clock.now();
-            let taken = self.drain(now_ns);
+            let taken = self.drain_critical() + self.drain(now_ns);
             if gone && taken == 0 || now_ns >= deadline_ns {
                 break;
             }
@@ -152,6 +170,32 @@ impl ConsumerShard {
         taken
     }
 
+    /// News of orders, before any market data: all that are there.
+    #[inline]
+    fn drain_critical(&mut self) -> usize {
+        let mut taken = 0;
+        for ring in &mut self.critical {
+            let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
+            let host = &mut self.host;
+            taken += ring.drain(CRITICAL_PER_DRAIN_MAX, |event| host.deliver_order(event, &mut probe));
+        }
+        taken
+    }
+
+    /// Tells consumers what was refused on this side, and wakes those who have got orders.
+    #[inline]
+    fn settle_orders(&mut self) -> usize {
+        let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
+        let told = self.host.deliver_refusals(&mut probe);
+        let wakers = &self.order_wakers;
+        self.host.outbox_mut().wake(|provider| {
+            if let Some(waker) = wakers.get(provider.index()) {
+                waker.wake();
+            }
+        });
+        told
+    }
+
     /// Does what the control thread says, at the beginning of a turn.
     #[cold]
     fn command(&mut self, command: Numbered) {
@@ -190,7 +234,11 @@ impl ConsumerShard {
                 let letters = letters.iter().cloned().collect();
                 self.wire.reply(number, Reply::Letters { letters, written_total, evicted_total });
             }
-            Command::List { .. } | Command::Route { .. } | Command::Roll { .. } => {
+            Command::List { .. }
+            | Command::Route { .. }
+            | Command::Roll { .. }
+            | Command::Merge { .. }
+            | Command::EndMerge { .. } => {
                 self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));
             }
         }
@@ -252,7 +300,9 @@ impl Turn for ConsumerShard {
             self.command(command);
             taken += 1;
         }
+        taken += self.drain_critical();
         taken += self.drain(now_ns);
+        taken += self.settle_orders();
         self.wire.flush();
         self.pass_on_requests();
         if now_ns >= self.status_at_ns {
@@ -273,6 +323,8 @@ impl Turn for ConsumerShard {
     }
 
     fn ring_waiting(&self) -> bool {
-        self.wire.has_command() || self.rings.iter().any(|ring| !ring.receiver.is_empty())
+        self.wire.has_command()
+            || self.rings.iter().any(|ring| !ring.receiver.is_empty())
+            || self.critical.iter().any(|ring| !ring.is_empty())
     }
 }

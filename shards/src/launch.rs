@@ -2,6 +2,7 @@
 //! reverse. Nothing starts unless everything can be made.
 
 mod merges;
+mod orders;
 mod venues;
 
 use std::path::Path;
@@ -29,9 +30,10 @@ use crate::machine::executor::{
 use crate::machine::idle::{Idle, IdlePolicy, Waker};
 use crate::machine::poller::Poller;
 use crate::machine::resolve::Resolver;
+use crate::machine::target::Target;
 use crate::machine::tls::TlsSetupError;
 use crate::merger::MergerShard;
-use crate::provider::{Io, ProviderShard, Target};
+use crate::provider::{Io, ProviderShard};
 use crate::report::usage::ThreadUsage;
 use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
@@ -41,6 +43,7 @@ use crate::topology::{
 };
 
 use merges::Merges;
+pub(crate) use merges::{facts_of, interval_of};
 pub use venues::{Simulation, SimulationError};
 #[cfg(feature = "simulate")]
 pub use venues::{simulated_default, simulated_lists};
@@ -61,11 +64,13 @@ const BOOK_WAITING_MAX: usize = 100;
 /// Dead letters that one shard keeps.
 const LETTERS_MAX: usize = 256;
 /// How long providers may take to publish what waits for room when it ends, in nanoseconds.
-const PROVIDERS_END_NS_MAX: u64 = 2_000_000_000;
+const PROVIDERS_END_NS_MAX: u64 = 1_500_000_000;
+/// How long orders may take to end before that: cancels, their reports, the journal.
+const ORDERS_END_NS_MAX: u64 = 1_000_000_000;
 /// How long mergers may then take to join what was sent and to send it on, in nanoseconds.
 const MERGERS_END_NS_MAX: u64 = 500_000_000;
 /// How long consumers may then take to handle what was sent, in nanoseconds; what is left is named.
-const CONSUMERS_END_NS_MAX: u64 = 2_000_000_000;
+const CONSUMERS_END_NS_MAX: u64 = 1_500_000_000;
 /// After this time from the order to stop a shard is given up: some handler does not return.
 const END_MAX: Duration = Duration::from_millis(4_750);
 
@@ -102,6 +107,14 @@ pub enum LaunchError {
         /// Why.
         reason: String,
     },
+    /// A provider cannot trade.
+    #[error("provider {provider}: orders: {reason}")]
+    Orders {
+        /// Its name.
+        provider: String,
+        /// Why.
+        reason: String,
+    },
     /// A URL of the topology cannot be used.
     #[error("provider {provider}: endpoint {url}: {reason}")]
     Endpoint {
@@ -128,6 +141,12 @@ struct Thread<T> {
     stop: Stop,
     counters: Arc<LoopCounters>,
     handle: JoinHandle<(T, ThreadUsage)>,
+}
+
+impl<T> Thread<T> {
+    fn facts(&self) -> (ShardIndex, u32, &LoopCounters) {
+        (self.shard, self.handle.thread_id().unsigned_abs(), &*self.counters)
+    }
 }
 
 /// A running gateway.
@@ -183,6 +202,7 @@ struct ProviderParts {
     markers: Vec<usize>,
     websocket: Target,
     rest: Target,
+    orders: Option<orders::ProviderEnd>,
 }
 
 /// Starts everything that `topology` says.
@@ -201,14 +221,17 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     for _ in &topology.shards {
         wakers.push(Waker::new().map_err(io("making an eventfd"))?);
     }
-    let switches = Arc::new(Switches::new(topology.consumers.iter().map(|consumer| consumer.trading)));
+    let trading = topology.consumers.iter().map(|consumer| consumer.trading);
+    let shards = topology.shards.iter().zip(&wakers);
+    let traders = shards.filter(|(shard, _)| matches!(shard.role, Role::Provider { .. }));
+    let traders = traders.map(|(_, waker)| waker.clone()).collect();
+    let switches = Arc::new(Switches::new(trading).with_wakers(traders));
     let mut shard_ends: Vec<Option<link::ShardEnd>> = Vec::new();
     let mut control_ends = Vec::new();
-    for (shard, waker) in topology.shards.iter().zip(&wakers) {
+    for waker in &wakers {
         let (control_end, shard_end) = link::wire(waker.clone());
-        let has_turns = !matches!(shard.role, Role::Merger { .. });
-        control_ends.push(has_turns.then_some(control_end));
-        shard_ends.push(has_turns.then_some(shard_end));
+        control_ends.push(Some(control_end));
+        shard_ends.push(Some(shard_end));
     }
     let mut factories = Vec::new();
     for consumer in &topology.consumers {
@@ -217,6 +240,10 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         factories.push(Some(factory));
     }
     let (mut parts, mut receivers) = wire(&topology, &directories, &merges, &wakers, &simulation)?;
+    let (mut consumer_orders, provider_orders) = orders::wire(&topology, &simulation, &switches, &wakers)?;
+    for (part, orders) in parts.iter_mut().zip(provider_orders) {
+        part.orders = orders;
+    }
     let merger_parts = merges.wire(&topology, &wakers, &mut receivers);
     let mut held = Vec::new();
     for (index, consumer) in topology.consumers.iter().enumerate() {
@@ -224,6 +251,9 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             let how = Held { delivery, book_depth: if channel.is_book() { depth } else { 0 } };
             held.push((index, usize::from(provider), stream, how));
         });
+        held.extend(merges.subscribed(consumer).map(|(provider, stream, delivery)| {
+            (index, provider.index(), stream, Held { delivery, book_depth: 0 })
+        }));
     }
     let outputs =
         parts.iter().map(|part| part.outputs.iter().map(|(shard, ..)| shard.0).collect::<Vec<u8>>());
@@ -232,6 +262,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         catalog: Arc::clone(&catalog),
         providers: directories.iter().cloned().zip(outputs).collect(),
         held,
+        mergers: merges.mirrors(&topology, &catalog, &merger_parts),
         wires: control_ends,
         switches: Arc::clone(&switches),
     };
@@ -271,20 +302,23 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             seats.push((index, consumer.name.clone(), consumer.on_panic, factory, wants));
         }
         let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
-        let (stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
+        let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[number]);
         let wire = shard_ends[number].take().expect("each shard has one wire");
+        let orders = consumer_orders[number].take().expect("each consumer shard has its order rings");
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let mut host = Host::new(catalog, LETTERS_MAX);
+            host.set_outbox(orders.outbox);
             for (index, name, on_panic, factory, wants) in seats {
                 let on_panic = match on_panic {
                     topology::OnPanic::Restart => OnPanic::Restart,
@@ -296,7 +330,8 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                     host.subscribe(seat, provider, stream, book);
                 }
             }
-            let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire);
+            let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire)
+                .with_orders(orders.critical, orders.wakers);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
@@ -311,22 +346,24 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     for (shard, mut own) in merger_parts {
         let plan = gateway.topology.shard(shard).clone();
         let Role::Merger { pools, .. } = plan.role else { continue };
-        let (stages, end) =
+        let (mut stages, end) =
             ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[usize::from(shard.0)]);
         let rings: Vec<_> = own.inputs.iter().copied().zip(rings).collect();
+        let wire = shard_ends[usize::from(shard.0)].take().expect("each shard has one wire");
         let waker = wakers[usize::from(shard.0)].clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let merger = own.merger(pools, catalog);
-            let mut shard = MergerShard::new(shard.0, merger, rings, own.wakers, stages, statuses);
+            let mut shard = MergerShard::new(shard.0, merger, rings, own.wakers, stages, statuses, wire);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
@@ -347,7 +384,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             parts = rest;
             own
         };
-        let (stages, end) =
+        let (mut stages, end) =
             ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
@@ -355,6 +392,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, resolver) = (stop.clone(), Arc::clone(&counters), resolver.clone());
         let reports = report_sender.clone();
@@ -367,13 +405,17 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             let now_ns = clock.now();
             let drivers = own
                 .into_iter()
-                .map(|part| (part.index, venues::driver(part, pools, now_ns, reports.clone())))
+                .map(|part| {
+                    let tasks = context.tasks.clone();
+                    (part.index, venues::driver(part, pools, now_ns, reports.clone(), tasks))
+                })
                 .collect();
             let io = Io { poller, resolver, waker, clock, stages };
             let mut shard = ProviderShard::new(io, drivers, statuses, wire);
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await
                 .expect("the wait of an open epoll set does not fail");
+            shard.end_orders(Clock::new().now() + ORDERS_END_NS_MAX).await;
             let deadline_ns = Clock::new().now() + PROVIDERS_END_NS_MAX;
             let summaries = shard.finish(deadline_ns);
             (summaries, ThreadUsage::read(context.thread_id as u32).since(&before))
@@ -503,14 +545,13 @@ fn wire(
             markers: Vec::new(),
             websocket,
             rest,
+            orders: None,
         };
         for (number, shard) in topology.shards.iter().enumerate() {
             let Some(rings) = shard.rings() else { continue };
             let output = part.outputs.len();
-            // A merge is the same whatever the load only if nothing that it joins is coalesced on the way.
-            let lossless = Route { output, delivery: Delivery::Lossless, book_depth: 0 };
             let merged = merges.wanted(ShardIndex(number as u8), index);
-            let mut routes: Vec<_> = merged.map(|stream| (stream, lossless)).collect();
+            let mut routes: Vec<_> = merged.map(|(stream, kind)| (stream, kind.route(output))).collect();
             if !routes.is_empty() {
                 part.markers.push(output);
             }
@@ -540,16 +581,17 @@ fn wire(
     Ok((all, receivers))
 }
 
-/// Adds the way to a shard with what its topology says about waiting for it.
+/// Adds the way to a shard with what its topology says about waiting for it; gives its number.
 pub(crate) fn add_output(
     dispatcher: &mut Dispatcher,
     shard: ShardId,
     sender: Sender<Event>,
     rings: RingSizes,
-) {
+) -> usize {
     let output = dispatcher.add_output(shard, sender, rings.spill_events as usize);
     let RingSizes { high_water_permille, burst_events, .. } = rings;
     dispatcher.set_fairness(output, Fairness { high_water_permille, burst_events });
+    output
 }
 
 impl ProviderParts {
@@ -584,8 +626,15 @@ impl Gateway {
 
     /// The loops' counters of all shards, by name.
     pub fn loop_counters(&self) -> impl Iterator<Item = (&str, &LoopCounters)> {
-        let providers = self.providers.iter().map(|thread| (thread.handle.name(), &*thread.counters));
-        providers.chain(self.consumers.iter().map(|thread| (thread.handle.name(), &*thread.counters)))
+        self.threads().map(|(shard, _, counters)| (self.topology.shard(shard).name.as_str(), counters))
+    }
+
+    /// Every shard's thread as the kernel numbers it, and its loop's counters.
+    pub fn threads(&self) -> impl Iterator<Item = (ShardIndex, u32, &LoopCounters)> {
+        let providers = self.providers.iter().map(Thread::facts);
+        providers
+            .chain(self.mergers.iter().map(Thread::facts))
+            .chain(self.consumers.iter().map(Thread::facts))
     }
 
     /// What happened at the providers, oldest first.

@@ -16,6 +16,7 @@ pub mod host;
 pub mod control;
 pub mod launch;
 // The shards, by the way of an event.
+pub mod orders;
 pub mod provider;
 pub mod markers;
 pub mod merger;
@@ -26,6 +27,7 @@ pub mod probe;
 pub mod stages;
 pub mod status;
 pub mod live;
+pub mod watch;
 pub mod collect;
 pub mod report_of;
 pub mod report;

@@ -4,6 +4,7 @@ use engine::probe::{PathStage, Probe};
 use engine::time::{Clock as EngineClock, ReceiveTime};
 
 use crate::machine::clock::Clock;
+use crate::machine::place::Place;
 use crate::stages::{ShardStages, Stage};
 
 /// Reads the shard's clock and records into its histograms.
@@ -34,9 +35,15 @@ impl Probe for ShardProbe<'_> {
             PathStage::Ordered => Stage::ReceiveToOrdered,
             PathStage::Enqueued => Stage::ReceiveToEnqueued,
             PathStage::Delivered => Stage::ReceiveToDelivered,
+            PathStage::Reported => Stage::ReportToDelivered,
             PathStage::FannedOut => Stage::FirstToLast,
         };
         self.stages.record(stage, ns);
+    }
+
+    #[inline]
+    fn entering(&mut self, seat: usize) {
+        self.stages.enter(Place::Handler(seat as u16));
     }
 
     #[inline]

@@ -3,12 +3,12 @@
 //! Read it from [`ProviderShard::turn`]: poll the sockets, hand what came to the engine, do what is due, publish.
 //! Everything that decides is in `engine::provider`; this file moves bytes.
 
-mod addresses;
 mod changes;
 mod rolls;
 
 use std::io;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use engine::connection::{Ask, Connection, Lost};
 use engine::dead_letter::DeadLetters;
@@ -20,24 +20,26 @@ use engine::venue::Venue;
 
 use crate::control::link::{NewInstrument, Reply, RouteChange, ShardEnd};
 use crate::machine::clock::Clock;
-use crate::machine::executor::Turn;
+use crate::machine::executor::{Turn, sleep};
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
 use crate::machine::idle::Waker;
+use crate::machine::place::Place;
 use crate::machine::poller::{Interest, Poller, Ready, Token};
 use crate::machine::resolve::Resolver;
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
+use crate::machine::target::{Addresses, Target};
 use crate::machine::tls::TlsSocket;
 use crate::markers::Markers;
+use crate::orders::driver::{Markets, Trade};
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
 use crate::stages::{ShardStages, Stage};
 use crate::status::{
-    OUTPUTS_MAX, OutputStatus, ProviderStatus, RACES_MAX, Report, STATUS_EVERY_NS, Status, UNPROVED_MAX,
+    Happened, OUTPUTS_MAX, OutputStatus, ProviderStatus, RACES_MAX, Report, STATUS_EVERY_NS, Status,
+    UNPROVED_MAX,
 };
 use crate::topology::RollPlan;
 
-use addresses::Addresses;
-pub use addresses::Target;
 pub use rolls::RollAnswer;
 use rolls::Rolls;
 
@@ -47,12 +49,21 @@ const READS_PER_TURN_MAX: usize = 4;
 const TOKENS_PER_PROVIDER: u32 = 1 << 12;
 /// The first token of a provider's REST connections.
 const HTTP_TOKEN: u32 = 1 << 11;
+/// The first token of its order entry.
+const ORDER_TOKEN: u32 = HTTP_TOKEN + (1 << 10);
 /// How long TCP and TLS may take, in nanoseconds; the engine's own limit covers the handshake too.
 const CONNECT_NS_MAX: u64 = 10_000_000_000;
 /// How long a REST request may take, in nanoseconds.
 const REST_NS_MAX: u64 = 10_000_000_000;
+/// Between two turns while orders end.
+const TURN_AT_END: Duration = Duration::from_micros(200);
 /// After a turn that took frames, what they left is looked at within this time, in nanoseconds.
 const LOOK_AGAIN_NS: u64 = 10_000_000;
+
+/// The first poller token of a provider's order entry.
+pub const fn order_token(provider: u8) -> Token {
+    Token(provider as u32 * TOKENS_PER_PROVIDER + ORDER_TOKEN)
+}
 
 /// The socket of one line.
 #[derive(Debug, Default)]
@@ -82,7 +93,7 @@ pub struct Io {
 }
 
 /// One provider with its sockets.
-pub struct Driver<V> {
+pub struct Driver<V: Venue> {
     index: u8,
     provider: Provider<V>,
     websocket: Addresses,
@@ -98,6 +109,8 @@ pub struct Driver<V> {
     markers: Markers,
     /// Instruments of which the venue is asked whether it has them.
     listing: Option<changes::ListingRun>,
+    /// Order entry, where this provider trades.
+    orders: Option<Box<dyn Trade>>,
     rolls: Rolls,
 }
 
@@ -123,6 +136,10 @@ pub trait Drive {
     fn roll(&mut self) -> Result<RollAnswer, String>;
     /// Its dead letters.
     fn letters(&self) -> &DeadLetters;
+    /// Its order entry, and what that needs to know.
+    fn orders(&mut self) -> Option<(&mut dyn Trade, &dyn Markets)>;
+    /// Its order entry, to look at.
+    fn orders_seen(&self) -> Option<&dyn Trade>;
     /// Says goodbye to the venue and lets what waits for missing numbers go.
     fn stop(&mut self, io: &mut Io);
     /// Publishes what still waits for room. Returns whether all of it is out.
@@ -157,8 +174,16 @@ impl<V: Venue> Driver<V> {
             deadline_ns: 0,
             markers: Markers::default(),
             listing: None,
+            orders: None,
             rolls: Rolls::default(),
         }
+    }
+
+    /// The same, with order entry.
+    #[must_use]
+    pub fn with_orders(mut self, orders: Option<Box<dyn Trade>>) -> Self {
+        self.orders = orders;
+        self
     }
 
     /// The same, with these outputs going to merge shards. An event waits `lateness_ns` at most for missing numbers.
@@ -443,6 +468,9 @@ impl<V: Venue> Drive for Driver<V> {
     #[inline]
     fn ready(&mut self, ready: Ready, io: &mut Io) -> usize {
         let local = ready.token.0 % TOKENS_PER_PROVIDER;
+        if local >= ORDER_TOKEN {
+            return self.orders().map_or(0, |(orders, markets)| orders.ready(ready, markets, io));
+        }
         if local >= HTTP_TOKEN {
             self.http.handle_ready(ready);
             self.deadline_ns = 0;
@@ -470,6 +498,7 @@ impl<V: Venue> Drive for Driver<V> {
     #[inline]
     fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize {
         let mut worked = 0;
+        io.stages.enter(Place::Provider(u16::from(self.index)));
         for index in 0..self.sockets.len() {
             let line = LineId(index as u8);
             if self.sockets[index].more {
@@ -552,6 +581,15 @@ impl<V: Venue> Drive for Driver<V> {
         self.take_routes(change, now_ns)
     }
 
+    fn orders(&mut self) -> Option<(&mut dyn Trade, &dyn Markets)> {
+        let orders = self.orders.as_deref_mut()?;
+        Some((orders, &self.provider.pipeline))
+    }
+
+    fn orders_seen(&self) -> Option<&dyn Trade> {
+        self.orders.as_deref()
+    }
+
     fn roll(&mut self) -> Result<RollAnswer, String> {
         self.begin_rolls()
     }
@@ -605,7 +643,7 @@ impl<V: Venue> Driver<V> {
         }
         while let Some(happening) = self.provider.poll_happening() {
             // The supervisor is gone only while the process ends.
-            let _ = self.reports.send(Report { provider: self.index, happening });
+            let _ = self.reports.send(Report { provider: self.index, happening: Happened::Feed(happening) });
         }
         let mut at = self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns);
         at = at.min(self.http.next_deadline_ns().unwrap_or(u64::MAX)).min(self.rolls.deadline_ns());
@@ -658,9 +696,31 @@ impl ProviderShard {
         Self { io, drivers: list, driver_of, statuses, status_at_ns: 0, wire, listing: false }
     }
 
+    /// The end of its orders, before all else: see [`crate::orders::driver`]. Until `deadline_ns` at the latest.
+    pub async fn end_orders(&mut self, deadline_ns: u64) {
+        let now_ns = self.io.clock.now();
+        for driver in &mut self.drivers {
+            if let Some((orders, _)) = driver.orders() {
+                orders.stop(now_ns);
+            }
+        }
+        loop {
+            let now_ns = self.io.clock.now();
+            self.turn(now_ns);
+            let quiet = |driver: &dyn Drive| driver.orders_seen().is_none_or(Trade::is_quiet);
+            if now_ns >= deadline_ns || self.drivers.iter().all(|driver| quiet(&**driver)) {
+                return;
+            }
+            sleep(TURN_AT_END).await;
+        }
+    }
+
     /// Ends it: says goodbye, and publishes what waits until `deadline_ns` at the latest. Returns what it counted.
     pub fn finish(mut self, deadline_ns: u64) -> Vec<ProviderSummary> {
+        let mut ended = Vec::new();
         for driver in &mut self.drivers {
+            let orders = driver.orders().map(|(orders, _)| orders);
+            ended.push(orders.map(|orders| orders.finish(&mut self.io)));
             driver.stop(&mut self.io);
         }
         for driver in &mut self.drivers {
@@ -668,7 +728,9 @@ impl ProviderShard {
                 std::thread::yield_now();
             }
         }
-        let summaries = self.drivers.iter_mut().map(|driver| driver.summary()).collect();
+        let summaries = self.drivers.iter_mut().zip(ended);
+        let summaries =
+            summaries.map(|(driver, orders)| ProviderSummary { orders, ..driver.summary() }).collect();
         let now_ns = self.io.clock.now();
         self.io.stages.finish(now_ns);
         summaries
@@ -678,6 +740,9 @@ impl ProviderShard {
         for driver in &self.drivers {
             // A supervisor that is behind gets the next one.
             let _ = self.statuses.push(Status::Provider(driver.status()));
+            if let Some(orders) = driver.orders_seen() {
+                let _ = self.statuses.push(Status::Orders(orders.status()));
+            }
         }
     }
 }
@@ -689,11 +754,18 @@ impl Turn for ProviderShard {
             self.command(command, now_ns);
             worked += 1;
         }
+        // Orders first: what they cost market data is bounded, what market data costs them is not.
+        for driver in &mut self.drivers {
+            if let Some((orders, markets)) = driver.orders() {
+                worked += orders.turn(now_ns, markets, &mut self.io);
+            }
+        }
         let events = self.io.poller.poll().unwrap_or(0);
         for index in 0..events {
             let Some(ready) = self.io.poller.event(index) else { break };
             let provider = (ready.token.0 / TOKENS_PER_PROVIDER) as usize;
             if let Some(driver) = self.driver_of.get(provider).and_then(|&at| self.drivers.get_mut(at)) {
+                self.io.stages.enter(Place::Provider(provider as u16));
                 worked += driver.ready(ready, &mut self.io);
             }
         }
@@ -720,10 +792,12 @@ impl Turn for ProviderShard {
         if self.drivers.iter().any(|driver| driver.has_more()) {
             return Some(0);
         }
-        self.drivers.iter().map(|driver| driver.deadline_ns()).chain([self.status_at_ns]).min()
+        let orders = self.drivers.iter().filter_map(|driver| driver.orders_seen()).map(Trade::deadline_ns);
+        self.drivers.iter().map(|driver| driver.deadline_ns()).chain(orders).chain([self.status_at_ns]).min()
     }
 
     fn ring_waiting(&self) -> bool {
-        self.wire.has_command() || self.drivers.iter().any(|driver| driver.has_more())
+        let requested = |driver: &dyn Drive| driver.orders_seen().is_some_and(Trade::has_requests);
+        self.wire.has_command() || self.drivers.iter().any(|driver| driver.has_more() || requested(&**driver))
     }
 }

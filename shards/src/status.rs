@@ -9,6 +9,9 @@ use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{Happening, RestCounts};
 
+use crate::orders::status::{OrdersHappening, OrdersStatus};
+use crate::topology::bounds::PROVIDERS_MAX;
+
 /// Shards that one provider or merge shard can feed and that its status shows.
 pub const OUTPUTS_MAX: usize = 16;
 /// Consumers that one shard can host.
@@ -21,8 +24,10 @@ pub const UNPROVED_MAX: usize = 16;
 pub const RACES_MAX: usize = 16;
 /// The pools of which a status tells the use, in its order.
 pub const POOL_NAMES: [&str; 3] = ["frames", "raws", "events"];
+/// The pools of a merge shard of which a status tells the use, in its order.
+pub const MERGER_POOL_NAMES: [&str; 2] = ["events", "merged"];
 /// Statuses that wait for the supervisor.
-pub const STATUS_RING: usize = 8;
+pub const STATUS_RING: usize = 16;
 /// Between two statuses of a shard, in nanoseconds.
 pub const STATUS_EVERY_NS: u64 = 200_000_000;
 
@@ -130,6 +135,16 @@ pub struct MergerStatus {
     pub open_events: u64,
     /// Providers that are not waited for because they did not pass in time.
     pub inputs_lagging: u8,
+    /// Rules in force.
+    pub rules: u8,
+    /// The routing version in force.
+    pub routing_version: u32,
+    /// Slots out and slots in all, in the order of [`MERGER_POOL_NAMES`].
+    pub pools: [(u32, u32); MERGER_POOL_NAMES.len()],
+    /// Dead letters written.
+    pub letters_total: u64,
+    /// By provider number: suppressed windows that lacked it.
+    pub missed_by_provider: [u64; PROVIDERS_MAX],
     /// How many of `outputs` are used.
     pub output_count: u8,
     /// The ways to consumer shards.
@@ -146,6 +161,26 @@ pub enum Status {
     Merger(MergerStatus),
     /// Of a consumer shard.
     Consumer(ConsumerStatus),
+    /// Of a provider's order entry.
+    Orders(OrdersStatus),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Happened {
+    /// To the market data.
+    Feed(Happening),
+    /// To the orders.
+    Orders(OrdersHappening),
+}
+
+impl std::fmt::Display for Happened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Feed(happening) => happening.fmt(f),
+            Self::Orders(happening) => happening.fmt(f),
+        }
+    }
 }
 
 /// Something that an operator wants to read.
@@ -154,12 +189,17 @@ pub struct Report {
     /// The provider's index in the topology.
     pub provider: u8,
     /// What happened.
-    pub happening: Happening,
+    pub happening: Happened,
 }
 
 impl Report {
     /// Whether it is bad news.
     pub const fn is_warning(&self) -> bool {
-        !matches!(self.happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
+        match &self.happening {
+            Happened::Feed(happening) => {
+                !matches!(happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
+            }
+            Happened::Orders(happening) => happening.is_warning(),
+        }
     }
 }

@@ -180,7 +180,10 @@ impl World {
         gateway.collector.collect();
         gateway.poll_statuses(|status| board.take(status));
         while let Some(report) = gateway.poll_report() {
-            self.rolled += u32::from(matches!(report.happening, Happening::Rolled { .. }));
+            self.rolled += u32::from(matches!(
+                report.happening,
+                shards::status::Happened::Feed(Happening::Rolled { .. })
+            ));
         }
         assert_eq!(self.gateway.fallen(), None);
         self.control.show(View::of(&self.gateway, &self.board, 1));
@@ -464,6 +467,15 @@ fn a_token_is_asked_for_and_a_flood_of_half_requests_does_not_reach_the_data_pat
     for _ in 0..1_000 {
         let mut client = std::net::TcpStream::connect(address).expect("it listens");
         let _ = std::io::Write::write_all(&mut client, b"GET /sta");
+        clients.push(client);
+    }
+    // Malformed, endless, and cut off: each costs its own connection and nothing else.
+    let huge = format!("POST /merges HTTP/1.1\r\nContent-Length: {}\r\n\r\n", u64::MAX);
+    let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(1 << 20));
+    for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"GET\r\n\r\n", huge.as_bytes(), long.as_bytes(), b"\r\n"] {
+        let mut client = std::net::TcpStream::connect(address).expect("it listens");
+        // It may be cut off while this is written.
+        let _ = std::io::Write::write_all(&mut client, bytes);
         clients.push(client);
     }
     let events = world.seen[0].events.load(Ordering::Relaxed);

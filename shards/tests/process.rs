@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -18,10 +19,15 @@ fn shipped() -> PathBuf {
 }
 
 fn meltica(arguments: &[&str]) -> Command {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    // Recordings and journals go where it runs, and a journal is of one process at a time.
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("process-{number}"));
+    let _ = std::fs::remove_dir_all(&home);
+    std::fs::create_dir_all(&home).expect("cargo's directory for tests");
     let mut command = Command::new(env!("CARGO_BIN_EXE_meltica"));
-    // Recordings go where it runs.
     command
-        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .current_dir(home)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

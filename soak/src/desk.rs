@@ -484,7 +484,7 @@ impl<G: OrderGateway> Desk<G> {
         for incoming in std::mem::take(&mut self.incoming) {
             match incoming {
                 Incoming::Answer { tag, outcome, news } => {
-                    self.ledger.answer(tag, outcome, &news, trace, now)
+                    self.ledger.answer(tag, outcome, &news, trace, now);
                 }
                 Incoming::Item { tag, news } => self.ledger.listed(tag, &news, trace, now),
                 Incoming::End { tag, complete } => self.ledger.list_end(tag, complete, trace, now),

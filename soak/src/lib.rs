@@ -4,8 +4,10 @@
 //! follows from its seed. [`desk`] does the same with the orders of one account. [`ledger`] is the consumer at the far end that checks every promise a stream makes.
 
 pub mod desk;
+pub mod kill9;
 pub mod ledger;
 pub mod lines;
 pub mod rolls;
 pub mod sim;
+pub mod subscribe;
 pub mod trade;

@@ -173,7 +173,10 @@ impl Run {
         let board = &mut self.board;
         gateway.poll_statuses(|status| board.take(status));
         while let Some(report) = gateway.poll_report() {
-            if matches!(report.happening, engine::provider::Happening::Rolled { .. }) {
+            if matches!(
+                report.happening,
+                shards::status::Happened::Feed(engine::provider::Happening::Rolled { .. })
+            ) {
                 self.rolled[usize::from(report.provider)] += 1;
             }
         }

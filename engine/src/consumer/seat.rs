@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Catalog, Consumer, Context, MakeConsumer, OnPanic, Replicas};
 use crate::control::Requests;
 use crate::event::Event;
-use crate::ids::ConsumerId;
+use crate::ids::{ConsumerId, TraceId};
+use crate::orders::outbox::Outbox;
 use crate::time::ReceiveTime;
 
 /// First pause before a consumer that panicked is made anew, in nanoseconds.
@@ -37,6 +38,8 @@ crate::counters! {
         slow_total,
         /// Turns that ended early because it had used its share of the turn's time.
         share_used_total,
+        /// News of orders handled.
+        order_events_total,
     }
 }
 
@@ -56,6 +59,14 @@ pub(super) struct Seat {
     /// Time spent in its handlers in this turn, in nanoseconds.
     pub turn_ns: u64,
     pub counts: SeatCounts,
+}
+
+/// What all seats of a shard use.
+pub(super) struct Shared<'a> {
+    pub catalog: &'a Catalog,
+    pub replicas: &'a Replicas,
+    pub requests: &'a mut Requests,
+    pub outbox: &'a mut Outbox,
 }
 
 impl Seat {
@@ -110,13 +121,19 @@ impl Seat {
     pub fn call(
         &mut self,
         now: ReceiveTime,
-        catalog: &Catalog,
-        replicas: &Replicas,
-        requests: &mut Requests,
+        shared: &mut Shared<'_>,
         handler: impl FnOnce(&mut dyn Consumer, &mut Context<'_>),
     ) -> bool {
         let Some(consumer) = &mut self.consumer else { return false };
-        let mut context = Context { now, catalog, replicas, consumer: self.id, requests };
+        let mut context = Context {
+            now,
+            catalog: shared.catalog,
+            replicas: shared.replicas,
+            consumer: self.id,
+            trace: TraceId::default(),
+            requests: shared.requests,
+            outbox: shared.outbox,
+        };
         if catch_unwind(AssertUnwindSafe(|| handler(&mut **consumer, &mut context))).is_ok() {
             return false;
         }

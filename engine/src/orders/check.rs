@@ -21,6 +21,10 @@ pub enum Rule {
     Killed,
     /// The provider has no keys for trading.
     NoKeys,
+    /// Requests wait already, as many as their ring holds.
+    RingFull,
+    /// The gateway is ending.
+    Stopping,
     /// No session with the venue: the order could not leave now.
     NoSession,
     /// This consumer used this client order id before.
@@ -80,6 +84,8 @@ impl Rule {
             Self::TradingOff => "trading_off",
             Self::Killed => "killed",
             Self::NoKeys => "no_keys",
+            Self::RingFull => "ring_full",
+            Self::Stopping => "stopping",
             Self::NoSession => "no_session",
             Self::DuplicateId => "duplicate_id",
             Self::UnknownId => "unknown_id",

@@ -17,6 +17,7 @@ mod index;
 pub mod journal;
 pub mod ledger;
 pub mod life;
+pub mod outbox;
 pub mod report;
 pub mod request;
 pub mod secret;
@@ -28,6 +29,7 @@ pub use desk::{Desk, DeskOptions, Durability, Stamps, Turn};
 pub use id::{ClientOrderId, WireId, WireIds};
 pub use ledger::{Ledger, LedgerOptions, Order, Outcome, Query, Submitted, Tag};
 pub use life::OrderNews;
+pub use outbox::{MayTrade, Outbox, OutboxFull};
 pub use report::{ExecReport, OrderEvent, Origin, ReportState};
 pub use request::{Command, DecisionId, OrderKind, OrderRequest, OrderSide, TimeInForce};
 

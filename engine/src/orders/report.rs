@@ -311,6 +311,45 @@ pub enum OrderEvent {
     },
 }
 
+impl OrderEvent {
+    /// Whom it concerns: the order's owner; `None` is everybody who trades through the provider.
+    pub const fn consumer(&self) -> Option<ConsumerId> {
+        match self {
+            Self::Report(report) => Some(report.consumer),
+            Self::Unknown(notice) | Self::CancelRejected(notice) => Some(notice.consumer),
+            Self::SessionGap { .. } | Self::SessionRestored { .. } => None,
+        }
+    }
+
+    /// Through whom.
+    pub const fn provider(&self) -> ProviderId {
+        match self {
+            Self::Report(report) => report.provider,
+            Self::Unknown(notice) | Self::CancelRejected(notice) => notice.provider,
+            Self::SessionGap { provider, .. } | Self::SessionRestored { provider, .. } => *provider,
+        }
+    }
+
+    /// When its bytes reached us, or we decided it.
+    pub const fn receive_time(&self) -> ReceiveTime {
+        match self {
+            Self::Report(report) => report.receive_time,
+            Self::Unknown(notice) | Self::CancelRejected(notice) => notice.receive_time,
+            Self::SessionGap { receive_time, .. } | Self::SessionRestored { receive_time, .. } => {
+                *receive_time
+            }
+        }
+    }
+
+    /// The frame that it came in; 0.0 if it did not come in one.
+    pub fn trace(&self) -> TraceId {
+        match self {
+            Self::Report(report) => report.trace,
+            _ => TraceId::default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

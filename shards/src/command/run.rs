@@ -1,15 +1,18 @@
 //! `meltica run`.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use engine::consumer::FanOutSamples;
+use engine::ids::{ConsumerId, InstrumentId};
 use serde_json::{Value, json};
 
 use super::ctl::ADDRESS_FILE;
+use super::observe::Observer;
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns, read_topology};
 use crate::consumers;
 use crate::control::thread::Control;
@@ -18,6 +21,7 @@ use crate::host::RealHost;
 use crate::launch::{Ended, Gateway, launch};
 use crate::live::Board;
 use crate::machine::clock::Clock;
+use crate::orders::status::{OrdersSummary, scaled};
 use crate::report::files::ReportDirectory;
 use crate::report::table::{TableStyle, exit_text, latency};
 use crate::report::{DisturbanceKind, RunReport};
@@ -29,6 +33,8 @@ use crate::topology::{HostMode, Topology, check, memory};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Between two status lines, in nanoseconds.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
+/// Between two lines about suppressed windows, in nanoseconds.
+const SUPPRESSED_EVERY_NS: u64 = 10_000_000_000;
 
 /// Runs the gateway that a topology describes, until a signal comes or the time is over.
 #[derive(Debug, clap::Args)]
@@ -61,15 +67,24 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value * unit).map_err(|error| error.to_string())
 }
 
-/// Set by signals: how many have come.
-fn watch_signals() -> std::io::Result<(Arc<AtomicBool>, Arc<AtomicUsize>)> {
+/// Set by signals.
+struct Signals {
+    /// SIGINT or SIGTERM: end.
+    asked: Arc<AtomicBool>,
+    /// SIGUSR1: the kill switch of all, for when the control endpoint cannot be reached.
+    kill: Arc<AtomicBool>,
+}
+
+fn watch_signals() -> std::io::Result<Signals> {
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The second one ends the process at once: the first has set the flag that arms it.
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(EXIT_FAILED), Arc::clone(&asked))?;
         signal_hook::flag::register(signal, Arc::clone(&asked))?;
     }
-    Ok((asked, Arc::default()))
+    let kill = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&kill))?;
+    Ok(Signals { asked, kill })
 }
 
 impl Arguments {
@@ -100,7 +115,7 @@ impl Arguments {
             }
         };
         let signals = match watch_signals() {
-            Ok((asked, _)) => asked,
+            Ok(signals) => signals,
             Err(error) => {
                 eprintln!("meltica: cannot watch for signals: {error}");
                 return EXIT_REFUSED;
@@ -130,8 +145,9 @@ impl Arguments {
             Ok(control) => control,
             Err(error) => {
                 eprintln!("meltica: {error}");
+                let observer = Observer::new(&gateway);
                 let ended = gateway.stop();
-                self.report(&mut gateway, &directory, &Board::default(), ended, None);
+                self.report(&mut gateway, &directory, &Board::default(), ended, None, observer);
                 return EXIT_REFUSED;
             }
         };
@@ -141,24 +157,27 @@ impl Arguments {
             eprintln!("meltica: {} was not written: {error}", address_file.display());
         }
         let mut board = Board::default();
-        let fallen = self.supervise(&mut gateway, &mut board, &control, &signals);
+        let mut observer = Observer::new(&gateway);
+        let fallen = self.supervise(&mut gateway, &mut board, &control, &signals, &mut observer);
         control.stop();
         let _ = std::fs::remove_file(&address_file);
         let ended = gateway.stop();
-        self.report(&mut gateway, &directory, &board, ended, fallen)
+        self.report(&mut gateway, &directory, &board, ended, fallen, observer)
     }
 
-    /// Looks after the shards until the run is over. Returns the shard that fell, if one did.
+    /// Looks after the shards until the run is over. Returns what ended it, if neither time nor a signal did.
     fn supervise(
         &self,
         gateway: &mut Gateway,
         board: &mut Board,
         control: &Control,
-        signals: &AtomicBool,
+        signals: &Signals,
+        observer: &mut Observer,
     ) -> Option<String> {
         let clock = Clock::new();
         let terminal = std::io::stderr().is_terminal();
         let mut line_at_ns = gateway.started_ns + LINE_EVERY_NS;
+        let mut suppressed_at_ns = gateway.started_ns + SUPPRESSED_EVERY_NS;
         let end_ns = self.duration.map(|duration| gateway.started_ns + duration.as_nanos() as u64);
         loop {
             std::thread::sleep(LOOK_EVERY);
@@ -172,11 +191,19 @@ impl Arguments {
                 }
             }
             if let Some(shard) = gateway.fallen() {
-                return Some(shard.to_owned());
+                return Some(format!("shard {shard} panicked"));
             }
-            control.show(View::of(gateway, board, now_ns - gateway.started_ns));
+            let run_ns = now_ns - gateway.started_ns;
+            for (line, ends) in observer.look(gateway, run_ns) {
+                eprintln!("{}{line}", if terminal { "\r\x1b[2K" } else { "" });
+                if ends {
+                    return Some(line);
+                }
+            }
+            control.show(View::of(gateway, board, run_ns).watched(&observer.watch));
             if now_ns >= line_at_ns {
                 line_at_ns += LINE_EVERY_NS;
+                observer.timeline.push(board.point(&gateway.collector, run_ns));
                 let line = board.line(&gateway.topology, &gateway.collector, now_ns - gateway.started_ns);
                 let mut screen = std::io::stderr().lock();
                 // A closed terminal is no reason to stop trading.
@@ -187,7 +214,19 @@ impl Arguments {
                 };
                 let _ = screen.flush();
             }
-            if signals.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
+            if signals.kill.swap(false, Ordering::Relaxed) {
+                let moved = gateway.switches.set_killed(None, true);
+                let state = if moved { "is on" } else { "was on already" };
+                eprintln!("SIGUSR1: the kill switch of all {state}; meltica ctl kill --undo ends it");
+            }
+            if now_ns >= suppressed_at_ns {
+                suppressed_at_ns = now_ns + SUPPRESSED_EVERY_NS;
+                let erase = if terminal { "\r\x1b[2K" } else { "" };
+                for line in board.suppressed(&gateway.topology) {
+                    eprintln!("{erase}{line}");
+                }
+            }
+            if signals.asked.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
                 if terminal {
                     eprintln!();
                 }
@@ -203,6 +242,7 @@ impl Arguments {
         board: &Board,
         ended: Ended,
         fallen: Option<String>,
+        observer: Observer,
     ) -> u8 {
         let stopped_ns = Clock::new().now();
         while gateway.collector.collect() > 0 {}
@@ -211,6 +251,7 @@ impl Arguments {
         let mut report = RunReport::new(file, gateway.started_at, SystemTime::now(), run_ns);
         gateway.collector.fill(&mut report);
         let verdict = fill(&mut report, &gateway.topology, board, &ended);
+        observer.fill(&mut report, &gateway.collector);
         while let Some(happened) = gateway.poll_report() {
             say(&gateway.topology, &happened, false);
         }
@@ -233,8 +274,8 @@ impl Arguments {
                 code = EXIT_FAILED;
             }
         }
-        if let Some(shard) = fallen {
-            eprintln!("meltica: shard {shard} panicked; the gateway has stopped");
+        if let Some(reason) = fallen {
+            eprintln!("meltica: {reason}; the gateway has stopped");
             code = EXIT_FAILED;
         }
         for (shard, reason) in &ended.panicked {
@@ -252,6 +293,53 @@ struct Verdict {
 }
 
 impl Verdict {
+    /// What became of orders: a line a consumer, and what is not well. Returns the facts for the report.
+    fn orders(&mut self, topology: &Topology, provider: &str, orders: &OrdersSummary) -> Value {
+        let consumer = |id: ConsumerId| {
+            let plan = topology.consumers.get(id.index());
+            plan.map_or_else(|| id.to_string(), |plan| plan.name.clone())
+        };
+        let symbol = |id: InstrumentId| topology.symbols.get(id.index()).cloned().unwrap_or_default();
+        for account in orders.status.accounts() {
+            let counts = account.counts;
+            if counts.values().iter().all(|count| *count == 0) {
+                continue;
+            }
+            let mut line = format!(
+                "{} at {provider}: {} orders, {} acks, {} fills, {} filled, {} cancelled, {} rejected, {} refused",
+                consumer(account.consumer),
+                counts.orders_total,
+                counts.acks_total,
+                counts.fills_total,
+                counts.filled_total,
+                counts.cancelled_total,
+                counts.rejected_total,
+                counts.refused_total
+            );
+            for position in account.positions() {
+                let average = position.price_average();
+                let at = average.map_or_else(String::new, |price| {
+                    format!(" at {}", scaled(price, position.decimals.price))
+                });
+                let qty = scaled(position.qty, position.decimals.qty);
+                let _ = write!(line, "; {} {qty}{at}", symbol(position.instrument));
+            }
+            self.lines.push(line);
+        }
+        let status = &orders.status;
+        if status.open_orders > 0 {
+            self.lines.push(format!(
+                "meltica: {} orders of {provider} may be working on ({} of them unknown); the journal knows them",
+                status.open_orders, status.unknown_orders
+            ));
+        }
+        if let Some(reason) = &orders.journal_failure {
+            self.lines.push(format!("meltica: orders of {provider}: {reason}"));
+            self.failed = true;
+        }
+        orders.facts(consumer, symbol)
+    }
+
     /// Checks that a shard got what others sent to it.
     fn check_received(&mut self, shard: &str, sent: u64, received: u64, left: u64) {
         if sent != received + left {
@@ -359,6 +447,9 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
         }
         let mut facts = summary.facts.clone();
         facts["outputs"] = outputs;
+        if let Some(orders) = &summary.orders {
+            facts["orders"] = verdict.orders(topology, &plan.name, orders);
+        }
         if let Some(start) = board.start_of(summary.index) {
             facts["start"] = start;
         }
@@ -383,6 +474,14 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
             totals.windows_partial_total,
             totals.late_total
         ));
+        let missing = topology.providers.iter().zip(&summary.missed_by_provider);
+        let missing: Vec<String> = missing
+            .filter(|(_, missed)| **missed > 0)
+            .map(|(plan, missed)| format!("{} in {missed}", plan.name))
+            .collect();
+        if !missing.is_empty() {
+            verdict.lines.push(format!("{name}: missing in suppressed windows: {}", missing.join(", ")));
+        }
         if let Some(reason) = summary.unbalanced() {
             verdict.lines.push(format!("meltica: counters of merge shard {name} do not add up: {reason}"));
             verdict.failed = true;

@@ -5,9 +5,12 @@
 //! what cannot work (a directory that is not writable) is an error before the start and not a hole in the data.
 
 mod handoff;
+pub mod maker;
+pub mod own;
 pub mod printer;
 pub mod recorder;
 pub mod stats;
+pub mod taker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +78,8 @@ impl Registry {
             .with("stats", stats::factory)
             .with("printer", printer::factory)
             .with("recorder", recorder::factory)
+            .with("maker", maker::factory)
+            .with("taker", taker::factory)
     }
 
     /// Adds a kind. A name of lower case letters, digits and `_`, as topologies write it; the last one of a name counts.
@@ -156,7 +161,7 @@ mod tests {
     fn a_program_adds_its_own_kind_and_an_unknown_one_is_refused() {
         let registry =
             Registry::built_in(Path::new("")).with("silent", |_| Ok(Box::new(|| Box::new(Silent))));
-        assert_eq!(registry.kinds(), ["stats", "printer", "recorder", "silent"]);
+        assert_eq!(registry.kinds(), ["stats", "printer", "recorder", "maker", "taker", "silent"]);
         let config = testing::config(ConsumerOptions::None);
         let maker = registry.make_kind("silent", &config).expect("it is registered");
         let mut host = engine::consumer::Host::new(Arc::default(), 1);

@@ -3,13 +3,22 @@
 //! Written by the control thread alone, read by whoever sends orders, before each one. An order leaves only while the
 //! consumer's own switch is on and no kill switch is.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use engine::ids::ConsumerId;
+use engine::orders::MayTrade;
+
+use crate::machine::idle::Waker;
 
 /// The switches of one gateway; shared behind an `Arc`.
 #[derive(Debug)]
 pub struct Switches {
     killed_all: AtomicBool,
     seats: Box<[Seat]>,
+    /// Rises with every move, after it.
+    version: AtomicU64,
+    /// Shards that act on a move.
+    wakers: Vec<Waker>,
 }
 
 #[derive(Debug)]
@@ -22,7 +31,35 @@ impl Switches {
     /// Switches of consumers by their index in the topology, each with its position at start; nobody is killed.
     pub fn new(trading: impl IntoIterator<Item = bool>) -> Self {
         let seat = |trading| Seat { trading: AtomicBool::new(trading), killed: AtomicBool::new(false) };
-        Self { killed_all: AtomicBool::new(false), seats: trading.into_iter().map(seat).collect() }
+        Self {
+            killed_all: AtomicBool::new(false),
+            seats: trading.into_iter().map(seat).collect(),
+            version: AtomicU64::new(1),
+            wakers: Vec::new(),
+        }
+    }
+
+    /// The same, waking these shards at every move.
+    #[must_use]
+    pub fn with_wakers(mut self, wakers: Vec<Waker>) -> Self {
+        self.wakers = wakers;
+        self
+    }
+
+    /// Another number after each move: who has seen it need not look at the switches again.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn moved(&self, moved: bool) -> bool {
+        if moved {
+            self.version.fetch_add(1, Ordering::AcqRel);
+            self.wakers.iter().for_each(|waker| {
+                waker.wake();
+            });
+        }
+        moved
     }
 
     /// Whether an order of this consumer may leave now. A consumer that is not known may not.
@@ -42,12 +79,17 @@ impl Switches {
 
     /// Moves a consumer's own switch. Returns whether it stood otherwise; a kill switch stays as it is.
     pub fn set_trading(&self, consumer: usize, on: bool) -> bool {
-        self.seats.get(consumer).is_some_and(|seat| seat.trading.swap(on, Ordering::AcqRel) != on)
+        self.moved(self.seats.get(consumer).is_some_and(|seat| seat.trading.swap(on, Ordering::AcqRel) != on))
     }
 
     /// Whether a consumer's kill switch is on, or that of all.
     pub fn killed(&self, consumer: usize) -> bool {
         self.killed_all() || self.seats.get(consumer).is_some_and(|seat| seat.killed.load(Ordering::Acquire))
+    }
+
+    /// Whether the consumer's own kill switch is on.
+    pub fn killed_alone(&self, consumer: usize) -> bool {
+        self.seats.get(consumer).is_some_and(|seat| seat.killed.load(Ordering::Acquire))
     }
 
     /// Whether the kill switch of all is on.
@@ -57,12 +99,19 @@ impl Switches {
 
     /// Moves the kill switch of one consumer, or with `None` that of all. Returns whether it stood otherwise.
     pub fn set_killed(&self, consumer: Option<usize>, on: bool) -> bool {
-        match consumer {
+        let moved = match consumer {
             None => self.killed_all.swap(on, Ordering::AcqRel) != on,
             Some(consumer) => {
                 self.seats.get(consumer).is_some_and(|seat| seat.killed.swap(on, Ordering::AcqRel) != on)
             }
-        }
+        };
+        self.moved(moved)
+    }
+}
+
+impl MayTrade for Switches {
+    fn may_trade(&self, consumer: ConsumerId) -> bool {
+        Self::may_trade(self, usize::from(consumer.0))
     }
 }
 

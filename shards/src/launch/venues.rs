@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use engine::channel::Channel;
+#[cfg(feature = "simulate")]
+use engine::orders::secret::Secret;
 use engine::pipeline::{Pipeline, PipelineOptions};
 use engine::pools::PoolSizes;
 use engine::provider::{Provider, ProviderOptions};
@@ -15,13 +17,16 @@ use engine::venue::coinbase::{self, Coinbase};
 use engine::venue::kraken::Kraken;
 
 use super::{BOOK_WAITING_MAX, LETTERS_MAX, LaunchError, ProviderParts, book_sizes};
+use crate::machine::executor::Tasks;
+use crate::machine::target::Target;
 use crate::machine::tls::{Roots, TlsConfig, TlsOptions};
-use crate::provider::{Drive, Driver, Target};
+use crate::orders::keys::AccountKey;
+use crate::provider::{Drive, Driver};
 use crate::status::Report;
-use crate::topology::{Endpoints, Pools, Product, ProviderPlan, Topology};
+use crate::topology::{Endpoints, OrdersPlan, Pools, Product, ProviderPlan, Topology};
 
-/// Bytes of the longest message that is taken: a Coinbase snapshot is several MB.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the longest message that is taken: three times Coinbase's largest recorded snapshot (4.8 MB).
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Calls `$use` with a decoder of the product's venue; everything below is static.
 macro_rules! with_venue {
@@ -87,6 +92,7 @@ pub fn driver(
     pools: Pools,
     now_ns: u64,
     reports: mpsc::Sender<Report>,
+    tasks: Tasks,
 ) -> Box<dyn Drive> {
     let dispatcher = parts.dispatcher();
     let (book_depth_max, book_reserve, snapshot_levels) = book_sizes(&parts.plan);
@@ -131,12 +137,13 @@ pub fn driver(
     };
     let now = ReceiveTime::from_ns(now_ns);
     let lateness_ns = options.patience.lateness_ns;
+    let orders = parts.orders.take().map(|orders| orders.start(tasks, now_ns, reports.clone()));
     let ProviderParts { index, plan, directory, wakers, markers, websocket, rest, .. } = parts;
     with_venue!(plan.product, book_depth_max as u16, |venue| {
         let pipeline = Pipeline::new(venue, directory, dispatcher, options);
         let provider = Provider::new(pipeline, provider_options, now);
         let driver = Driver::new(index, provider, websocket, rest, wakers, reports);
-        Box::new(driver.with_markers(&markers, lateness_ns).with_rolls(plan.roll))
+        Box::new(driver.with_markers(&markers, lateness_ns).with_rolls(plan.roll).with_orders(orders))
     })
 }
 
@@ -180,6 +187,46 @@ pub fn targets(
         })
     };
     Ok((target(&websocket)?, target(&rest)?))
+}
+
+/// Where the private connection goes, the path on it, and where calls for orders go.
+pub fn private_targets(
+    index: usize,
+    plan: &ProviderPlan,
+    orders: &OrdersPlan,
+    simulation: &Simulation,
+) -> Result<(Target, &'static str, Target), LaunchError> {
+    let (live, testnet, path) = match plan.product {
+        // binance-spot-api-docs, web-socket-api.md and testnet/web-socket-api.md, commit a5e0bc3.
+        Product::BinanceSpot | Product::BinanceUsdm | Product::BinanceUsdmMarket => {
+            ("wss://ws-api.binance.com:443", "wss://ws-api.testnet.binance.vision", "/ws-api/v3")
+        }
+        // docs.kraken.com, WebSocket v2, 2026-07-23.
+        Product::KrakenSpot => ("wss://ws-auth.kraken.com", "", "/v2"),
+        // docs.cdp.coinbase.com, Advanced Trade WebSocket overview, 2026-07: the user channel's own endpoint.
+        Product::CoinbaseAdvanced | Product::CoinbaseExchange => {
+            ("wss://advanced-trade-ws-user.coinbase.com", "", "/")
+        }
+    };
+    let (public, rest) = targets(index, plan, simulation)?;
+    let private = match (&plan.endpoints, &orders.websocket) {
+        (Endpoints::Simulated | Endpoints::Explicit { .. }, None) => return Ok((public, path, rest)),
+        (Endpoints::Live, _) => live,
+        (Endpoints::Testnet, _) => testnet,
+        (_, Some(url)) => url,
+    };
+    let ca_file = match &plan.endpoints {
+        Endpoints::Explicit { ca_file, .. } => ca_file.clone(),
+        _ => None,
+    };
+    let tls = TlsConfig::new(&TlsOptions { roots: Roots::Host, extra_ca: ca_file })
+        .map_err(|source| LaunchError::Tls { provider: plan.name.clone(), source })?;
+    let target = split(private, Some(&tls)).map_err(|reason| LaunchError::Endpoint {
+        provider: plan.name.clone(),
+        url: private.to_owned(),
+        reason,
+    })?;
+    Ok((target, path, rest))
 }
 
 /// Scheme, host and port of a URL. A path is not taken: each venue has its own.
@@ -269,6 +316,21 @@ impl Simulation {
     pub fn address(&self, provider: usize) -> Option<SocketAddr> {
         #[cfg(feature = "simulate")]
         return self.servers.get(provider)?.as_ref().map(simvenues::Server::address);
+        #[cfg(not(feature = "simulate"))]
+        {
+            let _ = provider;
+            None
+        }
+    }
+
+    /// The throw-away key that the venue of a provider issued when it started.
+    pub fn key(&self, provider: usize) -> Option<AccountKey> {
+        #[cfg(feature = "simulate")]
+        {
+            let key = self.server(provider)?.faults().keys().into_iter().next()?;
+            let secret = |text: String| Secret::new(text.into_bytes());
+            Some(AccountKey { name: secret(key.name), secret: secret(key.secret_text) })
+        }
         #[cfg(not(feature = "simulate"))]
         {
             let _ = provider;

@@ -11,9 +11,11 @@ pub mod clock;
 pub mod executor;
 pub mod http;
 pub mod idle;
+pub mod place;
 pub mod poller;
 pub mod resolve;
 pub mod socket;
+pub mod target;
 pub mod tls;
 
 #[cfg(test)]

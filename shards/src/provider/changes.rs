@@ -50,8 +50,12 @@ impl ProviderShard {
                     evicted_total: all().map(DeadLetters::evicted_total).sum(),
                 }
             }
-            Command::Subscribe { .. } | Command::Unsubscribe { .. } | Command::Tell { .. } => {
-                Reply::Refused("a provider shard has no consumers".to_owned())
+            Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Tell { .. }
+            | Command::Merge { .. }
+            | Command::EndMerge { .. } => {
+                Reply::Refused("a provider shard has no consumers and no merge rules".to_owned())
             }
         };
         self.wire.reply(number, reply);
@@ -120,12 +124,15 @@ impl<V: Venue> Driver<V> {
             assert_eq!(made, stream, "both sides add the same streams in the same order");
         }
         if let Some(output) = change.output {
-            crate::launch::add_output(
+            let number = crate::launch::add_output(
                 &mut self.provider.pipeline.dispatcher,
                 output.shard,
                 output.sender,
                 output.rings,
             );
+            if output.markers {
+                self.markers.add(number);
+            }
             self.wakers.push(output.waker);
         }
         self.deadline_ns = 0;

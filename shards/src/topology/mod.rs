@@ -8,15 +8,20 @@
 
 pub mod bounds;
 pub mod check;
+mod explain;
+mod fix_script;
 mod keys;
 pub mod memory;
 pub mod offer;
 mod options;
 mod plan;
 mod problem;
+pub mod propose;
 mod render;
 mod resolve;
 mod subscriptions;
+mod trading;
+mod tuning;
 mod written;
 mod yaml;
 
@@ -25,22 +30,25 @@ use std::path::Path;
 
 use crate::host::{HostCores, HostView, RealHost};
 
+pub use explain::{explain, memory_text};
+pub use fix_script::fix_script;
 pub use offer::{Channel, ChannelKind, Product};
 pub use options::{ConsumerOptions, PrinterOutput};
 pub use plan::{
     BookDepth, BookPlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
-    ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, Pools, ProviderIndex, ProviderPlan,
+    ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, OnStall, Pools, ProviderIndex, ProviderPlan,
     ReorderPlan, ReportPlan, RingSizes, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
-    Topology,
+    Topology, WatchdogPlan,
 };
 pub use problem::{Problem, TopologyErrors};
 pub use render::{json, table};
+pub use trading::{Durability, JournalPlan, KeySource, LimitsPlan, OnStop, OrdersPlan};
 pub use yaml::{FILE_BYTES_MAX, NESTING_MAX};
 
 use problem::{Problems, Spot};
 
 /// The consumers that this program brings; a program of its own adds the names of its strategies.
-pub const CONSUMER_KINDS: [&str; 3] = ["stats", "printer", "recorder"];
+pub const CONSUMER_KINDS: [&str; 5] = ["stats", "printer", "recorder", "maker", "taker"];
 
 /// Whether a product of a venue lists a canonical symbol.
 pub type Listing<'a> = dyn Fn(Product, &str) -> bool + 'a;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::offer::{Channel, ChannelKind, Product};
 use super::options::ConsumerOptions;
+use super::trading::{JournalPlan, LimitsPlan, OrdersPlan};
 
 /// Index into [`Topology::shards`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,10 +52,14 @@ pub struct Topology {
     pub merges: Vec<MergePlan>,
     /// Who receives events.
     pub consumers: Vec<ConsumerPlan>,
+    /// Where orders are written down; present when a provider sends any.
+    pub journal: Option<JournalPlan>,
     /// The operator's endpoint.
     pub control: ControlPlan,
     /// What is written on exit and while running.
     pub report: ReportPlan,
+    /// What happens when a shard stops turning.
+    pub watchdog: WatchdogPlan,
 }
 
 /// One pinned thread and what it owns.
@@ -165,6 +170,8 @@ pub struct ProviderPlan {
     pub rest_weight_share_permille: u32,
     /// Reordering of each stream.
     pub reorder: ReorderPlan,
+    /// How it trades; without it, it only listens.
+    pub orders: Option<OrdersPlan>,
     /// When lines are rolled of themselves; `None`: only when the venue ends them.
     pub roll: Option<RollPlan>,
     /// Line in the file, for messages.
@@ -252,6 +259,8 @@ pub struct MergePlan {
     pub window_s: u32,
     /// Events that close a window early.
     pub count: u32,
+    /// Age at which a leg of a best bid and offer is given up; `None` for never.
+    pub leg_age_ms: Option<u32>,
     /// Line in the file, for messages.
     pub line: usize,
 }
@@ -267,15 +276,23 @@ pub enum MergeKind {
     Kline,
     /// Best bid and offer over all providers, from their tickers.
     Bbo,
+    /// Best bid and offer over all providers, from their proved books.
+    BookBbo,
 }
 
 impl MergeKind {
+    /// Whether it is a best bid and offer, which has legs and no windows.
+    pub const fn is_best(self) -> bool {
+        matches!(self, Self::Bbo | Self::BookBbo)
+    }
+
     /// The channel that each input needs.
     pub fn channel(self) -> ChannelKind {
         match self {
             MergeKind::Trade => ChannelKind::Trade,
             MergeKind::Ticker | MergeKind::Bbo => ChannelKind::Ticker,
             MergeKind::Kline => ChannelKind::Kline,
+            MergeKind::BookBbo => ChannelKind::Book,
         }
     }
 }
@@ -292,6 +309,8 @@ pub struct ConsumerPlan {
     pub shard: ShardIndex,
     /// Whether its orders may leave, until the switch is moved.
     pub trading: bool,
+    /// What its orders may be.
+    pub limits: LimitsPlan,
     /// What follows a panic of its code.
     pub on_panic: OnPanic,
     /// What its kind is told.
@@ -383,6 +402,30 @@ pub struct ReportPlan {
     pub dir: PathBuf,
     /// Period of the interval log.
     pub interval_ms: u32,
+}
+
+/// When a shard counts as stalled, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchdogPlan {
+    /// How long it may not turn, in milliseconds.
+    pub stall_ms: u32,
+    /// What follows.
+    pub then: OnStall,
+}
+
+impl WatchdogPlan {
+    /// What holds for a file without `watchdog`: what the shipped file says.
+    pub const LEFT_OUT: Self = Self { stall_ms: 2_000, then: OnStall::Report };
+}
+
+/// What follows when a shard stalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStall {
+    /// A line with its last known place, and an entry in the report.
+    Report,
+    /// The same, and the run ends with exit code 1, so that whoever started it starts it again.
+    Abort,
 }
 
 impl Topology {

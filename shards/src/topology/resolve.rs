@@ -12,10 +12,11 @@ use super::offer::{Channel, ChannelKind, Offer, Product};
 use super::plan::{
     BookPlan, ConsumerPlan, ControlPlan, Endpoints, HostMode, InstrumentId, ListedInstrument, MergePlan,
     ProviderPlan, ReorderPlan, ReportPlan, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan,
-    Subscription, Topology,
+    Subscription, Topology, WatchdogPlan,
 };
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::subscriptions::{resolve_consumer, resolve_merge};
+use super::trading::{check_journal, resolve_orders};
 use super::written::{
     WrittenChannel, WrittenEndpoints, WrittenProvider, WrittenRole, WrittenShard, WrittenTopology,
 };
@@ -33,6 +34,7 @@ pub(super) fn resolve(
     idle_shards(written, problems);
     control(written, problems);
     rest_weight(written, problems);
+    check_journal(written, problems);
 
     let mut symbols = Symbols::default();
     let mut streams = 0;
@@ -83,12 +85,20 @@ pub(super) fn resolve(
         symbols: symbols.names,
         merges: merges.into_iter().collect::<Option<_>>()?,
         consumers: consumers.into_iter().collect::<Option<_>>()?,
+        journal: match &written.journal {
+            None => None,
+            Some(journal) => Some(journal.value.clone()?),
+        },
         control: ControlPlan {
             listen: control.listen.as_ref()?.value,
             core: control.core.as_ref()?.value.map(|core| core as u32),
             token_file: control.token_file.as_ref().map(|file| PathBuf::from(&file.value)),
         },
         report: ReportPlan { dir: PathBuf::from(report.dir.as_ref()?), interval_ms: report.interval_ms? },
+        watchdog: match &written.watchdog {
+            None => WatchdogPlan::LEFT_OUT,
+            Some(watchdog) => WatchdogPlan { stall_ms: watchdog.stall_ms?, then: watchdog.then? },
+        },
     })
 }
 
@@ -182,7 +192,8 @@ fn idle_shards(written: &WrittenTopology, problems: &mut Problems) {
         let named = |at: &Option<At<String>>| at.as_ref().is_some_and(|at| at.value == name.value);
         let (used, what) = match role.value {
             WrittenRole::Provider => (written.providers.iter().any(|p| named(&p.shard)), "provider"),
-            WrittenRole::Merger => (written.merges.iter().any(|m| named(&m.shard)), "merge"),
+            // Its rules may come while it runs.
+            WrittenRole::Merger => continue,
             WrittenRole::Consumer => (written.consumers.iter().any(|c| named(&c.shard)), "consumer"),
         };
         if !used {
@@ -409,6 +420,12 @@ fn resolve_provider(
     }
     let book = resolve_book(provider, &channels, problems);
     let reorder = resolve_reorder(provider, shard, written, problems);
+    let orders = resolve_orders(
+        provider.orders.as_ref(),
+        provider.product.as_ref().map(|product| product.value),
+        endpoints.as_ref(),
+        problems,
+    );
     Some(ProviderPlan {
         name: provider.name.as_ref()?.value.clone(),
         product: provider.product.as_ref()?.value,
@@ -420,6 +437,7 @@ fn resolve_provider(
         book: book.ok()?,
         rest_weight_share_permille: provider.rest_weight_share_permille.as_ref()?.value,
         reorder: reorder?,
+        orders,
         roll: match &provider.roll {
             None => None,
             Some(roll) => {

@@ -115,6 +115,7 @@ pub(super) fn resolve_merge(
         inputs,
         window_s: merge.window_s?,
         count: merge.count?,
+        leg_age_ms: merge.leg_age_ms,
         line: merge.name.as_ref()?.spot.line,
     })
 }
@@ -140,6 +141,7 @@ pub(super) fn resolve_consumer(
         kind: consumer.kind.as_ref()?.value.clone(),
         shard: shard?,
         trading: consumer.trading?,
+        limits: consumer.limits?,
         on_panic: consumer.on_panic?,
         options: consumer.options.clone()?,
         subscriptions,

@@ -157,6 +157,12 @@ pub enum VenueFault {
         /// Updates.
         count: u32,
     },
+    /// The instrument is not traded any more, for good: nothing of it is sent, and REST and subscriptions do not know it.
+    /// [`VenueFault::Clear`] does not bring it back.
+    Delist {
+        /// Instrument.
+        symbol: String,
+    },
     /// A fault of order entry. A venue without trading ignores it.
     Orders(OrderFault),
     /// Ends the faults above.

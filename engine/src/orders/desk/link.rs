@@ -173,7 +173,8 @@ impl Link {
             match self.reader.next()? {
                 None => return Ok(None),
                 Some(Frame::Text(_)) => break,
-                Some(Frame::Binary(_) | Frame::Pong(_)) => {}
+                // What is too long ends this connection as an error: its reader passes nothing over.
+                Some(Frame::Binary(_) | Frame::Pong(_) | Frame::Oversized { .. }) => {}
                 Some(Frame::Ping(payload)) => {
                     self.writer.pong(payload, mask).map_err(|_| Lost::OutboxFull)?;
                 }

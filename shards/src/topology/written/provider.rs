@@ -8,6 +8,7 @@ use crate::topology::bounds;
 use crate::topology::keys::{At, Found, Keys};
 use crate::topology::offer::{PRODUCTS, Product};
 use crate::topology::problem::Problems;
+use crate::topology::trading::read_orders;
 use crate::topology::yaml::Value;
 
 pub(super) fn read_provider(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenProvider> {
@@ -51,6 +52,7 @@ pub(super) fn read_provider(found: &Found<'_>, problems: &mut Problems) -> Optio
         Some(WrittenReorder { lateness_ms, flush_ms, held_events_max })
     });
     let roll = keys.may("roll").and_then(|found| read_roll(&found, problems));
+    let orders = keys.may("orders").and_then(|found| read_orders(&found, problems));
     let spot = found.spot.clone();
     keys.close(problems);
     Some(WrittenProvider {
@@ -65,6 +67,7 @@ pub(super) fn read_provider(found: &Found<'_>, problems: &mut Problems) -> Optio
         book,
         rest_weight_share_permille: share,
         reorder,
+        orders,
         roll,
     })
 }
@@ -151,7 +154,12 @@ fn read_endpoints(found: &Found<'_>, problems: &mut Problems) -> Option<At<Writt
 }
 
 /// `wss://host[:port]`, since each venue has its own paths; without TLS only to this machine, since what a plain connection brings anyone may have written.
-fn read_url(found: &Found<'_>, secure: &str, plain: &str, problems: &mut Problems) -> Option<String> {
+pub(in crate::topology) fn read_url(
+    found: &Found<'_>,
+    secure: &str,
+    plain: &str,
+    problems: &mut Problems,
+) -> Option<String> {
     let fits = format!(
         "fits {secure}://host[:port], or {plain}:// to this machine (127.0.0.1, [::1], localhost); paths are the venue's own"
     );

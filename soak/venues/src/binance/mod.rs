@@ -237,6 +237,8 @@ pub struct Binance {
     /// By instrument, then by interval: the bar that was published last, as (start, trades).
     published_bars: Vec<[(u64, u64); INTERVALS.len()]>,
     faults: Vec<InstrumentFaults>,
+    /// By instrument: it is not traded any more.
+    gone: Vec<bool>,
     truth: Vec<InstrumentTruth>,
     bars_ticks: u64,
     client_errors: u64,
@@ -291,6 +293,7 @@ impl Binance {
             pending: pending.collect(),
             published_bars: vec![[(0, 0); INTERVALS.len()]; listings.len()],
             faults: vec![InstrumentFaults::default(); listings.len()],
+            gone: vec![false; listings.len()],
             truth: truth.collect(),
             bars_ticks: 0,
             client_errors: 0,
@@ -320,6 +323,9 @@ impl Binance {
     fn market_event(&mut self, until_ns: u64, output: &mut Output) {
         let Some(event) = self.market.step(until_ns) else { return };
         let index = event.instrument;
+        if self.gone[index] {
+            return;
+        }
         let listing = &self.listings[index];
         let truth = &mut self.truth[index];
         for trade in &event.trades {
@@ -422,6 +428,9 @@ impl Binance {
     fn publish_bars(&mut self, event_ns: u64, output: &mut Output) {
         let even = self.bars_ticks.is_multiple_of(2);
         for index in 0..self.listings.len() {
+            if self.gone[index] {
+                continue;
+            }
             self.market.roll_bars(index, event_ns);
             let listing = &self.listings[index];
             let instrument = &self.market.instruments()[index];
@@ -589,6 +598,11 @@ impl Venue for Binance {
             }
             // Books carry no checksum here.
             VenueFault::LieChecksum { .. } => {}
+            VenueFault::Delist { symbol } => {
+                if let Some(index) = self.instrument_of(symbol) {
+                    self.gone[index] = true;
+                }
+            }
             VenueFault::Clear => {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.fault(&OrderFault::Clear, now_ns);
@@ -629,7 +643,8 @@ impl Venue for Binance {
     }
 
     fn truth(&self) -> Vec<InstrumentTruth> {
-        self.market.truth(&self.truth)
+        let all = self.market.truth(&self.truth).into_iter().zip(&self.gone);
+        all.filter(|(_, gone)| !**gone).map(|(truth, _)| truth).collect()
     }
 
     fn book(&self, symbol: &str) -> Option<BookTruth> {

@@ -170,7 +170,7 @@ impl Binance {
             return Err(failure(-1100, text));
         }
         let found = self.listings.iter().position(|listing| listing.upper == symbol);
-        found.ok_or_else(|| failure(-1121, "Invalid symbol."))
+        found.filter(|index| !self.gone[*index]).ok_or_else(|| failure(-1121, "Invalid symbol."))
     }
 
     /// The instruments named by `symbol` or `symbols`; all without either.
@@ -178,7 +178,9 @@ impl Binance {
         if query.get("symbol").is_some() {
             return Ok(vec![self.instrument(query)?]);
         }
-        let Some(symbols) = query.get("symbols") else { return Ok((0..self.listings.len()).collect()) };
+        let Some(symbols) = query.get("symbols") else {
+            return Ok((0..self.listings.len()).filter(|index| !self.gone[*index]).collect());
+        };
         let names: Vec<String> = serde_json::from_str(symbols).map_err(|_| {
             failure(-1100, "Illegal characters found in parameter 'symbols'; legal range is a JSON array.")
         })?;

@@ -1,10 +1,10 @@
-//! Where a provider connects: host and port as the topology says, and the addresses that the host's name stands for.
+//! Where a connection goes: a host, and its addresses once they are known.
 
 use std::net::SocketAddr;
 
-use crate::machine::idle::Waker;
-use crate::machine::resolve::{Lookup, Resolver};
-use crate::machine::tls::TlsConfig;
+use super::idle::Waker;
+use super::resolve::{Lookup, Resolver};
+use super::tls::TlsConfig;
 
 /// Between two tries to resolve a name, in nanoseconds.
 const RESOLVE_RETRY_NS: u64 = 1_000_000_000;
@@ -22,29 +22,35 @@ pub struct Target {
 
 /// Addresses of a host, asked for when they are needed.
 #[derive(Debug)]
-pub(super) struct Addresses {
-    pub(super) target: Target,
-    pub(super) known: Vec<SocketAddr>,
+pub struct Addresses {
+    /// Where.
+    pub target: Target,
+    /// What is known.
+    pub known: Vec<SocketAddr>,
     next: usize,
     lookup: Option<Lookup>,
-    pub(super) not_before_ns: u64,
-    pub(super) failure: Option<String>,
+    /// When the name may be asked for again.
+    pub not_before_ns: u64,
+    /// Why there is none.
+    pub failure: Option<String>,
 }
 
 impl Addresses {
-    pub(super) fn new(target: Target) -> Self {
+    /// Nothing is known yet.
+    pub fn new(target: Target) -> Self {
         Self { target, known: Vec::new(), next: 0, lookup: None, not_before_ns: 0, failure: None }
     }
 
     /// The next address to try, if one is known; else the question is under way.
-    pub(super) fn next(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) -> Option<SocketAddr> {
+    pub fn next(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) -> Option<SocketAddr> {
         self.poll(resolver, waker, now_ns);
         let address = self.known.get(self.next % self.known.len().max(1)).copied();
         self.next += 1;
         address
     }
 
-    pub(super) fn poll(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) {
+    /// Goes on with the question.
+    pub fn poll(&mut self, resolver: &Resolver, waker: &Waker, now_ns: u64) {
         if !self.known.is_empty() {
             return;
         }

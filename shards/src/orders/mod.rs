@@ -1,0 +1,12 @@
+//! Orders on the shards: keys, rings, the journal's files, and the private connection of each provider that trades.
+//!
+//! What decides is `engine::orders::desk`; this moves bytes. Read [`driver`] first.
+
+pub mod account;
+pub mod chance;
+pub mod critical;
+pub mod driver;
+pub mod journal;
+pub mod keys;
+pub mod session;
+pub mod status;

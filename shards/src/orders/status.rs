@@ -1,0 +1,335 @@
+//! What a provider's order entry tells: while it runs, when something happens, and at the end.
+
+use std::fmt;
+
+use engine::ids::ConsumerId;
+use engine::orders::desk::{Desk, DeskCounts};
+use engine::orders::ledger::{LedgerCounts, SessionState};
+use engine::orders::venue::OrderGateway;
+use serde_json::{Value, json};
+
+use super::account::{Account, AccountCounts, Position};
+use super::critical::{CriticalCounts, CriticalLane};
+use super::journal::JournalCounts;
+
+/// Consumers whose figures a status tells.
+pub const ACCOUNTS_MAX: usize = 16;
+/// Positions of one consumer that a status tells.
+pub const POSITIONS_MAX: usize = 4;
+/// Consumer shards whose critical rings a status tells.
+pub const LANES_MAX: usize = 8;
+
+/// One consumer through one provider.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountStatus {
+    /// Whose.
+    pub consumer: ConsumerId,
+    /// What was counted.
+    pub counts: AccountCounts,
+    /// How many of `positions` are used.
+    pub position_count: u8,
+    /// The first positions.
+    pub positions: [Position; POSITIONS_MAX],
+}
+
+/// Order entry of one provider now.
+#[derive(Clone, Copy, Debug)]
+pub struct OrdersStatus {
+    /// Its index in the topology.
+    pub provider: u8,
+    /// Where the session stands.
+    pub session: SessionState,
+    /// What the private connection does.
+    pub connection: &'static str,
+    /// Orders that may be working.
+    pub open_orders: u32,
+    /// Of those: whose state is unknown.
+    pub unknown_orders: u32,
+    /// What the ledger counted.
+    pub ledger: LedgerCounts,
+    /// What the desk counted.
+    pub desk: DeskCounts,
+    /// What the journal counted.
+    pub journal: JournalCounts,
+    /// The journal cannot be written any more.
+    pub journal_failed: bool,
+    /// How many of `lanes` are used.
+    pub lane_count: u8,
+    /// Critical rings: the shard behind each, and what was counted.
+    pub lanes: [(u8, CriticalCounts); LANES_MAX],
+    /// How many of `accounts` are used.
+    pub account_count: u8,
+    /// Consumers.
+    pub accounts: [AccountStatus; ACCOUNTS_MAX],
+}
+
+impl OrdersStatus {
+    pub(super) fn of<G: OrderGateway>(
+        provider: u8,
+        desk: &Desk<G>,
+        accounts: &[Account],
+        lanes: &[CriticalLane],
+        journal: JournalCounts,
+        journal_failed: bool,
+    ) -> Self {
+        let ledger = desk.ledger();
+        let unknown = ledger.orders().filter(|(order, doubt)| *doubt && order.life.is_open()).count();
+        let mut status = Self {
+            provider,
+            session: desk.session(),
+            connection: desk.connection_name(),
+            open_orders: ledger.open_orders(),
+            unknown_orders: unknown as u32,
+            ledger: ledger.counts,
+            desk: desk.counts,
+            journal,
+            journal_failed,
+            lane_count: lanes.len().min(LANES_MAX) as u8,
+            lanes: [(0, CriticalCounts::default()); LANES_MAX],
+            account_count: accounts.len().min(ACCOUNTS_MAX) as u8,
+            accounts: [AccountStatus::default(); ACCOUNTS_MAX],
+        };
+        for (slot, lane) in status.lanes.iter_mut().zip(lanes) {
+            *slot = (lane.shard, lane.counts);
+        }
+        for (slot, account) in status.accounts.iter_mut().zip(accounts) {
+            slot.consumer = account.consumer;
+            slot.counts = account.counts;
+            slot.position_count = account.positions.len().min(POSITIONS_MAX) as u8;
+            for (to, position) in slot.positions.iter_mut().zip(&account.positions) {
+                *to = *position;
+            }
+        }
+        status
+    }
+
+    /// The consumers that did anything.
+    pub fn accounts(&self) -> impl Iterator<Item = &AccountStatus> {
+        self.accounts[..usize::from(self.account_count)].iter()
+    }
+
+    /// The critical rings.
+    pub fn lanes(&self) -> impl Iterator<Item = &(u8, CriticalCounts)> {
+        self.lanes[..usize::from(self.lane_count)].iter()
+    }
+}
+
+impl AccountStatus {
+    /// The first positions.
+    pub fn positions(&self) -> impl Iterator<Item = &Position> {
+        self.positions[..usize::from(self.position_count)].iter()
+    }
+}
+
+/// The word for a session's state in status lines and metrics.
+pub const fn session_name(session: SessionState) -> &'static str {
+    match session {
+        SessionState::Down => "down",
+        SessionState::Listing => "listing",
+        SessionState::Checking => "checking",
+        SessionState::Live => "live",
+    }
+}
+
+/// Something about orders that an operator wants to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrdersHappening {
+    /// The session is gone.
+    SessionLost {
+        /// Orders that may be working.
+        unknown_orders: u32,
+        /// Why.
+        reason: String,
+    },
+    /// A session was joined, and everything that the venue did before was told.
+    SessionReady {
+        /// Its number, from 1.
+        session: u64,
+        /// Orders that the venue was asked for.
+        checked_orders: u32,
+        /// Reports that had been missed.
+        recovered_reports: u32,
+        /// Orders that even the venue could not tell of.
+        unknown_orders: u32,
+        /// Open orders at the venue that the journal does not know.
+        foreign_orders: u32,
+    },
+    /// A consumer shard does not take its reports.
+    CriticalRingFull {
+        /// Index of the shard.
+        shard: u8,
+        /// Events that wait.
+        waiting: usize,
+    },
+    /// The journal cannot be written: no order leaves any more, and what is open is cancelled.
+    JournalFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl OrdersHappening {
+    /// Whether it is bad news.
+    pub const fn is_warning(&self) -> bool {
+        !matches!(self, Self::SessionReady { unknown_orders: 0, foreign_orders: 0, .. })
+    }
+}
+
+impl fmt::Display for OrdersHappening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SessionLost { unknown_orders, reason } => {
+                write!(f, "orders: session lost: {reason}; {unknown_orders} orders unknown until it is back")
+            }
+            Self::SessionReady {
+                session,
+                checked_orders,
+                recovered_reports,
+                unknown_orders,
+                foreign_orders,
+            } => {
+                write!(f, "orders: session {session} is live; {checked_orders} orders checked")?;
+                for (count, what) in [
+                    (recovered_reports, "reports recovered"),
+                    (unknown_orders, "orders still unknown"),
+                    (foreign_orders, "open orders there that the journal does not know"),
+                ] {
+                    if *count > 0 {
+                        write!(f, ", {count} {what}")?;
+                    }
+                }
+                Ok(())
+            }
+            Self::CriticalRingFull { shard, waiting } => {
+                write!(f, "orders: ALARM: shard {shard} does not take its reports; {waiting} wait")
+            }
+            Self::JournalFailed { reason } => {
+                write!(f, "orders: ALARM: {reason}; no order leaves any more, what is open is cancelled")
+            }
+        }
+    }
+}
+
+/// What a provider's order entry leaves.
+#[derive(Clone, Debug)]
+pub struct OrdersSummary {
+    /// How it stood.
+    pub status: OrdersStatus,
+    /// Why the journal is not whole.
+    pub journal_failure: Option<String>,
+}
+
+impl OrdersSummary {
+    pub(super) fn of(mut status: OrdersStatus, journal: Result<JournalCounts, String>) -> Self {
+        let journal_failure = match journal {
+            Ok(counts) => {
+                status.journal = counts;
+                None
+            }
+            Err(reason) => Some(reason),
+        };
+        Self { status, journal_failure }
+    }
+
+    /// For `report.json`. Names come from `consumer` and `symbol`.
+    pub fn facts(
+        &self,
+        consumer: impl Fn(ConsumerId) -> String,
+        symbol: impl Fn(engine::ids::InstrumentId) -> String,
+    ) -> Value {
+        let status = &self.status;
+        let accounts: Vec<Value> = status
+            .accounts()
+            .map(|account| {
+                let positions: Vec<Value> = account
+                    .positions()
+                    .map(|position| {
+                        json!({
+                            "symbol": symbol(position.instrument),
+                            "qty": scaled(position.qty, position.decimals.qty),
+                            "price_average": position
+                                .price_average()
+                                .map(|price| scaled(price, position.decimals.price)),
+                            "bought_qty": scaled(position.bought_qty, position.decimals.qty),
+                            "sold_qty": scaled(position.sold_qty, position.decimals.qty),
+                        })
+                    })
+                    .collect();
+                json!({
+                    "consumer": consumer(account.consumer),
+                    "counts": counts(AccountCounts::LIST, account.counts.values()),
+                    "positions": positions,
+                })
+            })
+            .collect();
+        let lanes: Vec<Value> = status
+            .lanes()
+            .map(|(shard, lane)| json!({"shard": shard, "counts": counts(CriticalCounts::LIST, lane.values())}))
+            .collect();
+        json!({
+            "session": session_name(status.session),
+            "open_orders": status.open_orders,
+            "unknown_orders": status.unknown_orders,
+            "ledger": counts(LedgerCounts::LIST, status.ledger.values()),
+            "desk": counts(DeskCounts::LIST, status.desk.values()),
+            "journal": counts(JournalCounts::LIST, status.journal.values()),
+            "critical_rings": lanes,
+            "accounts": accounts,
+        })
+    }
+}
+
+fn counts<'a, T: 'a>(
+    list: impl IntoIterator<Item = &'a (&'static str, T)>,
+    values: impl IntoIterator<Item = u64>,
+) -> Value {
+    let names = list.into_iter().map(|(name, _)| (*name).to_owned());
+    Value::Object(names.zip(values.into_iter().map(Value::from)).collect())
+}
+
+/// `mantissa / 10^decimals` as people read it.
+pub fn scaled(mantissa: i128, decimals: u8) -> String {
+    let power = 10_u128.pow(u32::from(decimals.min(36)));
+    let (whole, part) = (mantissa.unsigned_abs() / power, mantissa.unsigned_abs() % power);
+    let sign = if mantissa < 0 { "-" } else { "" };
+    let part = format!("{part:0width$}", width = usize::from(decimals));
+    match part.trim_end_matches('0') {
+        "" => format!("{sign}{whole}"),
+        digits => format!("{sign}{whole}.{digits}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_print_without_superfluous_zeros() {
+        for (mantissa, decimals, expected) in [
+            (0, 8, "0"),
+            (150, 2, "1.5"),
+            (-5, 3, "-0.005"),
+            (1_200, 0, "1200"),
+            (100_000_001, 8, "1.00000001"),
+        ] {
+            assert_eq!(scaled(mantissa, decimals), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_is_not_well_and_nothing_else() {
+        let ready = |recovered_reports, unknown_orders| OrdersHappening::SessionReady {
+            session: 2,
+            checked_orders: 5,
+            recovered_reports,
+            unknown_orders,
+            foreign_orders: 0,
+        };
+        assert_eq!(ready(0, 0).to_string(), "orders: session 2 is live; 5 orders checked");
+        assert_eq!(
+            ready(3, 1).to_string(),
+            "orders: session 2 is live; 5 orders checked, 3 reports recovered, 1 orders still unknown"
+        );
+        assert!(!ready(3, 0).is_warning() && ready(0, 1).is_warning());
+    }
+}
