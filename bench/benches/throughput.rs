@@ -7,12 +7,13 @@
 //! read of 16 KiB that met no full ring: it holds on a host whose cores others use too, where the rate does not.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::messages::{self, KrakenBook};
 use bench::rig::{Rig, RigOptions, symbols};
+use bench::round_trip::{pin, round_trip_ns};
 use bench::{capture, wire};
 use engine::channel::Channel;
 use engine::event::Event;
@@ -46,40 +47,6 @@ impl Probe for Tsc {
     }
 
     fn handler(&mut self, _: usize, _: u64) {}
-}
-
-fn pin(core: usize) {
-    // Best effort: where it is not granted, the figure is that of the host as it is.
-    core_affinity::set_for_current(core_affinity::CoreId { id: core });
-}
-
-/// Nanoseconds of a round trip of one cache line between cores 0 and 1, the median of many.
-fn round_trip_ns() -> u64 {
-    const ROUNDS: u64 = 20_000;
-    let (to, back) = (AtomicU64::new(0), AtomicU64::new(0));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            pin(1);
-            for round in 1..=ROUNDS {
-                while to.load(Ordering::Acquire) != round {
-                    std::hint::spin_loop();
-                }
-                back.store(round, Ordering::Release);
-            }
-        });
-        pin(0);
-        let mut seen = Vec::with_capacity(ROUNDS as usize);
-        for round in 1..=ROUNDS {
-            let started = Instant::now();
-            to.store(round, Ordering::Release);
-            while back.load(Ordering::Acquire) != round {
-                std::hint::spin_loop();
-            }
-            seen.push(started.elapsed().as_nanos() as u64);
-        }
-        seen.sort_unstable();
-        seen[seen.len() / 2]
-    })
 }
 
 /// Drains all rings until told to stop; returns how many events came.
@@ -172,9 +139,9 @@ fn run<V: Venue>(mut rig: Rig<V>, first: &mut [u8], reads: &[Vec<u8>]) -> Row {
 
 /// Runs `make` several times and prints the median.
 fn report(name: &str, messages: usize, mut make: impl FnMut() -> Row) {
-    let before = round_trip_ns();
+    let before = round_trip_ns(0, 1);
     let mut rows: Vec<Row> = (0..RUNS).map(|_| make()).collect();
-    let after = round_trip_ns();
+    let after = round_trip_ns(0, 1);
     rows.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
     let row = &rows[rows.len() / 2];
     let (best, worst) = (&rows[0], &rows[rows.len() - 1]);

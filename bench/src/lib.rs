@@ -4,8 +4,11 @@
 //! libraries; README.md says what each figure means and how to accept a change.
 
 pub mod capture;
+pub mod counting;
 pub mod decoding;
+pub mod latency;
 pub mod levels;
 pub mod messages;
 pub mod rig;
+pub mod round_trip;
 pub mod wire;

@@ -274,9 +274,13 @@ pub fn exchange_match(product: &str, id: u64) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Changes near the touch, `count` a side, for [`binance_update`]; another `number` gives others.
+pub fn binance_changes(number: u64, count: usize) -> (Vec<Level>, Vec<Level>) {
+    (levels::changes(-1, count, 0, 200, number), levels::changes(1, count, 0, 200, number + 1))
+}
+
 /// An update of Binance Spot with `count` levels a side, as [`binance_update`] with changes near the touch.
 pub fn binance_update_of(symbol: &str, number: u64, count: usize) -> Vec<u8> {
-    let bids = levels::changes(-1, count, 0, 200, number);
-    let asks = levels::changes(1, count, 0, 200, number + 1);
+    let (bids, asks) = binance_changes(number, count);
     binance_update(symbol, number, number, &bids, &asks)
 }

@@ -1,0 +1,157 @@
+//! `cargo run --release -p bench -- latency`: measures the gateway as it runs, and prints what it found.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use bench::counting::Counting;
+use bench::latency::{self, Row, Setting};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shards::report::files::{ReportDirectory, percentiles_us};
+use shards::report::host::HostFacts;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Measures Meltica.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Open loop over a real socket: from the moment that a message was meant to leave to the handler.
+    Latency(LatencyArgs),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Shards spin, each on a core of its own.
+    Spin,
+    /// Shards park when they have nothing to do.
+    Park,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wire {
+    /// Plain.
+    Ws,
+    /// TLS.
+    Wss,
+}
+
+#[derive(Args)]
+struct LatencyArgs {
+    /// Messages a second; one row each
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000,50000,100000,200000,400000,800000")]
+    rates: Vec<u64>,
+    /// Consumers, all on one shard; one row each
+    #[arg(long, value_delimiter = ',', default_value = "1,4,16")]
+    consumers: Vec<usize>,
+    /// How shards wait
+    #[arg(long, value_delimiter = ',', default_value = "spin,park")]
+    modes: Vec<Mode>,
+    /// How the venue is reached
+    #[arg(long, value_delimiter = ',', default_value = "ws,wss")]
+    wires: Vec<Wire>,
+    /// Measured seconds of a row
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Where the raw histograms go
+    #[arg(long, default_value = "report")]
+    report_dir: std::path::PathBuf,
+    /// Also the gateway's own stages of each row
+    #[arg(long)]
+    stages: bool,
+}
+
+fn main() -> ExitCode {
+    let Cli { command: Command::Latency(args) } = Cli::parse();
+    match run_latency(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(reason) => {
+            eprintln!("bench: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All rows; whether each could be run.
+fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
+    let directory =
+        ReportDirectory::create(&args.report_dir, SystemTime::now()).map_err(|error| error.to_string())?;
+    println!("{}, governor {}, commit {}", HostFacts::read().line(), governor(), commit());
+    println!("{}", latency::HEADING);
+    let mut good = true;
+    for &mode in &args.modes {
+        for &wire in &args.wires {
+            for &consumers in &args.consumers {
+                for &rate in &args.rates {
+                    let setting = Setting {
+                        rate,
+                        consumers,
+                        spin: mode == Mode::Spin,
+                        tls: wire == Wire::Wss,
+                        duration: Duration::from_secs(args.seconds),
+                        warm_up: Duration::from_secs(1),
+                    };
+                    let row = match latency::run(setting) {
+                        Ok(row) => row,
+                        Err(reason) => {
+                            println!("{rate:>8} {consumers:>5}  not run: {reason}");
+                            good = false;
+                            break;
+                        }
+                    };
+                    println!("{}", latency::line(&row));
+                    if args.stages {
+                        for (shard, stage, p50_ns, p99_ns) in &row.stages {
+                            println!("{:>26} {stage:<22} p50 {p50_ns:>8} ns  p99 {p99_ns:>8} ns", shard);
+                        }
+                    }
+                    write(&directory, &row)?;
+                    if !row.kept_up() {
+                        // A higher rate says nothing new.
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    println!("histograms: {}", directory.path().display());
+    Ok(good)
+}
+
+/// The row's histograms, as files that HdrHistogram's plotter reads.
+fn write(directory: &ReportDirectory, row: &Row) -> Result<(), String> {
+    let Setting { rate, consumers, spin, tls, .. } = row.setting;
+    let (mode, wire) = (if spin { "spin" } else { "park" }, if tls { "wss" } else { "ws" });
+    let all =
+        [("intended", &row.seen.intended), ("wire", &row.seen.wire), ("receive", &row.seen.receive)];
+    for (from, histogram) in all {
+        let name = format!("{mode}-{wire}-{consumers}c-{rate}-{from}_to_handler.hgrm");
+        let path = directory.path().join(name);
+        std::fs::write(&path, percentiles_us(histogram))
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The frequency governor of the first core, where there is one.
+fn governor() -> String {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    text.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// The commit that is checked out, where git says so.
+fn commit() -> String {
+    let output = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let text = output.ok().filter(|output| output.status.success());
+    text.map_or_else(
+        || "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
