@@ -5,5 +5,6 @@
 
 pub mod ledger;
 pub mod lines;
+pub mod overload;
 pub mod rolls;
 pub mod sim;

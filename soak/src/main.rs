@@ -35,11 +35,27 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// A consumer that sleeps gets a multiple of what it takes; beside it a healthy one on a shard of its own.
+    Overload {
+        /// Messages a second of all ten instruments together, which the market is asked for.
+        #[arg(long, default_value_t = 10_000)]
+        rate: u32,
+        /// How many times what the sleeper takes.
+        #[arg(long, default_value_t = 3)]
+        times: u32,
+        /// Minutes without sleep, and as many of overload.
+        #[arg(long, default_value_t = 0.5)]
+        minutes: f64,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    let (Command::Lines { minutes, .. } | Command::Rolls { minutes, .. }) = command;
+    let (Command::Lines { minutes, .. } | Command::Rolls { minutes, .. } | Command::Overload { minutes, .. }) =
+        command;
     let duration = match Duration::try_from_secs_f64(minutes * 60.0) {
         Ok(duration) => duration,
         Err(error) => {
@@ -54,6 +70,10 @@ fn main() -> ExitCode {
         }
         Command::Rolls { rate, seed, .. } => {
             soak::rolls::run(&soak::rolls::Options { rate: rate.div_ceil(30), duration, seed })
+                .map(|verdict| (verdict.table(), verdict.is_good()))
+        }
+        Command::Overload { rate, times, seed, .. } => {
+            soak::overload::run(&soak::overload::Options { rate: rate.div_ceil(10), times, duration, seed })
                 .map(|verdict| (verdict.table(), verdict.is_good()))
         }
     };
