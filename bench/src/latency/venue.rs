@@ -87,7 +87,8 @@ impl Venue {
         let (sender, subscribed) = mpsc::channel();
         thread::spawn(move || {
             for socket in listener.incoming() {
-                let (Ok(socket), list, tls, sender) = (socket, Arc::clone(&list), tls.clone(), sender.clone())
+                let (Ok(socket), list, tls, sender) =
+                    (socket, Arc::clone(&list), tls.clone(), sender.clone())
                 else {
                     return;
                 };
