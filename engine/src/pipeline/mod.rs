@@ -185,6 +185,8 @@ pub struct Pipeline<V> {
     shadow: Option<(Listing, Box<Shadow>)>,
     /// Books give up a hole at once: the wait for another line is over.
     impatient: bool,
+    /// What is held is not looked at again before.
+    look_at: ReceiveTime,
     /// Whether a snapshot of the book is under way, by listing.
     snapshot_wanted: Vec<bool>,
     lines: Vec<LineState>,
@@ -232,6 +234,7 @@ impl<V: Venue> Pipeline<V> {
             active_line: Vec::new(),
             shadow: None,
             impatient: false,
+            look_at: ReceiveTime::default(),
             snapshot_wanted: Vec::new(),
             lines: vec![LineState::default(); usize::from(options.lines).max(1)],
             wants: VecDeque::new(),
@@ -867,8 +870,13 @@ impl<V: Venue> Pipeline<V> {
         self.dispatcher.flush(&mut source, published);
     }
 
-    /// Gives up holes that have waited too long. Call it when [`deadline`](Self::deadline) has come.
+    /// Gives up holes that have waited too long. Call it when [`deadline`](Self::deadline) has come, or as often as you
+    /// like: it looks once in `flush_ns`, so that turns of a busy shard do not go through all streams.
     pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now.plus_ns(self.options.patience.flush_ns);
         for index in 0..self.streams.len() {
             loop {
                 let state = &self.streams[index];
@@ -891,11 +899,11 @@ impl<V: Venue> Pipeline<V> {
         Patience { lateness_ns, ..self.options.patience }
     }
 
-    /// When the next hole becomes overdue.
+    /// When the next hole is given up: when it is overdue, and what is held is looked at again.
     pub fn deadline(&self) -> Option<ReceiveTime> {
         let streams = self.streams.iter();
         let holes = streams.filter_map(|stream| stream.reorder.deadline(&self.patience_of(stream)));
-        holes.chain(self.book_hole_deadline()).min()
+        holes.chain(self.book_hole_deadline()).min().map(|overdue| overdue.max(self.look_at))
     }
 
     /// The end of the input: what waits for missing numbers is published, with its Gaps.

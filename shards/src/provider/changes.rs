@@ -50,9 +50,10 @@ impl ProviderShard {
                     evicted_total: all().map(DeadLetters::evicted_total).sum(),
                 }
             }
-            Command::Subscribe { .. } | Command::Unsubscribe { .. } | Command::Tell { .. } => {
-                Reply::Refused("a provider shard has no consumers".to_owned())
-            }
+            Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Tell { .. }
+            | Command::Latencies => Reply::Refused("a provider shard has no consumers".to_owned()),
         };
         self.wire.reply(number, reply);
     }
