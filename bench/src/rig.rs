@@ -28,7 +28,7 @@ pub struct RigOptions<'a> {
 }
 
 /// A pipeline and the receiving ends of its rings.
-pub struct Rig<V> {
+pub struct Rig<V: Venue> {
     /// The pipeline.
     pub pipeline: Pipeline<V>,
     /// One receiver a ring; a bench may take them to another thread.

@@ -29,6 +29,9 @@ const GOOD_NS_MIN: u64 = 10_000_000_000;
 const OUTBOX_BYTES: usize = 256 << 10;
 /// Bytes of the read buffer: a burst of 64 KiB frames in few reads.
 const READ_BYTES: usize = 256 << 10;
+/// Longest message that is read past where it is too long to be taken, in bytes. One that announces more ends the
+/// connection: nobody would wait for its end.
+const PASSED_OVER_BYTES_MAX: u64 = 256 << 20;
 /// Bytes read at a time during the handshake.
 const HANDSHAKE_BYTES: usize = 4 << 10;
 /// Before the venue's age limit, in nanoseconds, the connection is made anew.
@@ -41,6 +44,20 @@ pub enum Ask {
     Open,
     /// Close the socket.
     Close,
+}
+
+/// A message of the venue.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A text.
+    Text(&'a mut [u8]),
+    /// A text of `bytes` bytes was too long to be taken.
+    Oversized {
+        /// Its first bytes.
+        head: &'a [u8],
+        /// Its length.
+        bytes: u64,
+    },
 }
 
 /// Why a connection is over.
@@ -168,6 +185,8 @@ pub struct Connection {
     state: State,
     ask: Option<Ask>,
     reader: FrameReader,
+    /// The last text was read in part: it comes again before anything is read behind it.
+    half_read: bool,
     writer: FrameWriter,
     handshake: Vec<u8>,
     /// The request of the handshake, and how much of it is written.
@@ -210,7 +229,8 @@ impl Connection {
             streams,
             state: State::Waiting { until: start },
             ask: None,
-            reader: FrameReader::new(READ_BYTES, message_bytes_max),
+            reader: FrameReader::new(READ_BYTES, message_bytes_max).passing_over(PASSED_OVER_BYTES_MAX),
+            half_read: false,
             writer: FrameWriter::new(OUTBOX_BYTES),
             handshake: Vec::new(),
             request: Vec::new(),
@@ -321,6 +341,7 @@ impl Connection {
         let mut key = [0; 16];
         random.fill(&mut key);
         self.reader.reset();
+        self.half_read = false;
         self.writer.reset();
         self.sent.clear();
         self.handshake.resize(HANDSHAKE_BYTES, 0);
@@ -334,11 +355,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Where the shell puts the bytes that it reads. Empty when frames must be drained first.
+    /// Where the shell puts the bytes that it reads. Empty when frames must be drained first, or the rest of one.
     #[inline]
     pub fn space(&mut self) -> &mut [u8] {
         if let State::Shaking { .. } = self.state {
             return &mut self.handshake;
+        }
+        if self.half_read {
+            return &mut [];
         }
         self.reader.space()
     }
@@ -383,17 +407,21 @@ impl Connection {
         }
     }
 
-    /// The next text frame. Control frames are answered here.
+    /// The next text frame, or the one that was [kept](Self::keep_text). Control frames are answered here.
     ///
     /// # Errors
     /// [`Lost`]: call [`lost`](Self::lost) with it.
     #[inline]
-    pub fn next_text(&mut self, random: &mut Rng, now: ReceiveTime) -> Result<Option<&mut [u8]>, Lost> {
-        loop {
+    pub fn next_text(&mut self, random: &mut Rng, now: ReceiveTime) -> Result<Option<Incoming<'_>>, Lost> {
+        while !std::mem::take(&mut self.half_read) {
             let mask = random.u32(..).to_le_bytes();
             match self.reader.next()? {
                 None => return Ok(None),
                 Some(Frame::Text(_)) => break,
+                // Another borrow of the same: see below.
+                Some(Frame::Oversized { bytes, .. }) => {
+                    return Ok(Some(Incoming::Oversized { head: self.reader.head(), bytes }));
+                }
                 // No venue of ours sends binary frames on these endpoints, and none answers a ping of ours.
                 Some(Frame::Binary(_) | Frame::Pong(_)) => {}
                 Some(Frame::Ping(payload)) => {
@@ -410,7 +438,13 @@ impl Connection {
         }
         // The same text once more: the borrow checker cannot see that the loop ended with it.
         let text = self.reader.text_padded();
-        Ok(text.map(|(text, bytes)| &mut text[..bytes]))
+        Ok(text.map(|(text, bytes)| Incoming::Text(&mut text[..bytes])))
+    }
+
+    /// The text that came last was read in part: [`next_text`](Self::next_text) gives it once more, and nothing is read
+    /// from the socket until then.
+    pub const fn keep_text(&mut self) {
+        self.half_read = true;
     }
 
     /// The connection's business in a frame: acknowledgements, refusals, the venue's pings.

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::book::Replica;
-use crate::control::{Ask, Requests, RequestsFull, Wanted};
+use crate::control::{Ask, MergeWanted, Requests, RequestsFull, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
 use crate::event::{Body, Event, Flags, Header, Level, Parts, SCHEMA_VERSION};
 use crate::ids::{ConsumerId, InstrumentId, ProviderId, StreamId, TraceId};
@@ -130,6 +130,23 @@ impl Context<'_> {
     /// [`RequestsFull`]
     pub fn unsubscribe(&mut self, wanted: Wanted) -> Result<u64, RequestsFull> {
         self.requests.ask(self.consumer, Ask::Unsubscribe(wanted))
+    }
+
+    /// Asks to receive what a merge rule joins, and for the rule if there is none of its name. Merged streams go under a
+    /// provider number of the merge shard; the catalog names them after the rule.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn merged_subscribe(&mut self, wanted: MergeWanted) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Merge(Box::new(wanted)))
+    }
+
+    /// Asks to receive the merged streams of a rule no longer. A rule that a consumer asked for ends with its last one.
+    ///
+    /// # Errors
+    /// [`RequestsFull`]
+    pub fn merged_unsubscribe(&mut self, rule: &str) -> Result<u64, RequestsFull> {
+        self.requests.ask(self.consumer, Ask::Unmerge(rule.to_owned()))
     }
 
     /// Moves the own trading switch.
@@ -370,6 +387,7 @@ impl Host {
             consumer: seat.id,
             requests: &mut self.requests,
         };
+        probe.entering(number);
         let call = AssertUnwindSafe(|| consumer.on_event(event, &mut context));
         let outcome = catch_unwind(call);
         let ended = probe.now();
@@ -383,7 +401,7 @@ impl Host {
             letter.provider = Some(event.header.provider);
             letter.stream = Some(event.header.stream);
             letter.consumer = Some(seat.id);
-            self.letters.write(letter);
+            self.letters.write(letter.with_excerpt(event.kind().name().as_bytes()));
             seat.fell(ended);
         }
         ended

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use crate::channel::Channel;
 use crate::ids::{ConsumerId, ProviderId};
+use crate::merge::MergeKind;
 use crate::routing::Delivery;
 
 /// Bytes of the longest canonical symbol that a request may name.
@@ -26,11 +27,13 @@ pub enum Command {
     Trading,
     /// No orders at all, whatever the trading switch says; or the end of that.
     Kill,
+    /// Begin to receive what a merge rule joins; the rule is made if there is none of its name.
+    Merge,
 }
 
 impl Command {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Subscribe, Self::Unsubscribe, Self::Trading, Self::Kill];
+    pub const ALL: [Self; 5] = [Self::Subscribe, Self::Unsubscribe, Self::Trading, Self::Kill, Self::Merge];
 
     /// The word for it in reports and metrics.
     pub const fn name(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Command {
             Self::Unsubscribe => "unsubscribe",
             Self::Trading => "trading",
             Self::Kill => "kill",
+            Self::Merge => "merge",
         }
     }
 }
@@ -119,6 +123,33 @@ impl Wanted {
     }
 }
 
+/// Merged streams that a consumer asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeWanted {
+    /// The rule's name: up to 32 of a-z, 0-9 and _, a letter first.
+    pub name: String,
+    /// The rule, to be made if there is none of this name; `None` for one that is there. Another rule of the same name is
+    /// a refusal.
+    pub rule: Option<WantedRule>,
+    /// What a full ring means: lossless (`None` too) or latest.
+    pub delivery: Option<Delivery>,
+}
+
+/// A merge rule, by symbols. One that a consumer asked for ends with its last consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedRule {
+    /// What is joined.
+    pub kind: MergeKind,
+    /// Providers with equally many canonical symbols each: the n-th of all are joined.
+    pub inputs: Vec<(ProviderId, Vec<String>)>,
+    /// Length of a window, in nanoseconds; a best bid and offer has none.
+    pub window_ns: u64,
+    /// Events that close a window early; a best bid and offer has none.
+    pub count: u32,
+    /// Age at which a leg of a best bid and offer is given up, in nanoseconds; `u64::MAX` for never.
+    pub leg_age_ns_max: u64,
+}
+
 /// What a consumer asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -126,6 +157,10 @@ pub enum Ask {
     Subscribe(Wanted),
     /// Receive a stream no longer.
     Unsubscribe(Wanted),
+    /// Begin to receive what a merge rule joins.
+    Merge(Box<MergeWanted>),
+    /// Receive the merged streams of the rule of this name no longer.
+    Unmerge(String),
     /// Its own trading switch.
     Trading(bool),
 }

@@ -60,6 +60,8 @@ pub struct Instrument {
     pub decimals_known: bool,
     /// Whether the venue trades it now.
     pub trading: bool,
+    /// Whether the venue said that it never will again.
+    pub delisted: bool,
     /// What an order on it must obey.
     pub filters: OrderFilters,
     /// Its streams, in the order of their addition. A handful.
@@ -141,6 +143,7 @@ impl Directory {
             decimals: Decimals::default(),
             decimals_known: false,
             trading: true,
+            delisted: false,
             filters: OrderFilters::default(),
             streams: Vec::new(),
         });

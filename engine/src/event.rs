@@ -298,7 +298,7 @@ impl Proof {
 pub enum BookReason {
     /// It is wanted for the first time, or again.
     Subscribed,
-    /// Snapshot and updates joined and fit.
+    /// Snapshot and updates joined and fit; or, in a quiet market, two snapshots were the same.
     Joined,
     /// Update numbers are missing.
     SequenceGap,
@@ -318,11 +318,17 @@ pub enum BookReason {
     LineSwitched,
     /// More frames of the connection are missing than its numbers allow.
     ConnectionGap,
+    /// Its message was longer than is taken.
+    Oversized,
+    /// It broke again and again: it is asked for ever more rarely.
+    Unprovable,
+    /// The venue does not trade the instrument any more.
+    Delisted,
 }
 
 impl BookReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Subscribed,
         Self::Joined,
         Self::SequenceGap,
@@ -334,6 +340,9 @@ impl BookReason {
         Self::Silent,
         Self::LineSwitched,
         Self::ConnectionGap,
+        Self::Oversized,
+        Self::Unprovable,
+        Self::Delisted,
     ];
 
     /// The word for it in reports and metrics.
@@ -350,6 +359,9 @@ impl BookReason {
             Self::Silent => "silent",
             Self::LineSwitched => "line_switched",
             Self::ConnectionGap => "connection_gap",
+            Self::Oversized => "oversized",
+            Self::Unprovable => "unprovable",
+            Self::Delisted => "delisted",
         }
     }
 }

@@ -38,6 +38,13 @@ pub enum Frame<'a> {
     Ping(&'a [u8]),
     /// The server answers our ping, or says unasked that it lives.
     Pong(&'a [u8]),
+    /// A text of `bytes` bytes, longer than is taken, was passed over ([`FrameReader::passing_over`]).
+    Oversized {
+        /// Its first bytes.
+        head: &'a [u8],
+        /// Its length.
+        bytes: u64,
+    },
     /// The server closes: answer with a close, then drop the connection. What follows is not read.
     Close {
         /// Why, as a number; absent where the server gave none. 1014, which the registry has and tungstenite has not,

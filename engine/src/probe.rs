@@ -22,6 +22,12 @@ pub trait Probe: Clock {
     /// A stage ended `ns` nanoseconds after the bytes were received.
     fn stage(&mut self, stage: PathStage, ns: u64);
 
+    /// The handler of the consumer in `seat` of this shard is about to be called.
+    #[inline]
+    fn entering(&mut self, seat: usize) {
+        let _ = seat;
+    }
+
     /// The handler of the consumer in `seat` of this shard took `ns` nanoseconds for an event.
     fn handler(&mut self, seat: usize, ns: u64);
 }

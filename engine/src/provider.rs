@@ -3,28 +3,46 @@
 //! The shell opens sockets and sends requests as it is asked to, hands over bytes and answers with the time, and calls
 //! [`Provider::flush`] when a read batch is over. All decisions are here, so replay, simulation and live make the same.
 
+mod answers;
+mod care;
+mod carry;
+mod delisting;
+mod happening;
 mod rest;
+mod resync;
+mod roll;
 
+pub use care::CareCounts;
+pub use carry::NoRoom;
+pub use happening::Happening;
 pub use rest::{RestCounts, RestId};
 
 use std::collections::VecDeque;
 
 use fastrand::Rng;
 
-use crate::connection::{Connection, Lost};
-use crate::directory::ListingError;
+use crate::connection::{Connection, Incoming, Lost};
 use crate::event::BookReason;
-use crate::ids::{InstrumentId, LineId, Listing, StreamId};
-use crate::pipeline::{FrameOutcome, Pipeline, Readiness, Want};
+use crate::ids::{LineId, Listing, StreamId};
+use crate::pipeline::{FrameOutcome, Pipeline, Readiness};
 use crate::probe::Probe;
 use crate::raw::Notice;
 use crate::time::ReceiveTime;
-use crate::venue::{RestRequest, Venue};
+use crate::venue::Venue;
 
+use care::Care;
+use carry::groups;
+use delisting::Standing;
 use rest::{Purpose, RestQueue};
+use resync::Resyncs;
+use roll::Roll;
 
 /// Frames taken from one connection before the others have their turn.
 pub const FRAMES_PER_TURN_MAX: usize = 256;
+
+/// Bytes of one frame that are decoded in one turn. Coinbase's snapshots of megabytes are read in so many pieces; 64 KiB
+/// take about 0.1 ms, the 4.8 MB of a recorded one 1.2 ms.
+pub const PIECE_BYTES_MAX: usize = 64 << 10;
 
 /// What a provider is made of, beside its pipeline.
 #[derive(Clone, Debug)]
@@ -43,101 +61,9 @@ pub struct ProviderOptions {
     pub seed: u64,
 }
 
-/// Something that an operator wants to know. Rare; never one per event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happening {
-    /// A connection shook hands.
-    Connected(LineId),
-    /// A connection is over.
-    Lost(LineId, Lost),
-    /// The venue refused a subscription.
-    SubscriptionRefused {
-        /// On which connection.
-        line: LineId,
-        /// The venue's code, 0 if it has none.
-        code: i64,
-        /// The venue's words.
-        reason: String,
-        /// The streams that the request named, as `symbol channel`.
-        streams: Vec<String>,
-    },
-    /// The venue's instrument list does not have a symbol, or does not trade it.
-    Unlisted {
-        /// Canonical symbol.
-        symbol: String,
-        /// The venue's spelling that was looked for.
-        venue_symbol: String,
-    },
-    /// A REST request failed and will be tried again.
-    RestFailed {
-        /// Path without the query.
-        path: String,
-        /// Why.
-        reason: String,
-    },
-    /// The venue told us to slow down.
-    RestPaused {
-        /// HTTP status, 429 or 418.
-        status: u16,
-        /// For how long, in seconds.
-        seconds: u64,
-    },
-    /// The venue announced that it closes connections.
-    ShutdownSoon(LineId),
-    /// A new line has taken over from an old one.
-    Rolled {
-        /// The old one.
-        from: LineId,
-        /// The new one.
-        to: LineId,
-    },
-    /// Every book was proved, for the first time.
-    BooksProved {
-        /// How many there are.
-        books: usize,
-        /// After the start, in nanoseconds.
-        after_ns: u64,
-        /// REST requests sent until then.
-        rest_requests: u64,
-        /// Their weight, in the venue's units.
-        rest_weight: u64,
-        /// Subscription messages sent until then, on all connections.
-        messages: u64,
-    },
-}
-
-impl std::fmt::Display for Happening {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Connected(line) => write!(f, "line {line} connected"),
-            Self::Lost(line, lost) => write!(f, "line {line}: {lost}"),
-            Self::SubscriptionRefused { line, code, reason, streams } => {
-                write!(
-                    f,
-                    "subscribe failed on line {line}: {reason} ({code}), streams {}",
-                    streams.join(", ")
-                )
-            }
-            Self::Unlisted { symbol, venue_symbol } => {
-                write!(f, "instrument failed: {symbol} is not listed, or not trading, as {venue_symbol}")
-            }
-            Self::RestFailed { path, reason } => write!(f, "GET {path} failed: {reason}"),
-            Self::RestPaused { status, seconds } => write!(f, "REST paused for {seconds} s: HTTP {status}"),
-            Self::Rolled { from, to } => write!(f, "line {to} took over from line {from}"),
-            Self::ShutdownSoon(line) => write!(f, "line {line}: the venue announced a shutdown"),
-            Self::BooksProved { books, after_ns, rest_requests, rest_weight, messages } => write!(
-                f,
-                "{books} books proved after {:.2} s: {messages} subscription messages, {rest_requests} REST requests of \
-                 weight {rest_weight}",
-                *after_ns as f64 / 1e9,
-            ),
-        }
-    }
-}
-
 /// A provider without sockets.
 #[derive(Debug)]
-pub struct Provider<V> {
+pub struct Provider<V: Venue> {
     /// Frames to events.
     pub pipeline: Pipeline<V>,
     options: ProviderOptions,
@@ -148,8 +74,10 @@ pub struct Provider<V> {
     /// Lines that one group of streams has, the spare one included.
     lines_per_group: usize,
     rolls: Vec<Roll>,
-    verify_at: ReceiveTime,
-    verify_next: usize,
+    care: Care,
+    resyncs: Resyncs,
+    /// By listing.
+    standings: Vec<Standing>,
     started_at: ReceiveTime,
     /// All books have been proved once.
     was_proved: bool,
@@ -164,23 +92,6 @@ pub struct Provider<V> {
     /// Whole frames wait in a connection's buffer because no pool slot was free; when to look at them again.
     stalled_until: Option<ReceiveTime>,
 }
-
-/// A line that takes over from another.
-#[derive(Clone, Copy, Debug)]
-struct Roll {
-    from: LineId,
-    to: LineId,
-    /// When the new line had all its subscriptions.
-    subscribed_at: Option<ReceiveTime>,
-}
-
-/// How long a new line runs beside the old one before that is dropped, in nanoseconds: both must show the same.
-const ROLL_OVERLAP_NS: u64 = 1_000_000_000;
-
-/// No connection has room for another stream, and no more connections fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no connection has room for another stream")]
-pub struct NoRoom;
 
 /// Happenings kept for the shell; a flood drops the oldest.
 const HAPPENINGS_MAX: usize = 256;
@@ -215,8 +126,9 @@ impl<V: Venue> Provider<V> {
             happenings: VecDeque::new(),
             lines_per_group,
             rolls: Vec::new(),
-            verify_at: now,
-            verify_next: 0,
+            care: Care::new(now),
+            resyncs: Resyncs::default(),
+            standings: Vec::new(),
             started_at: now,
             was_proved: false,
             listed: false,
@@ -287,7 +199,22 @@ impl<V: Venue> Provider<V> {
                 return handled;
             }
             let outcome = match connection.next_text(&mut self.rng, now) {
-                Ok(Some(text)) => self.pipeline.frame(line, text, now, probe),
+                Ok(Some(Incoming::Text(text))) => {
+                    match self.pipeline.frame_piece(line, text, PIECE_BYTES_MAX, now, probe) {
+                        Some(outcome) => outcome,
+                        None => {
+                            // The rest in the next turn; the other connections have theirs before.
+                            connection.keep_text();
+                            return FRAMES_PER_TURN_MAX;
+                        }
+                    }
+                }
+                Ok(Some(Incoming::Oversized { head, bytes })) => {
+                    self.pipeline.oversized(line, head, bytes, now, probe);
+                    let bytes_max = self.options.message_bytes_max;
+                    self.happened(Happening::Oversized { line, bytes, bytes_max });
+                    continue;
+                }
                 Ok(None) => return handled,
                 Err(lost) => {
                     self.lost(line, lost, now, probe);
@@ -308,6 +235,12 @@ impl<V: Venue> Provider<V> {
                 let connection = &self.connections[line.index()];
                 let streams =
                     request.map(|request| connection.streams_of_request(request)).unwrap_or_default();
+                let streams = streams.to_vec();
+                let now = self.connections[line.index()].last_receive();
+                for &stream in &streams {
+                    // It may be one that is traded no more.
+                    self.ask_about(self.pipeline.directory.carries(stream).listing, now);
+                }
                 let streams = streams.iter().map(|&stream| self.stream_name(stream)).collect();
                 let (code, reason) = (*code, reason.to_string());
                 self.happened(Happening::SubscriptionRefused { line, code, reason, streams });
@@ -319,6 +252,8 @@ impl<V: Venue> Provider<V> {
             }
             _ => {}
         }
+        let now = self.connections[line.index()].last_receive();
+        self.notice_of_instruments(notice, now);
         self.connections[line.index()].notice(notice);
     }
 
@@ -337,6 +272,7 @@ impl<V: Venue> Provider<V> {
         }
         let was_live = connection.is_live();
         connection.lost(&lost, now, &mut self.rng);
+        self.pipeline.give_up_frame(line);
         if was_live {
             let streams = self.connections[line.index()].streams().to_vec();
             let others = |stream: &StreamId| {
@@ -369,67 +305,6 @@ impl<V: Venue> Provider<V> {
         start..start + self.lines_per_group
     }
 
-    /// Opens the spare line of a group beside `from`, which ends once the new one carries all that it does. Returns
-    /// whether there is a spare line.
-    pub fn roll(&mut self, from: LineId, now: ReceiveTime) -> bool {
-        let group = self.group_of(from);
-        let busy = self.rolls.iter().any(|roll| group.contains(&roll.from.index()));
-        let spare = self.connections[group].iter_mut().find(|connection| connection.is_spare());
-        let (Some(spare), false) = (spare, busy) else { return false };
-        spare.start(now);
-        self.rolls.push(Roll { from, to: spare.line(), subscribed_at: None });
-        true
-    }
-
-    /// Goes on with the rolls under way.
-    fn go_on_rolling(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
-        for line in 0..self.connections.len() {
-            if self.connections[line].is_old() {
-                self.roll(LineId(line as u8), now);
-            }
-        }
-        let mut index = 0;
-        while index < self.rolls.len() {
-            let Roll { from, to, subscribed_at } = self.rolls[index];
-            let new = &self.connections[to.index()];
-            if !new.is_subscribed() {
-                self.rolls[index].subscribed_at = None;
-                index += 1;
-                continue;
-            }
-            let since = *self.rolls[index].subscribed_at.get_or_insert(now);
-            let joined = self.pipeline.line_is_proved(to, new.streams());
-            if subscribed_at.is_none() || now.since_ns(since) < ROLL_OVERLAP_NS || !joined {
-                index += 1;
-                continue;
-            }
-            self.rolls.remove(index);
-            self.lost(from, Lost::Ours("rolled"), now, probe);
-            // It may have been lost before: without this it would come back as one line too many, and none would be spare.
-            self.connections[from.index()].retire();
-            self.happened(Happening::Rolled { from, to });
-        }
-    }
-
-    /// Asks for the next verification when it is due: one book at a time, all of them once in the configured time.
-    fn verify(&mut self, now: ReceiveTime) {
-        let count = self.pipeline.directory.instruments().len();
-        if self.options.verify_every_ns == 0 || count == 0 || now < self.verify_at {
-            return;
-        }
-        self.verify_at = now.plus_ns(self.options.verify_every_ns / count as u64);
-        let listing = Listing((self.verify_next % count) as u16);
-        self.verify_next += 1;
-        if self.pipeline.begin_verification(listing) {
-            let levels = self.options.snapshot_levels;
-            let request = self.pipeline.venue.snapshot_request(&self.pipeline.directory, listing, levels);
-            match request {
-                Some(request) => self.rest.ask(Purpose::Verification(listing), request, now),
-                None => self.pipeline.end_verification(listing),
-            }
-        }
-    }
-
     fn happened(&mut self, happening: Happening) {
         if self.happenings.len() == HAPPENINGS_MAX {
             self.happenings.pop_front();
@@ -454,6 +329,9 @@ impl<V: Venue> Provider<V> {
         if self.stalled_until.is_some_and(|until| now >= until) {
             self.resume(now, probe);
         }
+        if self.listed && !self.stopping {
+            self.look_after(now, probe);
+        }
         while let Some(want) = self.pipeline.poll_want() {
             self.want(want, now);
         }
@@ -468,7 +346,6 @@ impl<V: Venue> Provider<V> {
             }
         }
         self.go_on_rolling(now, probe);
-        self.verify(now);
         if !self.was_proved {
             self.look_for_first_proof(now);
         }
@@ -498,234 +375,6 @@ impl<V: Venue> Provider<V> {
                 self.stalled_until = Some(now);
             }
         }
-    }
-
-    fn want(&mut self, want: Want, now: ReceiveTime) {
-        match want {
-            Want::Snapshot(listing) => {
-                let levels = self.options.snapshot_levels;
-                let request = self.pipeline.venue.snapshot_request(&self.pipeline.directory, listing, levels);
-                if let Some(request) = request {
-                    self.rest.ask(Purpose::Snapshot(listing), request, now);
-                }
-            }
-            Want::Resubscribe(stream, line) => {
-                for connection in &mut self.connections {
-                    let meant = line.is_none_or(|line| line == connection.line());
-                    if meant && connection.streams().contains(&stream) {
-                        connection.resubscribe(stream);
-                    }
-                }
-            }
-            Want::Trades { stream, from, to } => {
-                let listing = self.pipeline.directory.carries(stream).listing;
-                let request = self.pipeline.venue.trades_request(&self.pipeline.directory, listing, from, to);
-                match request {
-                    Some(request) => self.rest.ask(Purpose::Trades(stream), request, now),
-                    None => self.pipeline.trades_filled(stream),
-                }
-            }
-        }
-    }
-
-    /// The next REST request that may be sent now.
-    pub fn poll_rest(&mut self, now: ReceiveTime) -> Option<(RestId, RestRequest)> {
-        self.rest.next(now)
-    }
-
-    /// The venue answered a request. The body may be changed.
-    pub fn rest_answered(
-        &mut self,
-        id: RestId,
-        status: u16,
-        retry_after_s: Option<u64>,
-        body: &mut [u8],
-        now: ReceiveTime,
-        probe: &mut impl Probe,
-    ) {
-        let Some((purpose, request)) = self.rest.take(id) else { return };
-        // A snapshot lets go of what waited for it, so slots may be free now.
-        self.stalled_until = self.stalled_until.map(|_| now);
-        if let Some(seconds) = self.rest.pause_for(status, retry_after_s, now) {
-            self.happened(Happening::RestPaused { status, seconds });
-        }
-        if status != 200 {
-            let text = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
-            self.rest_failed_for(purpose, request, format!("HTTP {status}: {text}"), now);
-            return;
-        }
-        match self.pipeline.rest(&request.path, body, now, probe) {
-            FrameOutcome::Done => match purpose {
-                // The book could not use it and wants another: not at once, or it would spend everybody's weight.
-                Purpose::Snapshot(listing) if self.pipeline.snapshot_wanted(listing) => {
-                    self.rest.unusable(purpose);
-                }
-                _ => self.rest.succeeded(purpose),
-            },
-            FrameOutcome::Notice(Notice::Refused { code, reason, .. }) => {
-                self.rest_failed_for(purpose, request, format!("{reason} ({code})"), now);
-                return;
-            }
-            FrameOutcome::Notice(_) => {}
-            FrameOutcome::Undecodable(error) => {
-                self.rest_failed_for(purpose, request, error.to_string(), now);
-                return;
-            }
-        }
-        match purpose {
-            Purpose::Instruments => {
-                self.listed = true;
-                self.lists_total += 1;
-                self.name_unlisted();
-            }
-            Purpose::Trades(stream) => self.pipeline.trades_filled(stream),
-            Purpose::Snapshot(_) | Purpose::Verification(_) => {}
-        }
-    }
-
-    /// There is no answer to a request.
-    pub fn rest_failed(&mut self, id: RestId, reason: String, now: ReceiveTime) {
-        if let Some((purpose, request)) = self.rest.take(id) {
-            self.rest_failed_for(purpose, request, reason, now);
-        }
-    }
-
-    #[cold]
-    fn rest_failed_for(&mut self, purpose: Purpose, request: RestRequest, reason: String, now: ReceiveTime) {
-        let path = request.path.split('?').next().unwrap_or_default().to_owned();
-        match purpose {
-            // Not worth a second try: the next one comes in its time, and a hole in trades is declared.
-            Purpose::Verification(listing) => {
-                self.pipeline.end_verification(listing);
-                self.rest.given_up();
-                self.happened(Happening::RestFailed { path, reason });
-                return;
-            }
-            Purpose::Trades(stream) => {
-                self.pipeline.trades_filled(stream);
-                self.rest.given_up();
-                self.happened(Happening::RestFailed { path, reason });
-                return;
-            }
-            Purpose::Instruments | Purpose::Snapshot(_) => {}
-        }
-        // Without a list the widest text sets each scale: the gateway works, so it does not wait for a second try.
-        self.listed |= purpose == Purpose::Instruments;
-        self.lists_failed_total += u64::from(purpose == Purpose::Instruments);
-        self.rest.again(purpose, request, now, &mut self.rng);
-        self.happened(Happening::RestFailed { path, reason });
-    }
-
-    fn name_unlisted(&mut self) {
-        let instruments = self.pipeline.directory.instruments().iter();
-        let unlisted: Vec<Happening> = instruments
-            .filter(|instrument| !instrument.trading)
-            .map(|instrument| Happening::Unlisted {
-                symbol: instrument.symbol.clone(),
-                venue_symbol: instrument.venue_symbol.clone(),
-            })
-            .collect();
-        for happening in unlisted {
-            self.happened(happening);
-        }
-    }
-
-    /// Adds an instrument, known by nothing but its names, and asks the venue for its list once more.
-    ///
-    /// Until [`lists_total`](Self::lists_total) has grown nobody knows whether the venue has it; then its `trading` says so.
-    ///
-    /// # Errors
-    /// [`ListingError`]
-    #[cold]
-    pub fn list(
-        &mut self,
-        venue_symbol: &str,
-        symbol: &str,
-        id: InstrumentId,
-        now: ReceiveTime,
-    ) -> Result<Listing, ListingError> {
-        let known = self.pipeline.directory.find(venue_symbol.as_bytes());
-        let listing = self.pipeline.directory.add(venue_symbol, symbol, id)?;
-        if known.is_none() {
-            self.pipeline.directory.instrument_mut(listing).trading = false;
-        }
-        self.rest.ask(Purpose::Instruments, self.pipeline.venue.instruments_request(), now);
-        Ok(listing)
-    }
-
-    /// Instrument lists that have come, and those that could not be had.
-    pub const fn lists_total(&self) -> (u64, u64) {
-        (self.lists_total, self.lists_failed_total)
-    }
-
-    /// Whether a stream's subscription is wanted at the venue.
-    pub fn carries(&self, stream: StreamId) -> bool {
-        self.carried.get(stream.index()).copied().unwrap_or(false)
-    }
-
-    /// Subscribes a stream at the venue, or ends its subscription there; no other stream notices. Repeating it changes
-    /// nothing.
-    ///
-    /// # Errors
-    /// [`NoRoom`]; nothing has changed then.
-    #[cold]
-    pub fn carry(&mut self, stream: StreamId, wanted: bool, now: ReceiveTime) -> Result<(), NoRoom> {
-        if self.carries(stream) == wanted {
-            return Ok(());
-        }
-        if wanted {
-            let group = self.group_for(stream, now).ok_or(NoRoom)?;
-            self.pipeline.begin_stream(stream);
-            for line in self.lines_of(group) {
-                self.connections[line].change(true, stream, now);
-            }
-        } else {
-            self.pipeline.end_stream(stream);
-            for connection in &mut self.connections {
-                if connection.streams().contains(&stream) {
-                    connection.change(false, stream, now);
-                }
-            }
-        }
-        if self.carried.len() <= stream.index() {
-            self.carried.resize(stream.index() + 1, false);
-        }
-        self.carried[stream.index()] = wanted;
-        Ok(())
-    }
-
-    /// The connections of a group: one for each line.
-    fn lines_of(&self, group: usize) -> std::ops::Range<usize> {
-        let lines = usize::from(self.pipeline.options().lines).max(1);
-        group * lines..(group + 1) * lines
-    }
-
-    /// The group of connections for a new stream: where its instrument is already, else the first with room, else a new one.
-    fn group_for(&mut self, stream: StreamId, now: ReceiveTime) -> Option<usize> {
-        let limits = self.pipeline.venue.limits();
-        let lines = usize::from(self.pipeline.options().lines).max(1);
-        let listing = self.pipeline.directory.carries(stream).listing;
-        let siblings: Vec<StreamId> = self.pipeline.directory.streams_of(listing).map(|(_, id)| id).collect();
-        let groups = self.connections.len() / lines;
-        let streams_in = |group: usize| self.connections[group * lines].streams();
-        let has_room = |&group: &usize| streams_in(group).len() < limits.streams_max;
-        let at_home = |&group: &usize| streams_in(group).iter().any(|known| siblings.contains(known));
-        let found = (0..groups).filter(has_room).find(at_home).or_else(|| (0..groups).find(has_room));
-        if found.is_some() {
-            return found;
-        }
-        if self.connections.len() + lines > usize::from(u8::MAX) {
-            return None;
-        }
-        for number in 0..lines {
-            let line = LineId(self.connections.len() as u8);
-            let (host, bytes_max) = (&self.options.websocket_host, self.options.message_bytes_max);
-            let connection = Connection::new(&self.pipeline.venue, line, host, Vec::new(), bytes_max, now);
-            let is_spare = number > 0 && number + 1 == lines;
-            self.connections.push(if is_spare { connection.as_spare() } else { connection });
-        }
-        self.pipeline.set_line_count(self.connections.len());
-        Some(groups)
     }
 
     /// Instruments whose book is wanted and not proved.
@@ -763,8 +412,8 @@ impl<V: Venue> Provider<V> {
             let soon = now.plus_ns(ROLL_LOOK_NS);
             soonest = Some(soonest.map_or(soon, |at| at.min(soon)));
         }
-        if self.options.verify_every_ns > 0 && self.listed {
-            soonest = Some(soonest.map_or(self.verify_at, |at| at.min(self.verify_at)));
+        if self.listed && !self.stopping {
+            soonest = soonest.into_iter().chain(self.care_deadline()).min();
         }
         if self.pipeline.dispatcher.is_congested() {
             // A consumer shard wakes nobody when it has drained its ring: look again soon.
@@ -797,22 +446,3 @@ impl<V: Venue> Provider<V> {
 const ROLL_LOOK_NS: u64 = 50_000_000;
 /// How soon a congested ring is looked at again, in nanoseconds.
 const CONGESTED_LOOK_NS: u64 = 200_000;
-
-/// The streams of a provider in groups that one connection may carry; all streams of an instrument in one group.
-fn groups<V: Venue>(pipeline: &Pipeline<V>, streams_max: usize) -> Vec<Vec<StreamId>> {
-    let mut groups: Vec<Vec<StreamId>> = vec![Vec::new()];
-    for index in 0..pipeline.directory.instruments().len() {
-        let streams = pipeline.directory.streams_of(Listing(index as u16)).map(|(_, stream)| stream);
-        let streams: Vec<StreamId> = streams.collect();
-        let last = groups.last_mut().expect("there is always a group");
-        if last.len() + streams.len() > streams_max && !last.is_empty() {
-            groups.push(streams);
-        } else {
-            last.extend(streams);
-        }
-    }
-    for group in &mut groups {
-        group.sort_by_key(|&stream| (pipeline.directory.carries(stream).channel, stream));
-    }
-    groups
-}

@@ -238,6 +238,12 @@ pub enum DecodeError {
         /// The scale that the text needs; the other side as it was.
         decimals: Decimals,
     },
+    /// Longer than is taken. It was passed over.
+    #[error("a message of {bytes} bytes is longer than is taken, and was passed over")]
+    Oversized {
+        /// Its length.
+        bytes: u64,
+    },
     /// More messages than [`MESSAGES_PER_RAW_MAX`].
     #[error("more than {MESSAGES_PER_RAW_MAX} messages in a frame")]
     TooMany,
@@ -254,6 +260,7 @@ impl DecodeError {
             Self::UnknownSymbol => "unknown_symbol",
             Self::Decimal { .. } => "decimal",
             Self::Wider { .. } => "scale",
+            Self::Oversized { .. } => "oversized",
             Self::TooMany => "too_many_messages",
         }
     }

@@ -191,6 +191,8 @@ pub fn kline(open_ns: u64) -> Kline {
 }
 
 impl Venue for TextVenue {
+    type Progress = ();
+
     fn name(&self) -> &'static str {
         "text"
     }

@@ -1,5 +1,6 @@
 //! After warm-up nothing is allocated from a frame's bytes to a consumer's handler: decode, order, book, views, dispatch,
-//! ring, host. Counted, not believed. One test in this file, so that no other thread allocates.
+//! ring, host; and from an order request to its bytes, and from a report's bytes to the consumer's event. Counted, not
+//! believed. One test in this file, so that no other thread allocates.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
@@ -7,10 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::channel::{Channel, Interval};
 use engine::consumer::{Catalog, Consumer, Context, Host, OnPanic};
-use engine::directory::Directory;
+use engine::decimal::Decimals;
+use engine::directory::{Directory, OrderFilters};
 use engine::dispatch::{Dispatcher, Fairness};
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, LineId, ProviderId, ShardId};
+use engine::orders::check::{BookPolicy, Limits, Market};
+use engine::orders::ledger::{LedgerOptions, SessionState};
+use engine::orders::secret::Secret;
+use engine::orders::venue::Stamp;
+use engine::orders::venue::binance::{BinanceKey, BinanceOrders};
+use engine::orders::{
+    DecisionId, Desk, DeskOptions, OrderEvent, OrderRequest, OrderSide, Submitted, Tag, Turn, WireId, WireIds,
+};
 use engine::pipeline::Pipeline;
 use engine::ring::ring;
 use engine::routing::{Delivery, Route};
@@ -146,4 +156,123 @@ fn nothing_is_allocated_per_event_after_warm_up() {
     );
     assert!(shards.iter().all(|(_, host)| host.delivered_total() > 4_000));
     assert_eq!(allocated, 0, "allocations in {measured} frames");
+    assert_eq!(orders(4_000), 0, "allocations in 2,000 orders");
+}
+
+/// Appends an unmasked text frame.
+fn server_frame(text: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
+    use std::io::Write;
+    let start = out.len();
+    out.extend_from_slice(&[0x81, 126, 0, 0]);
+    out.write_fmt(text).expect("a vector takes all");
+    out.resize(out.len().max(start + 4 + 126), b' '); // a shorter one has a shorter header
+    let length = ((out.len() - start - 4) as u16).to_be_bytes();
+    out[start + 2..start + 4].copy_from_slice(&length);
+}
+
+/// Allocations in the second half of `count` orders: placed, acknowledged, filled in two.
+fn orders(count: u64) -> u64 {
+    const EPOCH_MS: u64 = 1_783_000_000_000;
+    let mut directory = Directory::closed(ProviderId(0));
+    let listing = directory.add("BTCUSDT", "BTC-USDT", InstrumentId(0)).expect("a symbol");
+    directory.instrument_mut(listing).decimals = Decimals { price: 2, qty: 8 };
+    let filters = OrderFilters::default();
+    let market =
+        Market { decimals: Decimals { price: 2, qty: 8 }, trading: true, filters: &filters, touch: None };
+    let key = BinanceKey::hmac(&Secret::new(b"secret".to_vec())).expect("a key");
+    let ledger = LedgerOptions { orders_max: 512, executions_max: 2_048, ..LedgerOptions::DEFAULT };
+    let options = DeskOptions { ledger, ..DeskOptions::new("venue.test", "/ws-api/v3") };
+    let ids = WireIds::new(9, 0).expect("fits");
+    let mut desk = Desk::new(ProviderId(0), 0, ids, BinanceOrders::new(b"api", key, 5_000), options);
+    desk.set_limits(ConsumerId(0), Limits { book: BookPolicy::Ignore, ..Limits::OPEN });
+    let mut stamps = || Stamp { unix_ms: EPOCH_MS, nonce: 1, random: 1 };
+    let mut now = ReceiveTime::from_ns(1_000_000_000);
+    desk.begin(now);
+    let mut bytes = Vec::with_capacity(8 << 10);
+    // The session: a handshake, the clock, the stream, the list.
+    for round in 0..8 {
+        desk.on_timer(&mut Turn { now, directory: &directory, stamps: &mut stamps });
+        if desk.poll_connect().is_some() {
+            desk.connected(now);
+        }
+        let sent = desk.bytes_to_send().len();
+        bytes.clear();
+        match round {
+            0 => {
+                let request = String::from_utf8_lossy(desk.bytes_to_send()).into_owned();
+                let key = request.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.lines().next());
+                let accept = tungstenite::handshake::derive_accept_key(key.expect("a key").as_bytes());
+                bytes.extend_from_slice(format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n").as_bytes());
+            }
+            1 => server_frame(
+                format_args!(
+                    r#"{{"id":{},"status":200,"result":{{"serverTime":{EPOCH_MS}}}}}"#,
+                    Tag::session(2).0
+                ),
+                &mut bytes,
+            ),
+            2 => server_frame(
+                format_args!(
+                    r#"{{"id":{},"status":200,"result":{{"subscriptionId":0}}}}"#,
+                    Tag::session(0).0
+                ),
+                &mut bytes,
+            ),
+            3 => {
+                let list = 5_u64 << 48 | 1 << 20; // the first list of open orders
+                server_frame(format_args!(r#"{{"id":{list},"status":200,"result":[]}}"#), &mut bytes);
+            }
+            _ => {}
+        }
+        desk.sent(sent);
+        desk.received(&bytes, now);
+    }
+    assert_eq!(desk.session(), SessionState::Live);
+    let mut request = OrderRequest::limit_text(OrderSide::Buy, "64000.5", "0.003").expect("numbers");
+    let (mut before, mut reports) = (0, 0);
+    for number in 1..=count {
+        if number == count / 2 {
+            before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+        now = now.plus_ns(1_000_000);
+        let mut turn = Turn { now, directory: &directory, stamps: &mut stamps };
+        request.decision = DecisionId(number);
+        let Submitted::Place(tag) = desk.submit(&request, Some(&market), &mut turn) else {
+            panic!("order {number} was refused")
+        };
+        let sent = desk.bytes_to_send().len();
+        assert!(sent > 100, "the bytes are ready");
+        desk.sent(sent);
+        let id = WireId { epoch: 9, shard: 0, counter: number }.encode();
+        bytes.clear();
+        server_frame(
+            format_args!(
+                r#"{{"id":{},"status":200,"result":{{"symbol":"BTCUSDT","orderId":{number},"orderListId":-1,"clientOrderId":"{}","transactTime":{EPOCH_MS}}}}}"#,
+                tag.0,
+                id.as_str()
+            ),
+            &mut bytes,
+        );
+        for (fill, filled, state) in [(1, "0.001", "PARTIALLY_FILLED"), (2, "0.003", "FILLED")] {
+            let qty = if fill == 1 { "0.001" } else { "0.002" };
+            server_frame(
+                format_args!(
+                    r#"{{"subscriptionId":0,"event":{{"e":"executionReport","s":"BTCUSDT","c":"{}","C":"","x":"TRADE","X":"{state}","r":"NONE","i":{number},"l":"{qty}","z":"{filled}","L":"64000.5","n":"0.1","N":"USDT","T":{EPOCH_MS},"t":{},"m":true,"Z":"64.0"}}}}"#,
+                    id.as_str(),
+                    number * 2 + fill
+                ),
+                &mut bytes,
+            );
+        }
+        desk.received(&bytes, now);
+        while let Some(event) = desk.poll_event() {
+            reports += u64::from(matches!(event, OrderEvent::Report(_)));
+        }
+        desk.journal_written(desk.journal().len());
+        desk.journal_durable(desk.journal_end());
+        desk.on_timer(&mut turn);
+    }
+    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(reports, 3 * count, "acknowledged, filled in part, filled");
+    allocated
 }

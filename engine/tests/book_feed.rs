@@ -167,7 +167,9 @@ fn spot_updates_are_stale_inside_adjacent_or_after_a_hole() {
         "D99-103 S100 D103-103 D105-106",
         "S100 proved(joined) D103 gap(104-104) suspect(sequence_gap)",
     );
-    check(SPOT, "S100 S101 D101-101", "S100 proved(joined) D101");
+    check(SPOT, "S100 S101 D101-101 D102-102", "S100 S101 proved(joined) D102");
+    check(SPOT, "S100 S100 D101-101", "S100 proved(joined) D101");
+    check(SPOT, "S101 S100 D102-102", "S101 proved(joined) D102");
 }
 
 #[test]

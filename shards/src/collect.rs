@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::report::interval_log::{IntervalLog, LogState};
+use crate::report::timeline::{Outlier, Outliers};
 use crate::report::{DisturbanceKind, RunReport, ShardReport, StageSummary};
 use crate::stages::{CollectorEnd, LATENCY_NS_MAX, SIGNIFICANT_DIGITS, Stage, StageCell, StageSet};
 
@@ -174,12 +175,19 @@ pub struct Collector {
     shards: Vec<CollectedShard>,
     log: Option<IntervalLog<Box<dyn Write + Send>>>,
     interval: StageTotal,
+    outliers: Outliers,
 }
 
 impl Collector {
     /// A collector without shards and without a log.
     pub fn new(start: RunStart) -> Self {
-        Self { start, shards: Vec::new(), log: None, interval: StageTotal::new() }
+        Self {
+            start,
+            shards: Vec::new(),
+            log: None,
+            interval: StageTotal::new(),
+            outliers: Outliers::default(),
+        }
     }
 
     /// Appends every interval to `log` from now on.
@@ -219,6 +227,7 @@ impl Collector {
         for (index, set) in taken {
             let shard = &mut self.shards[index];
             shard.add(&set, &mut self.interval, self.start, self.log.as_mut());
+            shard.offer_outliers(&set, self.start, &mut self.outliers);
             shard.end.give_back(set);
         }
         if count > 0
@@ -274,6 +283,11 @@ impl Collector {
         }
     }
 
+    /// The intervals with the longest latencies.
+    pub fn outliers(&self) -> &Outliers {
+        &self.outliers
+    }
+
     /// How the log fares; `None` without a log.
     pub fn log_state(&self) -> Option<&LogState> {
         self.log.as_ref().map(IntervalLog::state)
@@ -319,6 +333,28 @@ impl CollectedShard {
                 latency_ns_p50: interval.latency_ns_at(50.0),
                 latency_ns_p99: interval.latency_ns_at(99.0),
                 latency_ns_max: interval.latency_ns_max,
+            });
+        }
+    }
+}
+
+impl CollectedShard {
+    /// Offers the stages of the interval that [`CollectedShard::add`] has just put into `live`.
+    fn offer_outliers(&self, set: &StageSet, start: RunStart, outliers: &mut Outliers) {
+        let ms = |ns: u64| ns.saturating_sub(start.ns) / 1_000_000;
+        // Each consumer's own handler is in `handler`; the venue's clock is not ours.
+        let told =
+            |stage: &&LiveStage| !stage.stage.contains(':') && stage.stage != Stage::VenueToReceive.name();
+        for stage in self.live.iter().filter(told) {
+            outliers.offer(&Outlier {
+                from_ms: ms(set.start_ns()),
+                to_ms: ms(set.end_ns()),
+                shard: self.identity.name.clone(),
+                stage: stage.stage.clone(),
+                count: stage.count,
+                latency_ns_p99: stage.latency_ns_p99,
+                latency_ns_max: stage.latency_ns_max,
+                beside: Vec::new(),
             });
         }
     }

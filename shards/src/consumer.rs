@@ -195,7 +195,11 @@ impl ConsumerShard {
                 let latencies = latencies.map(|(provider, stream, latency)| (provider, stream, *latency));
                 self.wire.reply(number, Reply::Latencies(latencies.collect()));
             }
-            Command::List { .. } | Command::Route { .. } | Command::Roll { .. } => {
+            Command::List { .. }
+            | Command::Route { .. }
+            | Command::Roll { .. }
+            | Command::Merge { .. }
+            | Command::EndMerge { .. } => {
                 self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));
             }
         }

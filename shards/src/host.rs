@@ -4,8 +4,12 @@
 //! real one. What cannot be seen (no such file in a container, a virtual machine without frequency control) is `None`
 //! and is reported as such: unknown is never taken for fine.
 
+mod devices;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+pub use devices::{Cpuset, Environment, IdleState, Interface, Programs, deepest_idle};
 
 /// How facts are asked for.
 pub trait HostView {
@@ -237,6 +241,14 @@ pub struct HostFacts {
     pub memory_available: Option<u64>,
     /// Interrupts and the cores that they may arrive on; empty if they cannot be seen.
     pub irqs: Vec<(u32, CpuSet)>,
+    /// The control group's cores.
+    pub cpuset: Option<Cpuset>,
+    /// Whose machine it is.
+    pub environment: Environment,
+    /// Network cards; empty if none can be seen.
+    pub interfaces: Vec<Interface>,
+    /// What runs here.
+    pub programs: Programs,
 }
 
 impl HostFacts {
@@ -277,6 +289,10 @@ impl HostFacts {
             quota_permille: quota(host),
             memory_available: memory_available(host),
             irqs: irqs(host),
+            cpuset: devices::cpuset(host),
+            environment: Environment::gather(host),
+            interfaces: devices::interfaces(host),
+            programs: Programs::gather(host),
         }
     }
 }

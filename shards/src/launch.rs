@@ -41,6 +41,7 @@ use crate::topology::{
 };
 
 use merges::Merges;
+pub(crate) use merges::{facts_of, interval_of};
 pub use venues::{Simulation, SimulationError};
 #[cfg(feature = "simulate")]
 pub use venues::{simulated_default, simulated_lists};
@@ -130,6 +131,12 @@ struct Thread<T> {
     handle: JoinHandle<(T, ThreadUsage)>,
 }
 
+impl<T> Thread<T> {
+    fn facts(&self) -> (ShardIndex, u32, &LoopCounters) {
+        (self.shard, self.handle.thread_id().unsigned_abs(), &*self.counters)
+    }
+}
+
 /// A running gateway.
 pub struct Gateway {
     /// The topology that it runs.
@@ -204,11 +211,10 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     let switches = Arc::new(Switches::new(topology.consumers.iter().map(|consumer| consumer.trading)));
     let mut shard_ends: Vec<Option<link::ShardEnd>> = Vec::new();
     let mut control_ends = Vec::new();
-    for (shard, waker) in topology.shards.iter().zip(&wakers) {
+    for waker in &wakers {
         let (control_end, shard_end) = link::wire(waker.clone());
-        let has_turns = !matches!(shard.role, Role::Merger { .. });
-        control_ends.push(has_turns.then_some(control_end));
-        shard_ends.push(has_turns.then_some(shard_end));
+        control_ends.push(Some(control_end));
+        shard_ends.push(Some(shard_end));
     }
     let mut factories = Vec::new();
     for consumer in &topology.consumers {
@@ -224,6 +230,9 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             let how = Held { delivery, book_depth: if channel.is_book() { depth } else { 0 } };
             held.push((index, usize::from(provider), stream, how));
         });
+        held.extend(merges.subscribed(consumer).map(|(provider, stream, delivery)| {
+            (index, provider.index(), stream, Held { delivery, book_depth: 0 })
+        }));
     }
     let outputs =
         parts.iter().map(|part| part.outputs.iter().map(|(shard, ..)| shard.0).collect::<Vec<u8>>());
@@ -232,6 +241,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         catalog: Arc::clone(&catalog),
         providers: directories.iter().cloned().zip(outputs).collect(),
         held,
+        mergers: merges.mirrors(&topology, &catalog, &merger_parts),
         wires: control_ends,
         switches: Arc::clone(&switches),
     };
@@ -271,7 +281,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             seats.push((index, consumer.name.clone(), consumer.on_panic, factory, wants));
         }
         let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
-        let (stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
+        let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
@@ -280,6 +290,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
@@ -311,22 +322,24 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
     for (shard, mut own) in merger_parts {
         let plan = gateway.topology.shard(shard).clone();
         let Role::Merger { pools, .. } = plan.role else { continue };
-        let (stages, end) =
+        let (mut stages, end) =
             ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[usize::from(shard.0)]);
         let rings: Vec<_> = own.inputs.iter().copied().zip(rings).collect();
+        let wire = shard_ends[usize::from(shard.0)].take().expect("each shard has one wire");
         let waker = wakers[usize::from(shard.0)].clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let merger = own.merger(pools, catalog);
-            let mut shard = MergerShard::new(shard.0, merger, rings, own.wakers, stages, statuses);
+            let mut shard = MergerShard::new(shard.0, merger, rings, own.wakers, stages, statuses, wire);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
@@ -347,7 +360,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             parts = rest;
             own
         };
-        let (stages, end) =
+        let (mut stages, end) =
             ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
@@ -355,6 +368,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
         let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
         let (own_stop, own_counters, resolver) = (stop.clone(), Arc::clone(&counters), resolver.clone());
         let reports = report_sender.clone();
@@ -507,10 +521,8 @@ fn wire(
         for (number, shard) in topology.shards.iter().enumerate() {
             let Some(rings) = shard.rings() else { continue };
             let output = part.outputs.len();
-            // A merge is the same whatever the load only if nothing that it joins is coalesced on the way.
-            let lossless = Route { output, delivery: Delivery::Lossless, book_depth: 0 };
             let merged = merges.wanted(ShardIndex(number as u8), index);
-            let mut routes: Vec<_> = merged.map(|stream| (stream, lossless)).collect();
+            let mut routes: Vec<_> = merged.map(|(stream, kind)| (stream, kind.route(output))).collect();
             if !routes.is_empty() {
                 part.markers.push(output);
             }
@@ -540,16 +552,17 @@ fn wire(
     Ok((all, receivers))
 }
 
-/// Adds the way to a shard with what its topology says about waiting for it.
+/// Adds the way to a shard with what its topology says about waiting for it; gives its number.
 pub(crate) fn add_output(
     dispatcher: &mut Dispatcher,
     shard: ShardId,
     sender: Sender<Event>,
     rings: RingSizes,
-) {
+) -> usize {
     let output = dispatcher.add_output(shard, sender, rings.spill_events as usize);
     let RingSizes { high_water_permille, burst_events, .. } = rings;
     dispatcher.set_fairness(output, Fairness { high_water_permille, burst_events });
+    output
 }
 
 impl ProviderParts {
@@ -584,8 +597,15 @@ impl Gateway {
 
     /// The loops' counters of all shards, by name.
     pub fn loop_counters(&self) -> impl Iterator<Item = (&str, &LoopCounters)> {
-        let providers = self.providers.iter().map(|thread| (thread.handle.name(), &*thread.counters));
-        providers.chain(self.consumers.iter().map(|thread| (thread.handle.name(), &*thread.counters)))
+        self.threads().map(|(shard, _, counters)| (self.topology.shard(shard).name.as_str(), counters))
+    }
+
+    /// Every shard's thread as the kernel numbers it, and its loop's counters.
+    pub fn threads(&self) -> impl Iterator<Item = (ShardIndex, u32, &LoopCounters)> {
+        let providers = self.providers.iter().map(Thread::facts);
+        providers
+            .chain(self.mergers.iter().map(Thread::facts))
+            .chain(self.consumers.iter().map(Thread::facts))
     }
 
     /// What happened at the providers, oldest first.

@@ -26,6 +26,7 @@ pub mod probe;
 pub mod stages;
 pub mod status;
 pub mod live;
+pub mod watch;
 pub mod collect;
 pub mod report_of;
 pub mod report;

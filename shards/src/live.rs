@@ -6,9 +6,11 @@ use engine::provider::Happening;
 
 use crate::collect::Collector;
 use crate::report::table::latency;
+use crate::report::timeline::Point;
 use crate::stages::Stage;
 use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
 use crate::topology::Topology;
+use crate::topology::bounds::PROVIDERS_MAX;
 
 /// The newest status of every shard.
 #[derive(Debug, Default)]
@@ -20,7 +22,12 @@ pub struct Board {
     proofs: Vec<Proof>,
     /// Messages counted when the last line was made, and when that was.
     before: Option<(u64, u64)>,
+    /// By shard: suppressed windows of which an operator was told, by provider too.
+    told: Vec<Option<MissedWindows>>,
 }
+
+/// Suppressed windows of a merge shard, and by provider those that lacked it.
+type MissedWindows = (u64, [u64; PROVIDERS_MAX]);
 
 /// A provider's first time with all its books proved.
 #[derive(Debug)]
@@ -99,6 +106,62 @@ impl Board {
         self.consumers.iter().flatten()
     }
 
+    /// A line for each merge shard that suppressed windows since this was asked last: how many, and who was missing. A
+    /// provider that is away costs a line a period and not one a window.
+    pub fn suppressed(&mut self, topology: &Topology) -> Vec<String> {
+        let mut lines = Vec::new();
+        for merger in self.mergers.iter().flatten() {
+            let total = merger.merges.windows_partial_total;
+            let told = slot(&mut self.told, merger.shard);
+            let (before, missed_before) = told.unwrap_or((0, [0; PROVIDERS_MAX]));
+            if total == before {
+                continue;
+            }
+            *told = Some((total, merger.missed_by_provider));
+            let missing = topology.providers.iter().enumerate().filter_map(|(index, plan)| {
+                let missed = merger.missed_by_provider[index] - missed_before[index];
+                (missed > 0).then(|| format!("{} in {missed}", plan.name))
+            });
+            let missing: Vec<String> = missing.collect();
+            lines.push(format!(
+                "[{}] {} windows suppressed ({total} in all); missing: {}",
+                topology.shards[usize::from(merger.shard)].name,
+                total - before,
+                missing.join(", ")
+            ));
+        }
+        lines
+    }
+
+    /// The run as it stands, for its timeline. `run_ns` is how long it runs.
+    pub fn point(&self, collector: &Collector, run_ns: u64) -> Point {
+        let mut sums = Sums::default();
+        let mut point = Point { at_ms: run_ns / 1_000_000, ..Point::default() };
+        for provider in self.providers() {
+            sums.add(provider);
+            point.messages_total += provider.counts.messages_total;
+        }
+        for merger in self.mergers() {
+            sums.add_outputs(&merger.outputs[..usize::from(merger.output_count)]);
+        }
+        point.received_total = self.consumers().map(|shard| shard.received_total).sum();
+        point.dropped_total = sums.dropped;
+        point.coalesced_total = sums.coalesced;
+        point.gaps_total = sums.gaps;
+        point.resyncs_total = sums.resyncs;
+        point.lines_lost_total = sums.lost;
+        point.books_proved = sums.books_proved;
+        point.ring_permille_max = sums.ring_permille_max;
+        let delivered = Stage::ReceiveToDelivered.name();
+        for stage in collector.live().flat_map(|shard| shard.stages).filter(|stage| stage.stage == delivered)
+        {
+            point.latency_ns_p50 = point.latency_ns_p50.max(stage.latency_ns_p50);
+            point.latency_ns_p99 = point.latency_ns_p99.max(stage.latency_ns_p99);
+            point.latency_ns_max = point.latency_ns_max.max(stage.latency_ns_max);
+        }
+        point
+    }
+
     /// The line, within 80 columns while all is well: what is not well is added. `run_ns` is how long it runs.
     pub fn line(&mut self, topology: &Topology, collector: &Collector, run_ns: u64) -> String {
         let messages: u64 = self.providers().map(|provider| provider.counts.messages_total).sum();
@@ -169,6 +232,7 @@ struct Sums {
     dropped: u64,
     errors: u64,
     lost: u64,
+    ring_permille_max: u32,
 }
 
 impl Sums {
@@ -188,6 +252,8 @@ impl Sums {
         for output in outputs {
             self.coalesced += output.counts.coalesced_total;
             self.dropped += output.counts.dropped_total;
+            let (depth, capacity) = (output.state.ring_depth as u64, output.state.ring_capacity as u64);
+            self.ring_permille_max = self.ring_permille_max.max((depth * 1_000 / capacity.max(1)) as u32);
         }
     }
 }

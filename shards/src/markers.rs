@@ -30,6 +30,11 @@ impl Markers {
         Self { provider, outputs: outputs.to_vec(), pace: MarkerPace::new(MARKER_EVERY_NS), lateness_ns }
     }
 
+    /// One more output that goes to a merge shard.
+    pub fn add(&mut self, output: usize) {
+        self.outputs.push(output);
+    }
+
     /// When the next one is due, in nanoseconds; `u64::MAX` for never.
     #[inline]
     pub fn deadline_ns(&self) -> u64 {

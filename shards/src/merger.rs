@@ -1,20 +1,23 @@
 //! A merge shard: drains the rings of providers into the engine's merger and sends what it joins to consumer shards.
 //!
-//! What is joined, and when a window is complete, is decided in `engine::merge`; this file moves events and tells how it
+//! Rules and routes change at the beginning of a turn, as the control thread says. What is joined, and when a window is complete, is decided in `engine::merge`; this file moves events and tells how it
 //! stands.
 
 use engine::event::Event;
 use engine::ids::ProviderId;
-use engine::merge::{MergeCounts, Merger};
+use engine::merge::Merger;
 use engine::ring::Receiver;
+use engine::routing::Delivery;
 use engine::time::ReceiveTime;
 
+use crate::control::link::{Command, Numbered, Reply, RouteChange, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
 use crate::report_of::MergerSummary;
 use crate::stages::{ShardStages, Stage};
 use crate::status::{MergerStatus, OUTPUTS_MAX, OutputStatus, STATUS_EVERY_NS, Status};
+use crate::topology::bounds::PROVIDERS_MAX;
 
 /// Events taken off one ring before the next has its turn.
 const EVENTS_PER_DRAIN_MAX: usize = 256;
@@ -38,6 +41,7 @@ pub struct MergerShard {
     received_total: u64,
     /// By provider number: suppressed windows that lacked it.
     missed_by_provider: Vec<u64>,
+    wire: ShardEnd,
 }
 
 impl MergerShard {
@@ -50,8 +54,8 @@ impl MergerShard {
         wakers: Vec<Waker>,
         stages: ShardStages,
         statuses: rtrb::Producer<Status>,
+        wire: ShardEnd,
     ) -> Self {
-        let providers = rings.iter().map(|(provider, _)| provider.index() + 1).max().unwrap_or(0);
         Self {
             index,
             merger,
@@ -63,7 +67,8 @@ impl MergerShard {
             status_at_ns: 0,
             look_again_ns: u64::MAX,
             received_total: 0,
-            missed_by_provider: vec![0; providers],
+            missed_by_provider: vec![0; PROVIDERS_MAX],
+            wire,
         }
     }
 
@@ -143,15 +148,74 @@ impl MergerShard {
         self.look_again_ns = if congested { now_ns + LOOK_AGAIN_NS } else { u64::MAX };
     }
 
+    /// Does what the control thread says, at the beginning of a turn.
+    #[cold]
+    fn command(&mut self, command: Numbered) {
+        let Numbered { number, command } = command;
+        let reply = match command {
+            Command::Merge { catalog, rule, streams, inputs, version } => {
+                for (provider, ring) in inputs {
+                    let input = self.merger.add_input(provider);
+                    assert_eq!(input, self.rings.len(), "each ring is the input of its number");
+                    self.rings.push((provider, ring));
+                }
+                self.merger.set_catalog(catalog);
+                self.merger.dispatcher.routing.begin_version(version);
+                match self.merger.add_rule(&rule) {
+                    Ok(made) => {
+                        assert_eq!(made, streams, "both sides number merged streams alike");
+                        Reply::Done
+                    }
+                    Err(error) => Reply::Refused(error.to_string()),
+                }
+            }
+            Command::EndMerge { name, version } => {
+                self.merger.dispatcher.routing.begin_version(version);
+                self.merger.remove_rule(&name);
+                Reply::Done
+            }
+            Command::Route { change, .. } => {
+                self.take_routes(*change);
+                Reply::Done
+            }
+            Command::Letters => {
+                let letters = &self.merger.dispatcher.letters;
+                Reply::Letters {
+                    letters: letters.iter().cloned().collect(),
+                    written_total: letters.written_total(),
+                    evicted_total: letters.evicted_total(),
+                }
+            }
+            Command::List { .. }
+            | Command::Roll { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Tell { .. }
+            | Command::Latencies => Reply::Refused("a merge shard has no venue and no consumers".to_owned()),
+        };
+        self.wire.reply(number, reply);
+    }
+
+    fn take_routes(&mut self, change: RouteChange) {
+        let dispatcher = &mut self.merger.dispatcher;
+        if let Some(output) = change.output {
+            crate::launch::add_output(dispatcher, output.shard, output.sender, output.rings);
+            self.wakers.push(output.waker);
+        }
+        dispatcher.routing.begin_version(change.version);
+        for (stream, route) in change.routes {
+            debug_assert!(route.delivery != Delivery::Book, "merged streams are no books");
+            dispatcher.routing.set(stream, route);
+            dispatcher.reserve(stream);
+        }
+        for (stream, output) in change.ended {
+            dispatcher.routing.remove(stream, output);
+        }
+    }
+
     fn tell(&mut self) {
         let merger = &self.merger;
-        let mut merges = MergeCounts::default();
-        let mut open_events = 0;
-        for &stream in merger.rules().flat_map(|(_, streams)| streams) {
-            let (counts, open) = merger.merge_counts(stream);
-            merges.add(&counts);
-            open_events += open;
-        }
+        let (merges, open_events) = merger.totals();
         let lagging = (0..self.rings.len()).filter(|&input| merger.is_lagging(input)).count();
         let mut status = MergerStatus {
             shard: self.index,
@@ -160,9 +224,16 @@ impl MergerShard {
             merges,
             open_events,
             inputs_lagging: lagging as u8,
+            rules: merger.rules().count() as u8,
+            routing_version: merger.dispatcher.routing.version(),
+            pools: [merger.pools().events.usage(), merger.pools().merged.usage()]
+                .map(|usage| (usage.out as u32, usage.capacity as u32)),
+            letters_total: merger.dispatcher.letters.written_total(),
+            missed_by_provider: [0; PROVIDERS_MAX],
             output_count: self.wakers.len().min(OUTPUTS_MAX) as u8,
             outputs: [OutputStatus::default(); OUTPUTS_MAX],
         };
+        status.missed_by_provider.copy_from_slice(&self.missed_by_provider);
         for (output, (slot, shard)) in status.outputs.iter_mut().zip(merger.dispatcher.shards()).enumerate() {
             let (counts, in_flight) = merger.dispatcher.output_counts(output);
             let state = merger.dispatcher.output_state(output);
@@ -175,7 +246,13 @@ impl MergerShard {
 
 impl Turn for MergerShard {
     fn turn(&mut self, now_ns: u64) -> usize {
-        let mut worked = self.drain();
+        let mut worked = 0;
+        while let Some(command) = self.wire.take() {
+            self.command(command);
+            worked += 1;
+        }
+        self.wire.flush();
+        worked += self.drain();
         worked += usize::from(self.timeout(now_ns));
         self.publish(now_ns);
         if now_ns >= self.status_at_ns {
@@ -201,6 +278,6 @@ impl Turn for MergerShard {
         let waits = |(input, (_, ring)): (usize, &(ProviderId, Receiver<Event>))| {
             !ring.is_empty() && self.merger.room(input) > 0
         };
-        self.rings.iter().enumerate().any(waits)
+        self.wire.has_command() || self.rings.iter().enumerate().any(waits)
     }
 }

@@ -4,6 +4,7 @@ use engine::probe::{PathStage, Probe};
 use engine::time::{Clock as EngineClock, ReceiveTime};
 
 use crate::machine::clock::Clock;
+use crate::machine::place::Place;
 use crate::stages::{ShardStages, Stage};
 
 /// Reads the shard's clock and records into its histograms.
@@ -37,6 +38,11 @@ impl Probe for ShardProbe<'_> {
             PathStage::FannedOut => Stage::FirstToLast,
         };
         self.stages.record(stage, ns);
+    }
+
+    #[inline]
+    fn entering(&mut self, seat: usize) {
+        self.stages.enter(Place::Handler(seat as u16));
     }
 
     #[inline]

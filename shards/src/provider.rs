@@ -23,6 +23,7 @@ use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
 use crate::machine::idle::Waker;
+use crate::machine::place::Place;
 use crate::machine::poller::{Interest, Poller, Ready, Token};
 use crate::machine::resolve::Resolver;
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
@@ -82,7 +83,7 @@ pub struct Io {
 }
 
 /// One provider with its sockets.
-pub struct Driver<V> {
+pub struct Driver<V: Venue> {
     index: u8,
     provider: Provider<V>,
     websocket: Addresses,
@@ -470,6 +471,7 @@ impl<V: Venue> Drive for Driver<V> {
     #[inline]
     fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize {
         let mut worked = 0;
+        io.stages.enter(Place::Provider(u16::from(self.index)));
         for index in 0..self.sockets.len() {
             let line = LineId(index as u8);
             if self.sockets[index].more {
@@ -694,6 +696,7 @@ impl Turn for ProviderShard {
             let Some(ready) = self.io.poller.event(index) else { break };
             let provider = (ready.token.0 / TOKENS_PER_PROVIDER) as usize;
             if let Some(driver) = self.driver_of.get(provider).and_then(|&at| self.drivers.get_mut(at)) {
+                self.io.stages.enter(Place::Provider(provider as u16));
                 worked += driver.ready(ready, &mut self.io);
             }
         }

@@ -218,6 +218,8 @@ pub struct MergerSummary {
     pub counts: MergerCounts,
     /// By rule and merged stream: the rule's name, what was counted, and what is still open.
     pub merges: Vec<(String, StreamId, MergeCounts, u64)>,
+    /// The counts of all merged streams together, those of rules that were ended included, and the events still open.
+    pub totals: (MergeCounts, u64),
     /// By provider number: suppressed windows that lacked it.
     pub missed_by_provider: Vec<u64>,
     /// The ways to consumer shards.
@@ -277,6 +279,7 @@ impl MergerSummary {
             left_total,
             counts: *merger.counts(),
             merges,
+            totals: merger.totals(),
             missed_by_provider: missed_by_provider.to_vec(),
             outputs: outputs.collect(),
             outstanding: outstanding.map(|slot| slot.to_string()).collect(),
@@ -291,13 +294,8 @@ impl MergerSummary {
     }
 
     /// The counts of all merged streams together, and the events still open.
-    pub fn totals(&self) -> (MergeCounts, u64) {
-        let mut totals = (MergeCounts::default(), 0);
-        for (_, _, counts, open) in &self.merges {
-            totals.0.add(counts);
-            totals.1 += open;
-        }
-        totals
+    pub const fn totals(&self) -> (MergeCounts, u64) {
+        self.totals
     }
 
     /// Suppressed windows that lacked a provider.
@@ -422,6 +420,7 @@ fn letters_of(letters: &DeadLetters) -> Vec<Value> {
         .map(|letter| {
             json!({
                 "reason": letter.reason.name(),
+                "priority": format!("{:?}", letter.priority).to_lowercase(),
                 "at_ns": letter.at.ns(),
                 "provider": letter.provider.map(|id| id.0),
                 "stream": letter.stream.map(|id| id.0),

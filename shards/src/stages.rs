@@ -12,6 +12,8 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::machine::place::{Place, PlaceCell};
+
 /// Significant decimal digits of every histogram: a value is off by less than 1 %.
 ///
 /// Two digits and `u32` counts are 15 KiB a stage; three and `u64` were 221 KiB, more than the first
@@ -249,6 +251,7 @@ pub struct ShardStages {
     interval_ns: u64,
     exchange_at_ns: u64,
     exchanges_deferred: u64,
+    place: PlaceCell,
 }
 
 impl ShardStages {
@@ -275,8 +278,20 @@ impl ShardStages {
             interval_ns,
             exchange_at_ns: now_ns.saturating_add(interval_ns),
             exchanges_deferred: 0,
+            place: PlaceCell::default(),
         };
         (stages, CollectorEnd { layout: layout.clone(), full: full_receiver, cleared: cleared_sender })
+    }
+
+    /// From now on [`ShardStages::enter`] shows in `place`: what begins is known where its time is recorded.
+    pub fn show_place(&mut self, place: PlaceCell) {
+        self.place = place;
+    }
+
+    /// The shard begins something.
+    #[inline]
+    pub fn enter(&self, place: Place) {
+        self.place.set(place);
     }
 
     /// Counts one latency of `stage`. A difference of two clock reads must saturate at 0: reads on

@@ -9,6 +9,8 @@ use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{Happening, RestCounts};
 
+use crate::topology::bounds::PROVIDERS_MAX;
+
 /// Shards that one provider or merge shard can feed and that its status shows.
 pub const OUTPUTS_MAX: usize = 16;
 /// Consumers that one shard can host.
@@ -21,6 +23,8 @@ pub const UNPROVED_MAX: usize = 16;
 pub const RACES_MAX: usize = 16;
 /// The pools of which a status tells the use, in its order.
 pub const POOL_NAMES: [&str; 3] = ["frames", "raws", "events"];
+/// The pools of a merge shard of which a status tells the use, in its order.
+pub const MERGER_POOL_NAMES: [&str; 2] = ["events", "merged"];
 /// Statuses that wait for the supervisor.
 pub const STATUS_RING: usize = 8;
 /// Between two statuses of a shard, in nanoseconds.
@@ -130,6 +134,16 @@ pub struct MergerStatus {
     pub open_events: u64,
     /// Providers that are not waited for because they did not pass in time.
     pub inputs_lagging: u8,
+    /// Rules in force.
+    pub rules: u8,
+    /// The routing version in force.
+    pub routing_version: u32,
+    /// Slots out and slots in all, in the order of [`MERGER_POOL_NAMES`].
+    pub pools: [(u32, u32); MERGER_POOL_NAMES.len()],
+    /// Dead letters written.
+    pub letters_total: u64,
+    /// By provider number: suppressed windows that lacked it.
+    pub missed_by_provider: [u64; PROVIDERS_MAX],
     /// How many of `outputs` are used.
     pub output_count: u8,
     /// The ways to consumer shards.

@@ -481,6 +481,15 @@ fn a_token_is_asked_for_and_a_flood_of_half_requests_does_not_reach_the_data_pat
         let _ = std::io::Write::write_all(&mut client, b"GET /sta");
         clients.push(client);
     }
+    // Malformed, endless, and cut off: each costs its own connection and nothing else.
+    let huge = format!("POST /merges HTTP/1.1\r\nContent-Length: {}\r\n\r\n", u64::MAX);
+    let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(1 << 20));
+    for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"GET\r\n\r\n", huge.as_bytes(), long.as_bytes(), b"\r\n"] {
+        let mut client = std::net::TcpStream::connect(address).expect("it listens");
+        // It may be cut off while this is written.
+        let _ = std::io::Write::write_all(&mut client, bytes);
+        clients.push(client);
+    }
     let events = world.seen[0].events.load(Ordering::Relaxed);
     world.until("data goes on", |world| {
         // The endpoint has no place for this request itself now, so only the gateway is looked at.

@@ -2,7 +2,7 @@
 
 use shards::host::{FixtureHost, RealHost};
 use shards::topology::check::{Finding, Severity, check, doctor, exit_code};
-use shards::topology::{self, Against, CONSUMER_KINDS, Topology, json, table};
+use shards::topology::{self, Against, CONSUMER_KINDS, Topology, fix_script, json, table};
 
 /// A two-shard topology on these cores.
 fn plan(host: &str, provider: u32, consumer: u32) -> Topology {
@@ -202,12 +202,12 @@ fn a_container_is_told_what_cannot_be_seen_and_what_stops_it() {
             "io_uring: warning: a system call filter is active",
             "CPU quota: error: 1.5 cores",
             "isolated cores: warning: none",
-            "SMT siblings: warning: cannot be seen from here",
-            "governor: note: cannot be seen from here",
-            "NUMA node: warning: cannot be seen from here",
+            "SMT siblings: unknown: unknown (cannot be seen from here)",
+            "governor: unknown: unknown (cannot be seen from here)",
+            "NUMA node: unknown: unknown (cannot be seen from here)",
             "nohz_full: warning: none",
             "rcu_nocbs: warning: none",
-            "interrupts: warning: cannot be seen from here",
+            "interrupts: unknown: unknown (cannot be seen from here)",
         ]
     );
     assert_eq!(exit_code(&findings), 2, "spinning shards are stopped when the quota is used up");
@@ -229,12 +229,15 @@ fn shards_on_two_numa_nodes_are_told() {
 }
 
 #[test]
-fn a_virtual_machine_without_frequency_control_is_fine() {
+fn a_virtual_machine_without_frequency_control_is_unknown_and_no_warning() {
     let mut host = tuned();
     for core in 0..8 {
         host = host.without(&format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor"));
     }
-    assert_eq!(told(&check(&plan("dedicated", 4, 5), &host)), ["governor: note: cannot be seen from here"]);
+    assert_eq!(
+        told(&check(&plan("dedicated", 4, 5), &host)),
+        ["governor: unknown: unknown (cannot be seen from here)"]
+    );
 }
 
 #[test]
@@ -251,7 +254,8 @@ fn io_uring_switched_off_is_an_error_where_it_applies_to_us() {
     assert_eq!(severity(&tuned().with(switch, "1\n")), Severity::Error);
     assert_eq!(severity(&tuned().with(switch, "1\n").with("/proc/self/status", privileged)), Severity::Ok);
     assert_eq!(severity(&tuned().with(switch, "2\n").with("/proc/self/status", privileged)), Severity::Error);
-    assert_eq!(severity(&tuned().without(switch)), Severity::Ok, "kernels before 6.6 have no switch");
+    let older = tuned().without(switch).with("/proc/sys/kernel/osrelease", "6.1.0\n");
+    assert_eq!(severity(&older), Severity::Ok, "kernels before 6.6 have no switch");
 }
 
 #[test]
@@ -284,23 +288,178 @@ fn a_host_of_which_nothing_can_be_seen_is_not_called_fine() {
         let finding = findings.iter().find(|finding| finding.check == check).unwrap();
         assert_eq!(
             (finding.severity, finding.current.as_str()),
-            (Severity::Warning, "cannot be seen from here"),
+            (Severity::Unknown, "unknown (cannot be seen from here)"),
             "{check}"
         );
     }
 }
 
+/// The rest of a tuned server as `doctor` sees it: own hardware, a card on the housekeeping cores, chrony in step.
+fn tuned_throughout() -> FixtureHost {
+    let mut host = tuned();
+    for (path, text) in [
+        ("/proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu tsc constant_tsc\n"),
+        ("/proc/2/comm", "kthreadd\n"),
+        ("/proc/640/comm", "systemd-timesyn\n"),
+        ("/run/systemd/timesync/synchronized", ""),
+        ("/sys/fs/cgroup/system.slice/meltica.service/cpuset.cpus.effective", "0-7\n"),
+        ("/sys/class/net/lo/mtu", "65536\n"),
+        ("/sys/class/net/eth0/device/numa_node", "0\n"),
+        ("/sys/class/net/eth0/device/msi_irqs/24", "msix\n"),
+        ("/sys/class/net/eth0/queues/rx-0/rps_cpus", "00\n"),
+        ("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
+        ("/proc/sys/kernel/nmi_watchdog", "0\n"),
+        ("/proc/sys/kernel/timer_migration", "0\n"),
+        ("/proc/sys/kernel/numa_balancing", "0\n"),
+        ("/proc/sys/vm/swappiness", "10\n"),
+        ("/proc/sys/vm/stat_interval", "120\n"),
+        ("/proc/sys/net/core/rmem_max", "4194304\n"),
+    ] {
+        host = host.with(path, text);
+    }
+    for core in 0..8 {
+        let state = format!("/sys/devices/system/cpu/cpu{core}/cpuidle/state1");
+        for (file, text) in [("name", "C1\n"), ("latency", "2\n"), ("disable", "0\n")] {
+            host = host.with(&format!("{state}/{file}"), text);
+        }
+    }
+    host
+}
+
 #[test]
 fn doctor_is_check_and_tuning_after_it() {
     let topology = plan("dedicated", 4, 5);
-    let host = tuned()
-        .with("/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n")
-        .with("/proc/sys/vm/swappiness", "10\n");
+    assert_eq!(
+        told(&doctor(&topology, &tuned_throughout())),
+        Vec::<String>::new(),
+        "a tuned host has nothing to tell"
+    );
+    let host =
+        tuned_throughout().with("/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n");
     let (checked, all) = (check(&topology, &host), doctor(&topology, &host));
     assert_eq!(all[..checked.len()], checked[..]);
-    assert!(told(&all).contains(&"huge pages: note: [always] madvise never".to_owned()), "{:?}", told(&all));
-    assert!(!told(&all).iter().any(|line| line.starts_with("swappiness")), "{:?}", told(&all));
+    assert_eq!(told(&all), ["huge pages: note: [always] madvise never"]);
     assert_eq!(exit_code(&all), 0, "tuning is never an error");
+}
+
+#[test]
+fn doctor_tells_what_runs_beside_and_where_packets_arrive() {
+    let host = tuned_throughout()
+        .without("/run/systemd/timesync/synchronized")
+        .with("/proc/640/comm", "chronyd\n")
+        .with("/proc/700/comm", "irqbalance\n")
+        .with("/proc/irq/24/smp_affinity_list", "0-4\n")
+        .with("/sys/class/net/eth0/queues/rx-0/rps_cpus", "30\n")
+        .with("/sys/devices/system/cpu/cpu5/cpuidle/state1/latency", "133\n");
+    assert_eq!(
+        told(&doctor(&plan("dedicated", 4, 5), &host)),
+        [
+            "interrupts: warning: 1 of 2 (IRQ 24, ...)",
+            "C-states: note: 133 us (C1 of core 5)",
+            "irqbalance: note: runs; by itself it spares isolated cores",
+            "NIC queues: warning: eth0: 1 receive queue(s) on 0-5",
+            "time: note: chronyd runs; whether in step is unknown",
+        ]
+    );
+    let findings = doctor(&plan("dedicated", 2, 3), &host);
+    assert!(told(&findings).contains(&"irqbalance: warning: runs".to_owned()), "2 and 3 are not isolated");
+    let without = host.without("/proc/640/comm");
+    assert!(
+        told(&doctor(&plan("dedicated", 4, 5), &without))
+            .contains(&"time: warning: no time daemon runs".to_owned())
+    );
+}
+
+/// Two sockets of four cores; the card hangs on the second one.
+fn two_sockets() -> FixtureHost {
+    tuned_throughout()
+        .with("/sys/devices/system/node/node0/cpulist", "0-3\n")
+        .with("/sys/devices/system/node/node1/cpulist", "4-7\n")
+        .with("/sys/class/net/eth0/device/numa_node", "1\n")
+        .with("/sys/devices/system/cpu/isolated", "2-3,4-7\n")
+        .with("/sys/devices/system/cpu/nohz_full", "2-7\n")
+        .with("/proc/cmdline", "rcu_nocbs=2-7\n")
+        .with("/proc/irq/24/smp_affinity_list", "0-1\n")
+        .with("/proc/irq/25/effective_affinity_list", "0\n")
+}
+
+#[test]
+fn on_two_sockets_the_cards_node_counts() {
+    assert_eq!(told(&doctor(&plan("dedicated", 4, 5), &two_sockets())), Vec::<String>::new());
+    assert_eq!(
+        told(&doctor(&plan("dedicated", 2, 3), &two_sockets())),
+        ["NIC node: warning: eth0 is on node 1, shards on [0]"]
+    );
+}
+
+#[test]
+fn in_a_container_doctor_calls_unknown_what_belongs_to_the_host() {
+    let host = container()
+        .with("/run/.containerenv", "")
+        .with("/proc/1/comm", "meltica\n")
+        .with("/sys/fs/cgroup/cpuset.cpus.effective", "2-3\n");
+    let findings = doctor(&plan("shared", 2, 3), &host);
+    for check in
+        ["machine", "C-states", "irqbalance", "NIC queues", "time", "watchdog", "interrupts", "governor"]
+    {
+        let finding = findings.iter().find(|finding| finding.check == check).unwrap();
+        assert_eq!(finding.severity, Severity::Unknown, "{finding:?}");
+        assert!(!finding.fix.is_empty(), "it says where to look: {finding:?}");
+    }
+    let outside = host.with("/sys/fs/cgroup/cpuset.cpus.effective", "3\n");
+    let findings = doctor(&plan("shared", 2, 3), &outside);
+    let group = findings.iter().find(|finding| finding.check == "cgroup cpuset").unwrap();
+    assert_eq!((group.severity, group.current.as_str()), (Severity::Error, "3"));
+}
+
+#[test]
+fn an_isolated_partition_counts_as_isolation() {
+    let group = "/sys/fs/cgroup/system.slice/meltica.service";
+    let host = tuned_throughout()
+        .with("/sys/devices/system/cpu/isolated", "\n")
+        .with(&format!("{group}/cpuset.cpus.effective"), "4-7\n")
+        .with(&format!("{group}/cpuset.cpus.partition"), "isolated\n");
+    assert_eq!(told(&doctor(&plan("dedicated", 4, 5), &host)), Vec::<String>::new());
+}
+
+#[test]
+fn a_kernel_that_should_show_its_switch_for_io_uring_and_does_not_is_unknown() {
+    let host = tuned().without("/proc/sys/kernel/io_uring_disabled");
+    assert_eq!(
+        told(&check(&plan("shared", 4, 5), &host)),
+        ["io_uring: unknown: unknown (cannot be seen from here)"]
+    );
+}
+
+#[test]
+fn the_script_mends_what_can_be_mended_and_leaves_the_rest_as_comments() {
+    let topology = plan("dedicated", 0, 4);
+    let host =
+        laptop().with("/proc/sys/vm/swappiness", "60\n").with("/proc/irq/24/smp_affinity_list", "0-1\n");
+    let script = fix_script(&topology, &host, &doctor(&topology, &host));
+    let commands: Vec<&str> = script
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.starts_with("echo \"# undo") && !line.is_empty())
+        .collect();
+    assert_eq!(
+        commands,
+        [
+            "set -u",
+            "echo performance > /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+            "echo performance > /sys/devices/system/cpu/cpu4/cpufreq/scaling_governor",
+            "echo 1-3,5-7 > /proc/irq/24/smp_affinity_list",
+            "echo 1 > /proc/sys/vm/swappiness",
+        ]
+    );
+    for line in ["# boot: nohz_full=0,4", "# service: ulimit -l 1056, or LimitMEMLOCK=1056K in the service"] {
+        assert!(script.lines().any(|found| found == line), "{script}");
+    }
+    let fine = fix_script(
+        &plan("dedicated", 4, 5),
+        &tuned_throughout(),
+        &doctor(&plan("dedicated", 4, 5), &tuned_throughout()),
+    );
+    assert_eq!(fine.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>(), ["set -u"]);
 }
 
 #[test]
@@ -318,7 +477,7 @@ fn tables_keep_to_their_width_and_json_holds_every_finding() {
             let row = text.lines().find(|line| line.starts_with(finding.check)).unwrap();
             assert!(row[at..].starts_with(finding.severity.name()), "{row}");
         }
-        assert_eq!(text.lines().last(), Some("1 errors, 7 warnings, 6 notes"));
+        assert_eq!(text.lines().last(), Some("1 errors, 7 warnings, 13 unknown, 0 notes"));
         println!("{text}");
     }
     let object: serde_json::Value = serde_json::from_str(&json(&findings)).unwrap();

@@ -144,7 +144,7 @@ fn an_unknown_key_is_refused_with_what_was_meant() {
     refused(
         &[("report: {dir", "zebra: 1\nreport: {dir")],
         &[
-            "t.yaml:44: zebra: found an unknown key, fits: version, host, shards, simulated, providers, merges, consumers, control, report",
+            "t.yaml:44: zebra: found an unknown key, fits: version, host, shards, simulated, providers, merges, consumers, control, report, watchdog",
         ],
     );
     refused(
@@ -261,7 +261,7 @@ fn words_have_one_spelling_and_a_guess() {
         &[
             "t.yaml:2: host: found 'dedicatd', did you mean 'dedicated'? (fits: shared, dedicated)",
             "t.yaml:22: providers[1].product: found 'futures', fits: spot",
-            "t.yaml:32: merges[0].kind: found 'book', fits: trade, ticker, kline, bbo",
+            "t.yaml:32: merges[0].kind: found 'book', fits: trade, ticker, kline, bbo, book_bbo",
             "t.yaml:32: merges[0].partial: found 'emit', fits: suppress",
             "t.yaml:35: consumers[0].kind: found 'stat', did you mean 'stats'? (fits: stats, printer, recorder)",
             "t.yaml:37: consumers[0].trading: found 'no', fits true or false",
@@ -280,7 +280,6 @@ fn names_must_exist_have_the_role_and_be_unique() {
             ("{merge: best,", "{merge: worst,"),
         ],
         &[
-            "t.yaml:5: shards[1]: found no merge with 'shard: merge0', fits a shard that a merge names: name it there, or remove it here",
             "t.yaml:6: shards[2]: found no consumer with 'shard: strategies', fits a shard that a consumer names: name it there, or remove it here",
             "t.yaml:32: merges[0].shard: found 'md0', which has another role, fits a shard with role: merger (merge0)",
             "t.yaml:36: consumers[0].shard: found 'stratgies', no such shard; did you mean 'strategies'? (fits: strategies)",

@@ -194,11 +194,10 @@ impl Ledger {
     fn book_part(&mut self, event: &Event, context: &Context<'_>, snapshot: bool, symbol: &str) {
         let header = &event.header;
         let (first, last) = (header.flags.has(Flags::FIRST), event.completes());
-        // Coinbase numbers the frames of a connection, Kraken nothing: there an update's number is new, but not always the
-        // next, since a reader of fewer levels is not sent an update that changes none of them.
         let providers = &context.catalog().providers;
+        // Coinbase numbers the frames of a connection, so a book's numbers have holes that mean nothing.
         let contiguous =
-            providers.get(header.provider.index()).is_none_or(|provider| provider.venue == "binance");
+            providers.get(header.provider.index()).is_none_or(|provider| provider.venue != "coinbase");
         let log = self.logs.entry((header.provider, header.stream)).or_default();
         let (was_open, before) = (log.open, log.sequence);
         log.open = !last;

@@ -23,6 +23,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Adds subscriptions over HTTP under load: time until the first event, and the others before, during and after.
+    Subscribe {
+        /// Instruments to add, each with trades, book and ticker.
+        #[arg(long, default_value_t = 10)]
+        instruments: usize,
+        /// Seconds of each of the three phases.
+        #[arg(long, default_value_t = 10.0)]
+        phase_s: f64,
+        /// Messages a second of each of the 20 instruments that are there, and of the new ones.
+        #[arg(long, default_value_t = 100)]
+        rate: u32,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
     Rolls {
         /// Messages a second of all 30 instruments together, which the market is asked for.
@@ -53,38 +68,46 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let (Command::Lines { minutes, .. } | Command::Rolls { minutes, .. } | Command::Overload { minutes, .. }) =
-        command;
-    let duration = match Duration::try_from_secs_f64(minutes * 60.0) {
-        Ok(duration) => duration,
-        Err(error) => {
-            eprintln!("soak: --minutes {minutes}: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    let verdict = match command {
-        Command::Lines { disconnects, rate, seed, .. } => {
-            soak::lines::run(&soak::lines::Options { disconnects, duration, rate, seed })
-                .map(|verdict| (verdict.table(), verdict.is_good()))
-        }
-        Command::Rolls { rate, seed, .. } => {
-            soak::rolls::run(&soak::rolls::Options { rate: rate.div_ceil(30), duration, seed })
-                .map(|verdict| (verdict.table(), verdict.is_good()))
-        }
-        Command::Overload { rate, times, seed, .. } => {
-            soak::overload::run(&soak::overload::Options { rate: rate.div_ceil(10), times, duration, seed })
-                .map(|verdict| (verdict.table(), verdict.is_good()))
-        }
-    };
-    match verdict {
-        Ok((table, is_good)) => {
+    match run(Command::parse()) {
+        Ok((table, good)) => {
             print!("{table}");
-            if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("soak: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// The table of a command, and whether it held.
+fn run(command: Command) -> Result<(String, bool), String> {
+    let duration = |name: &str, seconds: f64| {
+        Duration::try_from_secs_f64(seconds).map_err(|error| format!("{name}: {error}"))
+    };
+    match command {
+        Command::Lines { disconnects, minutes, rate, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let verdict = soak::lines::run(&soak::lines::Options { disconnects, duration, rate, seed })?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Rolls { rate, minutes, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let options = soak::rolls::Options { rate: rate.div_ceil(30), duration, seed };
+            let verdict = soak::rolls::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Overload { rate, times, minutes, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let options = soak::overload::Options { rate: rate.div_ceil(10), times, duration, seed };
+            let verdict = soak::overload::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Subscribe { instruments, phase_s, rate, seed } => {
+            let phase = duration("--phase-s", phase_s)?;
+            let options = soak::subscribe::Options { instruments, phase, rate, seed };
+            let verdict = soak::subscribe::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
         }
     }
 }

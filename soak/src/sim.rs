@@ -216,7 +216,7 @@ impl Twin<Binance> {
 }
 
 /// Everything.
-pub struct World<V = Binance> {
+pub struct World<V: Venue = Binance> {
     /// What it was made of.
     pub options: WorldOptions,
     /// The simulated clock, in nanoseconds since 1970.

@@ -73,6 +73,8 @@ pub enum Outcome {
     Wait,
     /// Nothing to publish: the book cannot use it now.
     Unusable,
+    /// A second snapshot is the same as the first, and no update came between them: the book is proved.
+    Confirmed,
     /// The book was replaced: publish all of it.
     Replaced,
     /// Applied and checked: publish its levels, and what was cut.
@@ -387,9 +389,20 @@ impl BookFeed {
 
     fn snapshot(&mut self, message: &Message, book: &BookMessage, raw: &Raw) -> Outcome {
         if self.snapshot_by_rest() && self.loaded {
-            // Nobody asked for it: the book goes on by its numbers.
-            self.counts.stale_total += 1;
-            return Outcome::Stale;
+            let waits_for_proof = self.status == BookStatus::Syncing;
+            if waits_for_proof && message.numbers.last == self.last {
+                // A quiet market. Both snapshots were taken while the stream was subscribed, and at one number: whatever
+                // changes from now on comes as an update behind it, or shows as a gap.
+                self.counts.stale_total += 1;
+                self.status = BookStatus::Proved;
+                return Outcome::Confirmed;
+            }
+            if !waits_for_proof || message.numbers.last < self.last {
+                // Nobody asked for it: the book goes on by its numbers.
+                self.counts.stale_total += 1;
+                return Outcome::Stale;
+            }
+            // Newer than the first, and no update came: it takes its place, and waits for the same.
         }
         if self.snapshot_by_rest() {
             // Binance Spot, step 3: a snapshot before the first update held leaves a hole between them.
@@ -430,7 +443,7 @@ impl BookFeed {
         self.loaded = true;
         self.counts.snapshot_total += 1;
         self.status = match self.rule {
-            // Proved once the first update has joined.
+            // Proved once the first update has joined, or a second snapshot has the same number.
             BookRule::RestSnapshotRange | BookRule::RestSnapshotChained => BookStatus::Syncing,
             _ => BookStatus::Proved,
         };

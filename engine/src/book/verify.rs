@@ -198,6 +198,11 @@ impl Shadow {
         }
     }
 
+    /// Whether it has its snapshot.
+    pub const fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
     /// Whether it has a snapshot and stands at `number`: the moment to compare.
     pub const fn stands_at(&self, number: u64) -> bool {
         self.loaded && self.last == number

@@ -5,6 +5,9 @@ use super::{
     header::{HEADER_BYTES_MAX, Header, Opcode},
 };
 
+/// Bytes that are kept of a text that is passed over: what it is and whose stands at its beginning.
+const HEAD_BYTES: usize = 512;
+
 /// Reads frames out of one connection's bytes.
 ///
 /// The buffer is taken once. It grows only while one frame larger than it arrives, by doubling as bytes come in and
@@ -40,6 +43,10 @@ pub struct FrameReader {
     /// Where the text returned last lies, until the buffer moves.
     text: LastText,
     state: State,
+    /// The first bytes of a text that is passed over.
+    head: Vec<u8>,
+    /// Longest text that is passed over instead of being an error, in bytes.
+    passed_over_bytes_max: u64,
     capacity_bytes: usize,
     message_bytes_max: usize,
 }
@@ -67,6 +74,11 @@ enum LastText {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Open,
+    /// A text of `bytes` bytes is passed over, of which `left` have not come.
+    PassingOver {
+        bytes: u64,
+        left: u64,
+    },
     /// A close was returned: what follows is ignored (RFC 6455, 1.4 and 5.5.1).
     Closed,
     Failed(FrameError),
@@ -81,6 +93,7 @@ enum Found {
     BinaryMessage { bytes: usize },
     Ping { start: usize, end: usize },
     Pong { start: usize, end: usize },
+    Oversized { bytes: u64 },
     Close { code: Option<CloseCode>, start: usize, end: usize },
 }
 
@@ -106,9 +119,19 @@ impl FrameReader {
             assembling: None,
             text: LastText::None,
             state: State::Open,
+            head: Vec::new(),
+            passed_over_bytes_max: 0,
             capacity_bytes,
             message_bytes_max,
         }
+    }
+
+    /// The same, but texts in one frame of up to `bytes_max` bytes that are longer than is taken are passed over and not an
+    /// error: the connection lives on, and [`Frame::Oversized`] tells.
+    #[must_use]
+    pub fn passing_over(mut self, bytes_max: u64) -> Self {
+        self.passed_over_bytes_max = bytes_max;
+        self
     }
 
     /// Where to read the socket's next bytes to; say how many with [`FrameReader::filled`].
@@ -182,6 +205,7 @@ impl FrameReader {
             Found::BinaryMessage { bytes } => Frame::Binary(&self.message[..bytes]),
             Found::Ping { start, end } => Frame::Ping(&self.buffer[start..end]),
             Found::Pong { start, end } => Frame::Pong(&self.buffer[start..end]),
+            Found::Oversized { bytes } => Frame::Oversized { head: &self.head, bytes },
             Found::Close { code, start, end } => {
                 let reason = str::from_utf8(&self.buffer[start..end])
                     .expect("a close that was found has a valid reason");
@@ -204,6 +228,11 @@ impl FrameReader {
             }
             LastText::InMessage { bytes } => Some((&mut self.message[..bytes + PADDING_BYTES], bytes)),
         }
+    }
+
+    /// The first bytes of the text that was passed over last.
+    pub fn head(&self) -> &[u8] {
+        &self.head
     }
 
     /// Bytes that were read and not yet returned; those of fragments apart.
@@ -251,6 +280,7 @@ impl FrameReader {
     fn find(&mut self) -> Result<Option<Found>, FrameError> {
         match self.state {
             State::Open => {}
+            State::PassingOver { .. } => return Ok(self.pass_over()),
             State::Closed => {
                 self.start = self.end;
                 return Ok(None);
@@ -264,7 +294,7 @@ impl FrameReader {
                 Err(error) => return Err(self.fail(error)),
             };
             if header.payload_bytes > self.message_bytes_max as u64 {
-                return Err(self.fail_too_long(header));
+                return self.too_long(header);
             }
             // Cannot wrap: the limit is below `usize::MAX`, or the buffer would not have been taken.
             let start = self.start + header.header_bytes;
@@ -389,8 +419,34 @@ impl FrameReader {
     }
 
     #[cold]
-    fn fail_too_long(&mut self, header: Header) -> FrameError {
-        self.fail(FrameError::TooLong { bytes: header.payload_bytes, bytes_max: self.message_bytes_max })
+    fn too_long(&mut self, header: Header) -> Result<Option<Found>, FrameError> {
+        let bytes = header.payload_bytes;
+        let whole = header.opcode == Opcode::Text && header.is_final && self.assembling.is_none();
+        if !whole || bytes > self.passed_over_bytes_max {
+            return Err(self.fail(FrameError::TooLong { bytes, bytes_max: self.message_bytes_max }));
+        }
+        self.start += header.header_bytes;
+        self.wanted_bytes = 0;
+        self.head.clear();
+        self.state = State::PassingOver { bytes, left: bytes };
+        Ok(self.pass_over())
+    }
+
+    /// Drops what has come of a text that is too long; says so once it has ended.
+    #[cold]
+    fn pass_over(&mut self) -> Option<Found> {
+        let State::PassingOver { bytes, left } = &mut self.state else { return None };
+        let here = (self.end - self.start).min(usize::try_from(*left).unwrap_or(usize::MAX));
+        let kept = here.min(HEAD_BYTES - self.head.len());
+        self.head.extend_from_slice(&self.buffer[self.start..self.start + kept]);
+        self.start += here;
+        *left -= here as u64;
+        if *left > 0 {
+            return None;
+        }
+        let bytes = *bytes;
+        self.state = State::Open;
+        Some(Found::Oversized { bytes })
     }
 }
 

@@ -50,7 +50,7 @@ struct LegState {
 pub(super) struct Bbo {
     legs: heapless::Vec<LegState, MERGED_PROVIDERS_MAX>,
     best: (Option<BestLeg>, Option<BestLeg>),
-    age_ns_max: u64,
+    pub(super) age_ns_max: u64,
     pub(super) last_id: u64,
 }
 

@@ -70,8 +70,6 @@ pub struct MergerOptions {
     pub provider: ProviderId,
     /// [`PATIENCE_NS`]
     pub patience_ns: u64,
-    /// Age at which a leg of a best bid and offer is given up as stale, in nanoseconds; `u64::MAX` for never.
-    pub leg_age_ns_max: u64,
 }
 
 /// One merged stream.
@@ -170,7 +168,12 @@ impl Merger {
         }
     }
 
-    /// Adds the ring of a provider and returns the input's number. Inputs and the dispatcher's outputs come before rules.
+    /// New names; the old numbers mean the same in them.
+    pub fn set_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.catalog = catalog;
+    }
+
+    /// Adds the ring of a provider and returns the input's number. An input comes before the first rule that joins it.
     pub fn add_input(&mut self, provider: ProviderId) -> usize {
         self.inputs.push(provider);
         self.order.add_input(self.pools.events.usage().capacity)
@@ -215,9 +218,7 @@ impl Merger {
                 list.push((stream, leg as u8));
             }
             let work = match rule.kind {
-                MergeKind::Bbo(source) => {
-                    Work::Bbo(Box::new(Bbo::new(&inputs, source, self.options.leg_age_ns_max)))
-                }
+                MergeKind::Bbo(source) => Work::Bbo(Box::new(Bbo::new(&inputs, source, rule.leg_age_ns_max))),
                 _ => Work::Window(Window::new(rule.window_ns, rule.count)),
             };
             self.merges.push(Merge { inputs, counts: MergeCounts::default(), work });
@@ -488,8 +489,8 @@ impl Merger {
         let Work::Bbo(bbo) = &mut merge.work else { return };
         merge.counts.events_total += 1;
         let Header { trace, venue_time, receive_time, .. } = event.header;
-        if self.options.leg_age_ns_max < u64::MAX {
-            self.next_expiry = self.next_expiry.min(receive_time.plus_ns(self.options.leg_age_ns_max));
+        if bbo.age_ns_max < u64::MAX {
+            self.next_expiry = self.next_expiry.min(receive_time.plus_ns(bbo.age_ns_max));
         }
         if bbo.take(leg, event) {
             let cause = Header { trace, venue_time, receive_time, ..Header::default() };
@@ -615,6 +616,17 @@ impl Merger {
             _ => 0,
         };
         (merge.counts, open)
+    }
+
+    /// What was counted of all merged streams, those of removed rules included, and the events in open windows.
+    pub fn totals(&self) -> (MergeCounts, u64) {
+        let mut totals = (MergeCounts::default(), 0);
+        for stream in 0..self.merges.len() {
+            let (counts, open) = self.merge_counts(StreamId(stream as u32));
+            totals.0.add(&counts);
+            totals.1 += open;
+        }
+        totals
     }
 
     /// Whether an input is not waited for because it did not pass in time: its provider's shard stands still or is gone.

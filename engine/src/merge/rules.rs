@@ -4,6 +4,7 @@ use crate::channel::{Channel, Interval, Joined};
 use crate::consumer::Catalog;
 use crate::event::MERGED_PROVIDERS_MAX;
 use crate::ids::{InstrumentId, ProviderId, StreamId};
+use crate::routing::{Delivery, Route};
 
 /// Longest window, in nanoseconds: an hour, as in the topology.
 pub const WINDOW_NS_MAX: u64 = 3_600 * 1_000_000_000;
@@ -39,6 +40,17 @@ impl MergeKind {
         }
     }
 
+    /// How the streams that it joins come to the merge shard: whole, since a merge is the same whatever the load only if
+    /// nothing is coalesced on the way; of a book only its best levels.
+    pub const fn route(self, output: usize) -> Route {
+        match self {
+            Self::Bbo(BboSource::Book { depth_max, .. }) => {
+                Route { output, delivery: Delivery::Book, book_depth: depth_max }
+            }
+            _ => Route { output, delivery: Delivery::Lossless, book_depth: 0 },
+        }
+    }
+
     /// What its merged streams carry.
     pub const fn joined(self) -> Joined {
         match self {
@@ -69,6 +81,11 @@ pub enum BboSource {
     },
 }
 
+impl BboSource {
+    /// From books, of which the merge shard gets the best level of each side.
+    pub const BEST_OF_BOOK: Self = Self::Book { depth_max: 1, reserve: 1 };
+}
+
 /// A rule as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergeRule {
@@ -82,6 +99,9 @@ pub struct MergeRule {
     pub window_ns: u64,
     /// Events that close a window early; a best bid and offer does not look at it.
     pub count: u32,
+    /// Age at which a leg of a best bid and offer is given up as stale, in nanoseconds; `u64::MAX` for never. Windows do
+    /// not look at it.
+    pub leg_age_ns_max: u64,
 }
 
 /// One provider's stream in a merged one.
@@ -151,6 +171,9 @@ pub enum RuleError {
         /// Its length, in nanoseconds.
         found_ns: u64,
     },
+    /// A leg that is too old as soon as it comes.
+    #[error("an age of 0 for the legs of a best bid and offer; fits 1 ms or more, or none")]
+    LegAge,
     /// A window that its count closes before every provider can be in it, or too many events.
     #[error("count {found}; fits {fits} (one event a provider) to {WINDOW_COUNT_MAX}")]
     Count {
@@ -179,11 +202,11 @@ pub enum RuleError {
 }
 
 impl MergeRule {
-    /// The inputs of each merged stream, as far as `catalog` knows what there is.
+    /// Whether it could be a rule of these providers, whatever instruments they have.
     ///
     /// # Errors
     /// [`RuleError`], the first that is found.
-    pub fn resolve(&self, catalog: &Catalog) -> Result<Vec<RuleInputs>, RuleError> {
+    pub fn check(&self, catalog: &Catalog) -> Result<(), RuleError> {
         let found = self.inputs.len();
         if found < 2 {
             return Err(RuleError::TooFewProviders { found });
@@ -199,11 +222,13 @@ impl MergeRule {
                 return Err(RuleError::Count { found: self.count, fits: found });
             }
         }
+        if matches!(self.kind, MergeKind::Bbo(_)) && self.leg_age_ns_max == 0 {
+            return Err(RuleError::LegAge);
+        }
         let fits = self.inputs[0].1.len();
         if fits == 0 {
             return Err(RuleError::NoInstruments);
         }
-        let mut streams = vec![RuleInputs::new(); fits];
         for (at, (provider, instruments)) in self.inputs.iter().enumerate() {
             let facts =
                 catalog.providers.get(provider.index()).ok_or(RuleError::UnknownProvider(*provider))?;
@@ -218,6 +243,20 @@ impl MergeRule {
                     fits,
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// The inputs of each merged stream, as far as `catalog` knows what there is.
+    ///
+    /// # Errors
+    /// [`RuleError`], the first that is found.
+    pub fn resolve(&self, catalog: &Catalog) -> Result<Vec<RuleInputs>, RuleError> {
+        self.check(catalog)?;
+        let mut streams = vec![RuleInputs::new(); self.inputs[0].1.len()];
+        for (provider, instruments) in &self.inputs {
+            let facts = &catalog.providers[provider.index()];
+            let name = || facts.name.clone();
             for (&instrument, inputs) in instruments.iter().zip(&mut streams) {
                 let carries = |facts: &crate::consumer::StreamFacts| {
                     facts.instrument == instrument && self.kind.takes(facts.channel)
@@ -265,6 +304,10 @@ mod tests {
     fn a_bad_rule_is_refused_with_what_would_fit() {
         assert_eq!(refused(|r| r.inputs.truncate(1)), "1 provider; a merge joins 2 to 8");
         assert_eq!(refused(|r| r.window_ns = 0), "window of 0 ns; fits 1 to 3600000000000");
+        assert!(
+            refused(|r| (r.kind, r.leg_age_ns_max) = (MergeKind::Bbo(BboSource::Ticker), 0))
+                .starts_with("an age of 0")
+        );
         assert_eq!(refused(|r| r.count = 1), "count 1; fits 2 (one event a provider) to 100000");
         assert_eq!(refused(|r| r.count = 100_001), "count 100001; fits 2 (one event a provider) to 100000");
         assert_eq!(

@@ -46,7 +46,7 @@ pub(super) fn stream(instrument: u16, channel: Channel) -> StreamId {
 /// A rule over instrument 0 of the first `providers`.
 pub(super) fn rule(name: &str, kind: MergeKind, providers: u8, window_ns: u64, count: u32) -> MergeRule {
     let inputs = (0..providers).map(|provider| (ProviderId(provider), vec![InstrumentId(0)])).collect();
-    MergeRule { name: name.to_owned(), kind, inputs, window_ns, count }
+    MergeRule { name: name.to_owned(), kind, inputs, window_ns, count, leg_age_ns_max: u64::MAX }
 }
 
 pub(super) fn at(ns: u64) -> ReceiveTime {

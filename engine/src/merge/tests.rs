@@ -44,7 +44,7 @@ impl World {
         let (sender, receiver) = ring(4_096);
         let mut dispatcher = Dispatcher::new(4);
         dispatcher.add_output(ShardId(1), sender, 64);
-        let options = MergerOptions { provider: MERGES, patience_ns: PATIENCE_NS, leg_age_ns_max: u64::MAX };
+        let options = MergerOptions { provider: MERGES, patience_ns: PATIENCE_NS };
         let catalog = Arc::new(catalog(usize::from(inputs), 4));
         let mut merger = Merger::new(options, catalog, MergePools::new(&sizes), dispatcher);
         for provider in 0..inputs {
@@ -351,6 +351,29 @@ fn a_restart_discards_open_windows_and_repeats_no_merge_id() {
     after.run("0@14s=7 1@15s=8 m0@24s m1@24s");
     assert_eq!(after.seen, ["[14s..24s) 2 0#7 1#8"]);
     assert_eq!(after.joiner.duplicates_total(), 0);
+}
+
+#[test]
+fn a_rule_and_an_input_that_come_in_the_middle_leave_open_windows_alone() {
+    let mut world = World::new(2, PoolSizes::SPEC);
+    world.merger.set_catalog(Arc::new(catalog(3, 4)));
+    let first = world.add(&rule("two", MergeKind::Trade, 2, 100, 1_000));
+    world.run("0@10 1@20");
+    let input = world.merger.add_input(ProviderId(2));
+    assert_eq!(input, 2);
+    let second = world.add(&rule("three", MergeKind::Trade, 3, 100, 1_000));
+    assert_ne!(first, second, "numbers are not used twice");
+    // The newcomer is waited for from now on; its rule begins with what had not had its turn.
+    world.run("0@50 m0@300 m1@300");
+    assert_eq!(world.seen, [""; 0]);
+    world.run("2@60 m2@300");
+    assert_eq!(world.seen, ["[10..110) 3 0#2 1#1", "[20..120) 3 0#2 1#1 2#1"]);
+    world.check_sums();
+    // Removing one leaves the other, and what was counted of it stays in the sum.
+    assert!(world.merger.remove_rule("two"));
+    assert_eq!(world.merger.totals().0.windows_complete_total, 2, "one of each rule");
+    assert_eq!(world.add(&rule("two", MergeKind::Trade, 2, 100, 1_000)), [StreamId(2)]);
+    world.check_sums();
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub enum Rule {
     LimitNotional,
     /// This consumer has as many open orders as it may.
     LimitOpenOrders,
-    /// This consumer sends more orders per second than it may.
+    /// This consumer sends more orders per second than it may, or all of them more than the venue takes.
     LimitRate,
     /// The price is further through the book than this consumer may go.
     LimitCollar,
@@ -69,6 +69,8 @@ pub enum Rule {
     TableFull,
     /// No further id can be made in this run.
     IdsExhausted,
+    /// The journal waits for the disk and has no more room.
+    JournalFull,
 }
 
 impl Rule {
@@ -102,6 +104,7 @@ impl Rule {
             Self::BookNotProved => "book_not_proved",
             Self::TableFull => "table_full",
             Self::IdsExhausted => "ids_exhausted",
+            Self::JournalFull => "journal_full",
         }
     }
 }

@@ -250,12 +250,23 @@ pub struct WireIds {
     epoch: u64,
     shard: u8,
     counter: u64,
+    /// The last runs that the journal tells of, and their largest known counters; 0 is none.
+    former: [(u64, u64); FORMER_RUNS],
 }
+
+/// Runs of whose ids a UUID can be recognised.
+const FORMER_RUNS: usize = 4;
+/// Ids after the last known one of a run that are tried: a journal in batches loses no more than some.
+const FIND_MAX: u64 = 512;
 
 impl WireIds {
     /// For the run `epoch`; beyond [`EPOCH_MAX`] there is no id, and `None`.
     pub const fn new(epoch: u64, shard: u8) -> Option<Self> {
-        if epoch > EPOCH_MAX { None } else { Some(Self { epoch, shard, counter: 0 }) }
+        if epoch > EPOCH_MAX {
+            None
+        } else {
+            Some(Self { epoch, shard, counter: 0, former: [(0, 0); FORMER_RUNS] })
+        }
     }
 
     /// The next id; `None` after [`COUNTER_MAX`] of them.
@@ -275,7 +286,40 @@ impl WireIds {
             && found.shard == self.shard
         {
             self.counter = self.counter.max(found.counter);
+        } else if let Some(found) = WireId::decode(id)
+            && found.shard == self.shard
+        {
+            self.began(found.epoch);
+            for (epoch, counter) in &mut self.former {
+                if *epoch == found.epoch {
+                    *counter = found.counter.max(*counter);
+                }
+            }
         }
+    }
+
+    /// Takes note of a former run.
+    pub fn began(&mut self, epoch: u64) {
+        if epoch == self.epoch || self.former.iter().any(|former| former.0 == epoch) {
+            return;
+        }
+        if let Some(oldest) = self.former.iter_mut().min_by_key(|former| former.0)
+            && oldest.0 < epoch
+        {
+            *oldest = (epoch, 0);
+        }
+    }
+
+    /// The id of which `uuid` was made, among the next ones after the last that is known of each former run: orders that
+    /// a journal in batches lost.
+    pub fn find(&self, uuid: &Uuid) -> Option<ClientOrderId> {
+        if uuid.0[6] >> 4 != 5 {
+            return None;
+        }
+        let runs = self.former.iter().filter(|former| former.0 != 0);
+        runs.flat_map(|&(epoch, last)| (last + 1..=last + FIND_MAX).map(move |counter| (epoch, counter)))
+            .map(|(epoch, counter)| WireId { epoch, shard: self.shard, counter }.encode())
+            .find(|id| id.uuid() == *uuid)
     }
 
     /// The run.
@@ -329,6 +373,20 @@ mod tests {
             second.seen(id);
         }
         assert!(!used.contains(&second.make().expect("not exhausted")));
+    }
+
+    #[test]
+    fn a_uuid_of_an_order_that_the_journal_lost_is_recognised() {
+        let id = |epoch, shard, counter| WireId { epoch, shard, counter }.encode();
+        let mut ids = WireIds::new(1_000, 1).expect("fits");
+        for epoch in 990..=997 {
+            ids.began(epoch);
+        }
+        ids.seen(&id(996, 1, 40));
+        let finds = |epoch, shard, counter| ids.find(&id(epoch, shard, counter).uuid()).is_some();
+        assert!(finds(996, 1, 41) && finds(996, 1, 40 + FIND_MAX) && finds(997, 1, 1));
+        assert!(!finds(996, 1, 40), "known ones are in the table");
+        assert!(!finds(993, 1, 1) && !finds(996, 2, 41) && !finds(1_000, 1, 1));
     }
 
     #[test]

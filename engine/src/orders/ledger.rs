@@ -6,6 +6,7 @@
 
 mod recovery;
 mod restore;
+mod shell;
 mod table;
 mod tag;
 
@@ -244,6 +245,10 @@ pub struct Ledger {
     killed: bool,
     events: VecDeque<OrderEvent>,
     journal: Vec<u8>,
+    /// Position of the journal's first byte in this run.
+    journal_start: u64,
+    /// Cancels and questions go by REST where there is no session.
+    reaches_without_session: bool,
     sequence: u64,
     cancels_wanted: u32,
     session: recovery::Session,
@@ -299,6 +304,8 @@ impl Ledger {
             killed: false,
             events: VecDeque::with_capacity(orders_max * 2),
             journal: Vec::with_capacity(64 * journal::RECORD_BYTES_MAX),
+            journal_start: 0,
+            reaches_without_session: false,
             sequence: 0,
             cancels_wanted: 0,
             session: recovery::Session::new(options.buffered_max),
@@ -322,7 +329,7 @@ impl Ledger {
 
     /// The records were handed over.
     pub fn journal_taken(&mut self) {
-        self.journal.clear();
+        self.journal_written(usize::MAX);
     }
 
     /// The order that a tag names; `None` if it is gone or the tag names none.
@@ -453,7 +460,7 @@ impl Ledger {
         if !self.slots[slot as usize].order.life.is_open() {
             return Err(Rule::OrderEnded);
         }
-        if !self.session.is_live() {
+        if !self.can_reach() {
             self.want_cancel(slot); // it leaves when the session is back
             return Ok(Submitted::CancelAll(1));
         }
@@ -477,7 +484,7 @@ impl Ledger {
 
     fn query(&mut self, request: &OrderRequest) -> Result<Submitted, Rule> {
         let slot = self.named(request)?;
-        if !self.session.is_live() {
+        if !self.can_reach() {
             return Err(Rule::NoSession);
         }
         Ok(Submitted::Query(self.tag(Purpose::Order, slot)))
@@ -536,7 +543,7 @@ impl Ledger {
 
     /// The next order whose cancel is to be sent now. As many in a turn as the venue's rate allows.
     pub fn poll_cancel(&mut self, now: ReceiveTime) -> Option<Tag> {
-        if self.cancels_wanted == 0 || !self.session.is_live() {
+        if self.cancels_wanted == 0 || !self.can_reach() {
             return None;
         }
         let slot = self.slots.iter().position(|slot| slot.used && slot.cancel == Cancel::Wanted)? as u32;

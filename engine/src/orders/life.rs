@@ -10,6 +10,8 @@ use crate::time::VenueTime;
 
 use super::id::{ClientOrderId, Uuid};
 use super::report::{Asset, ExecutionId, Liquidity, Reason, ReportFlags, ReportState, VenueOrderId};
+use super::request::{OrderKind, OrderSide};
+use super::text::Text;
 
 /// Our order id as a venue repeats it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,21 @@ pub struct Execution {
     pub liquidity: Liquidity,
 }
 
+/// What an order is, as a list of the venue tells it: enough to take on one of ours that the journal lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The instrument in the venue's spelling.
+    pub symbol: Text<23>,
+    /// Buy or sell.
+    pub side: OrderSide,
+    /// Limit or market.
+    pub kind: OrderKind,
+    /// Limit price; zero for a market order.
+    pub price: Number,
+    /// Quantity in the base asset.
+    pub qty: Number,
+}
+
 /// What a venue said of one order, in no venue's words. Fields that it left out are absent: unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OrderNews {
@@ -65,6 +82,8 @@ pub struct OrderNews {
     pub reason: Reason,
     /// When, by the venue's clock.
     pub venue_time: VenueTime,
+    /// What the order is; lists of open orders say so.
+    pub terms: Option<Terms>,
 }
 
 /// How a statement breaks the rules.

@@ -1,9 +1,10 @@
 //! The book half of the pipeline: offers book messages to their feeds and publishes what becomes of them.
 
-use super::{LineState, Pipeline, StreamState, Want, saturated};
+use super::streams::StreamState;
+use super::{LineState, Pipeline, Want, saturated};
 use crate::book::{BookFeed, Outcome, View, rescale};
 use crate::directory::Directory;
-use crate::dispatch::BookSource;
+use crate::dispatch::{BookSource, Dispatcher};
 use crate::event::{
     Body, BookPart, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Level, Parts,
     SCHEMA_VERSION,
@@ -27,6 +28,10 @@ impl<V: Venue> Pipeline<V> {
         decoded_after_ns: u32,
         probe: &mut impl Probe,
     ) -> bool {
+        if book.snapshot && raw.trace.line() == LineId(u8::MAX) && !self.waits(message.listing) {
+            self.take_top(message, book, raw);
+            return false;
+        }
         if self.options.lines > 1
             && let Some(held) = self.redundant(raw, message, book)
         {
@@ -36,12 +41,17 @@ impl<V: Venue> Pipeline<V> {
             self.counts.unusable_total += 1;
             return false;
         };
-        if book.snapshot && feed.is_loaded() && feed.snapshot_by_rest() {
+        if book.snapshot && feed.status() == BookStatus::Proved && feed.snapshot_by_rest() {
             self.take_shadow(message, book, raw, probe);
             return false;
         }
         // Before the book changes: what a new route was sent to begin with is the book as it was.
-        self.views[message.listing.index()].follow_routes(&self.dispatcher.routing, message.stream, feed);
+        self.views[message.listing.index()].follow_routes(
+            &self.dispatcher.routing,
+            message.stream,
+            feed,
+            self.options.book_depth_max,
+        );
         let unusable_before = feed.counts.unusable_total;
         let outcome = feed.offer(message, book, raw);
         self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
@@ -80,7 +90,12 @@ impl<V: Venue> Pipeline<V> {
                 self.publish_update(&header, message.listing, raw, book);
                 self.after_update(&header, message, raw, book, probe);
             }
+            Outcome::Confirmed => {
+                self.counts.stale_total += 1;
+                self.publish_state(&header, message.listing, BookReason::Joined);
+            }
             Outcome::Replaced => {
+                self.note_top(message.listing);
                 self.publish_whole(&header, message.listing, Flags::default());
                 let proved = self.books[message.listing.index()].as_ref().map(BookFeed::status);
                 if proved == Some(BookStatus::Proved) {
@@ -98,7 +113,7 @@ impl<V: Venue> Pipeline<V> {
     }
 
     fn waits(&self, listing: Listing) -> bool {
-        self.books[listing.index()].as_ref().is_some_and(BookFeed::snapshot_by_rest)
+        self.book_of(listing).is_some_and(BookFeed::snapshot_by_rest)
     }
 
     /// Applies the updates that waited for a snapshot.
@@ -165,6 +180,50 @@ impl<V: Venue> Pipeline<V> {
         self.wants.push_back(if by_rest { Want::Snapshot(listing) } else { Want::Resubscribe(stream, line) });
     }
 
+    /// Whether a book waits for an update to begin with, or to be proved by, and none comes: asking for a snapshot helps.
+    pub fn is_quiet(&self, listing: Listing) -> bool {
+        let quiet = |feed: &BookFeed| {
+            feed.snapshot_by_rest() && feed.status() != BookStatus::Proved && feed.waiting() == 0
+        };
+        !self.snapshot_wanted(listing) && self.book_of(listing).is_some_and(quiet)
+    }
+
+    /// Asks for a snapshot of a book that is [quiet](Self::is_quiet): the first, or one to confirm the first by.
+    pub fn ask_for_snapshot(&mut self, listing: Listing) {
+        let book = self.directory.streams_of(listing).find(|(channel, _)| channel.is_book());
+        if let Some((_, stream)) = book {
+            self.want_snapshot(listing, stream);
+        }
+    }
+
+    /// Says of a book that is given up that it broke again and again, and is asked for ever more rarely.
+    #[cold]
+    pub fn mark_unprovable(&mut self, stream: StreamId, at: ReceiveTime) {
+        let listing = self.streams[stream.index()].listing;
+        self.counts.unprovable_total += 1;
+        if self.book_of(listing).is_some_and(|feed| feed.status() == BookStatus::Suspect) {
+            let last = self.book_position(stream);
+            let mut header = self.bare_header(stream, listing, at);
+            (header.sequence_first, header.sequence_last) = (last, last);
+            self.publish_state(&header, listing, BookReason::Unprovable);
+        }
+    }
+
+    /// Gives up the book of an instrument that is not traded any more, and says so.
+    #[cold]
+    pub(super) fn give_up_delisted(&mut self, stream: StreamId, listing: Listing, at: ReceiveTime) {
+        self.forget_shadow(listing);
+        let last = self.book_position(stream);
+        let mut header = self.bare_header(stream, listing, at);
+        (header.sequence_first, header.sequence_last) = (last, last);
+        let Some(Some(feed)) = self.books.get_mut(listing.index()) else { return };
+        let unusable_before = feed.counts.unusable_total;
+        feed.give_up(BookStatus::Stale);
+        self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+        self.snapshot_wanted[listing.index()] = false;
+        self.publish_state(&header, listing, BookReason::Delisted);
+    }
+
     /// The fetch of a snapshot failed or was given up: it may be wanted again.
     pub fn snapshot_failed(&mut self, listing: Listing) {
         if let Some(wanted) = self.snapshot_wanted.get_mut(listing.index()) {
@@ -220,6 +279,24 @@ impl<V: Venue> Pipeline<V> {
         let streams: Vec<StreamId> = streams.map(|(index, _)| StreamId(index as u32)).collect();
         self.break_standby_on(line);
         self.break_books_of(&streams, reason, at, probe);
+    }
+
+    /// Gives up the book of one stream as `line` keeps it, published or not.
+    #[cold]
+    pub(super) fn break_book_on(
+        &mut self,
+        line: LineId,
+        stream: StreamId,
+        reason: BookReason,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) {
+        let listing = self.streams[stream.index()].listing;
+        if self.active_line[listing.index()].is_none_or(|active| active == line) {
+            self.break_books_of(&[stream], reason, at, probe);
+        } else {
+            self.break_standby(line, listing, stream);
+        }
     }
 
     /// Gives up the books among `streams`: their connection lost frames, or is lost itself.
@@ -280,6 +357,7 @@ impl<V: Venue> Pipeline<V> {
     /// Makes room for so many connections.
     pub fn set_line_count(&mut self, count: usize) {
         self.lines.resize(count.max(1), LineState::default());
+        self.halves.resize_with(count.max(1), || None);
     }
 
     fn bare_header(&self, stream: StreamId, listing: Listing, at: ReceiveTime) -> Header {
@@ -320,11 +398,11 @@ impl<V: Venue> Pipeline<V> {
             (all_bids, all_asks) = (bids, asks);
         }
         let header = Header { decimals, routing_version: dispatcher.routing.version(), ..*header };
-        if views.full || views.depths.is_empty() {
+        if !views.whole.is_empty() || views.depths.is_empty() {
             parts.clear();
             let levels = Parts::new(all_bids, all_asks, status, proof);
             fill(parts, &header, levels, Body::BookUpdate, Flags::default());
-            dispatcher.offer_at(usize::MAX, parts);
+            views.offer_whole(dispatcher, parts);
         }
         for view in &mut views.depths {
             if !view.update(feed.book(), all_bids, all_asks, view_bids, view_asks) {
@@ -348,8 +426,9 @@ impl<V: Venue> Pipeline<V> {
         };
         let version = dispatcher.routing.version();
         let header = Header { decimals: feed.book().decimals(), routing_version: version, ..*header };
-        let full = (views.full || views.depths.is_empty()).then_some(usize::MAX);
-        for depth in full.into_iter().chain(views.depths.iter().map(View::depth)) {
+        let none = (views.whole.is_empty() && views.depths.is_empty()).then_some(usize::MAX);
+        let whole = none.into_iter().chain(views.whole.iter().copied());
+        for depth in whole.chain(views.depths.iter().map(View::depth)) {
             feed.book().copy_best(depth, bids, asks);
             parts.clear();
             let levels = Parts::new(bids, asks, feed.status(), feed.proof());
@@ -415,28 +494,46 @@ fn book_position(state: &StreamState, feed: Option<&BookFeed>) -> u64 {
 pub(super) struct Views {
     /// Version and number of changes of the routes that these are the depths of.
     routes: Option<(u32, u64)>,
-    /// Whether a shard wants every level.
-    full: bool,
+    /// Depths that reach as far as the book ever does: those shards are sent every update as it came, without a number
+    /// left out.
+    whole: Vec<usize>,
     depths: Vec<View>,
 }
 
 impl Views {
     /// Has a view for each depth that the routes of `stream` ask for now, and no others.
     #[inline]
-    fn follow_routes(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed) {
+    fn follow_routes(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed, depth_max: usize) {
         let routes = Some((routing.version(), routing.changes_total()));
         if self.routes != routes {
             self.routes = routes;
-            self.adopt(routing, stream, feed);
+            self.adopt(routing, stream, feed, depth_max);
+        }
+    }
+
+    /// Offers an event to the shards that see the whole book.
+    #[inline]
+    fn offer_whole(&self, dispatcher: &mut Dispatcher, parts: &[Event]) {
+        if self.whole.is_empty() {
+            // Nobody wants it: counted as that.
+            dispatcher.offer_at(usize::MAX, parts);
+        }
+        for depth in &self.whole {
+            dispatcher.offer_at(*depth, parts);
         }
     }
 
     #[cold]
-    fn adopt(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed) {
+    fn adopt(&mut self, routing: &RoutingTable, stream: StreamId, feed: &BookFeed, depth_max: usize) {
         let routes = routing.of(stream);
-        self.full = routes.iter().any(|route| route.book_depth == usize::MAX);
+        let whole = routes.iter().map(|route| route.book_depth).filter(|depth| *depth >= depth_max);
+        self.whole.clear();
+        self.whole.extend(whole);
+        self.whole.sort_unstable();
+        self.whole.dedup();
+        self.depths.retain(|view| view.depth() < depth_max);
         self.depths.retain(|view| routes.iter().any(|route| route.book_depth == view.depth()));
-        for route in routes.iter().filter(|route| route.book_depth != usize::MAX) {
+        for route in routes.iter().filter(|route| route.book_depth < depth_max) {
             if self.depths.iter().all(|view| view.depth() != route.book_depth) {
                 let mut view = View::new(route.book_depth);
                 view.reset(feed.book());

@@ -33,12 +33,24 @@ crate::counters! {
         switches_total,
         /// Requests for missing trades.
         fills_asked_total,
-        /// Books compared with a second snapshot and found equal.
+        /// Books compared with a second snapshot, or with the venue's best prices, and found equal.
         verified_total,
+        /// Samples of best prices that disagreed with the venue's. One alone means nothing.
+        top_disagreements_total,
+        /// Books that broke again and again, each time that was said.
+        unprovable_total,
+        /// Instruments that the venue ceased to trade while their streams were heard.
+        delisted_total,
         /// Books compared with a second snapshot and found different.
         verification_failures_total,
         /// Times an instrument's scale grew.
         widenings_total,
+        /// Pieces of frames that were too long for one turn.
+        pieces_total,
+        /// Frames of which only some pieces were read when their connection ended.
+        halves_given_up_total,
+        /// Frames too long to be taken; their books were given up.
+        oversized_total,
         /// Takes that found a pool empty when something had to be kept.
         pool_empty_total,
         /// Frames that were decoded without a slot after 100 ms of waiting for one.

@@ -127,6 +127,17 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
+    /// Gives up the book of one instrument that `line` keeps and that is not published, and asks for its snapshot.
+    pub(super) fn break_standby(&mut self, line: LineId, listing: Listing, stream: StreamId) {
+        for standby in self.standby[listing.index()].iter_mut().filter(|standby| standby.line == line) {
+            let before = standby.feed.counts.unusable_total;
+            standby.feed.give_up(BookStatus::Suspect);
+            self.counts.unusable_total += standby.feed.counts.unusable_total - before;
+            standby.wanted = true;
+            self.wants.push_back(Want::Resubscribe(stream, Some(line)));
+        }
+    }
+
     /// A line is gone. Books among its streams that no other line carries (`alone`) are stale; of the others another
     /// line's takes over.
     pub fn line_lost(
@@ -146,6 +157,9 @@ impl<V: Venue> Pipeline<V> {
         for &stream in streams {
             let state = &mut self.streams[stream.index()];
             state.forget_line(line);
+            if alone.contains(&stream) {
+                state.pace.pause();
+            }
             let listing = state.listing.index();
             let active = self.active_line.get(listing).copied().flatten();
             if alone.contains(&stream) || active == Some(line) {
@@ -191,6 +205,7 @@ impl<V: Venue> Pipeline<V> {
         book: &BookMessage,
         probe: &mut impl Probe,
     ) {
+        self.note_top(message.listing);
         if let Some((listing, shadow)) = &mut self.shadow
             && *listing == message.listing
         {
@@ -245,12 +260,30 @@ impl<V: Venue> Pipeline<V> {
         true
     }
 
+    /// Whether a verification has its snapshot and the book has not come to the same number.
+    pub fn verification_waits(&self, listing: Listing) -> bool {
+        self.shadow.as_ref().is_some_and(|(of, shadow)| *of == listing && shadow.is_loaded())
+    }
+
+    /// Ends a verification whose book never came to the snapshot's number. Returns whether the two differ: then the stream
+    /// has lost something, else only the venue's number has moved.
+    pub fn end_waiting_verification(&mut self, listing: Listing) -> bool {
+        let Some((_, shadow)) = self.shadow.take_if(|(of, _)| *of == listing) else { return false };
+        let Some(feed) = self.book_of(listing) else { return false };
+        let differs = matches!(shadow.compare(feed.book(), feed.reach()), Comparison::Different { .. });
+        if !differs {
+            self.counts.verified_total += 1;
+        }
+        differs
+    }
+
     /// The snapshot for a verification will not come.
     pub fn end_verification(&mut self, listing: Listing) {
         self.forget_shadow(listing);
     }
 
     pub(super) fn forget_shadow(&mut self, listing: Listing) {
+        self.end_top_check(listing);
         if self.shadow.as_ref().is_some_and(|(of, _)| *of == listing) {
             self.shadow = None;
         }

@@ -4,33 +4,35 @@
 
 mod book;
 mod counts;
+mod frames;
 mod lines;
+mod order;
+mod pace;
+mod streams;
+mod top;
 
 pub use counts::{PipelineCounts, Tally};
+pub use pace::{SILENCE_NS_MIN, Silence};
 
 use std::collections::VecDeque;
 
+use crate::book::BookFeed;
 use crate::book::verify::Shadow;
-use crate::book::{BookFeed, FeedOptions};
 use crate::channel::Channel;
-use crate::dead_letter::{DeadLetter, DeadReason, Priority};
 use crate::directory::Directory;
 use crate::dispatch::Dispatcher;
-use crate::event::{Body, Event, Flags, Gap, GapReason, Header, Level, SCHEMA_VERSION};
-use crate::ids::{LineId, Listing, StreamId, TraceId};
-use crate::pool::{Handle, Taken};
+use crate::event::{Body, Event, Flags, Header, Level, SCHEMA_VERSION};
+use crate::ids::{LineId, Listing, StreamId};
+use crate::pool::Handle;
 use crate::pools::{PoolSizes, Pools};
 use crate::probe::{PathStage, Probe};
-use crate::raw::{Content, DecodeError, Decoded, Message, Notice, Numbers, Raw};
-use crate::routing::{Delivery, Route};
-use crate::sequence::{Hold, Patience, Reorder, Sequence, Verdict};
-use crate::time::{ReceiveTime, VenueTime};
-use crate::venue::{BookRule, SequenceRule, Venue};
+use crate::raw::{Content, DecodeError, Message, Notice, Numbers, Raw};
+use crate::sequence::Patience;
+use crate::time::ReceiveTime;
+use crate::venue::Venue;
 
-/// How long a stream waits for trades that are fetched by REST, in nanoseconds.
-const FILL_NS_MAX: u64 = 5_000_000_000;
-/// Trades that are fetched at most; a longer hole is declared at once. One answer of Binance holds as many.
-const FILL_TRADES_MAX: u64 = 1_000;
+use frames::Half;
+use streams::StreamState;
 
 /// Widenings that one frame may need: price and quantity, digit by digit, with room to spare.
 const WIDENINGS_MAX: usize = 64;
@@ -105,42 +107,6 @@ pub enum Readiness {
     },
 }
 
-/// One stream between decoder and dispatcher.
-#[derive(Debug)]
-struct StreamState {
-    channel: Channel,
-    listing: Listing,
-    sequence: Sequence,
-    reorder: Reorder<Waiting>,
-    /// Connection that its last message came on.
-    line: Option<LineId>,
-    /// Another line may still fill a hole.
-    may_fill: bool,
-    /// Until when a REST answer may still fill one.
-    filling_until: Option<ReceiveTime>,
-    /// The line whose message was published last, and what that was: for streams that several lines carry.
-    published: Published,
-    /// Nobody wants it any more: what still comes of it is not used.
-    ended: bool,
-}
-
-/// The last message of a stream that was published, where several lines carry it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Published {
-    line: Option<LineId>,
-    number: u64,
-    venue_time: VenueTime,
-    receive_time: ReceiveTime,
-}
-
-/// A message that came before its turn.
-#[derive(Debug)]
-struct Waiting {
-    event: Handle<Event>,
-    /// Whether it is to be published, or has only its place in the sequence.
-    published: bool,
-}
-
 /// What of a connection matters to the order of its streams.
 #[derive(Clone, Copy, Debug, Default)]
 struct LineState {
@@ -164,7 +130,7 @@ pub struct Race {
 
 /// Decodes, orders, checks and dispatches the frames of one provider.
 #[derive(Debug)]
-pub struct Pipeline<V> {
+pub struct Pipeline<V: Venue> {
     /// The venue's decoder.
     pub venue: V,
     /// Instruments and streams.
@@ -183,6 +149,8 @@ pub struct Pipeline<V> {
     active_line: Vec<Option<LineId>>,
     /// The verification under way, if one is.
     shadow: Option<(Listing, Box<Shadow>)>,
+    /// The verification by best prices under way, if one is.
+    top: Option<top::TopCheck>,
     /// Books give up a hole at once: the wait for another line is over.
     impatient: bool,
     /// What is held is not looked at again before.
@@ -190,6 +158,8 @@ pub struct Pipeline<V> {
     /// Whether a snapshot of the book is under way, by listing.
     snapshot_wanted: Vec<bool>,
     lines: Vec<LineState>,
+    /// Frames that are read in pieces, by line.
+    halves: Vec<Option<Half<V::Progress>>>,
     wants: VecDeque<Want>,
     counts: PipelineCounts,
     errors: Tally,
@@ -233,10 +203,12 @@ impl<V: Venue> Pipeline<V> {
             standby: Vec::new(),
             active_line: Vec::new(),
             shadow: None,
+            top: None,
             impatient: false,
             look_at: ReceiveTime::default(),
             snapshot_wanted: Vec::new(),
             lines: vec![LineState::default(); usize::from(options.lines).max(1)],
+            halves: (0..options.lines.max(1)).map(|_| None).collect(),
             wants: VecDeque::new(),
             counts: PipelineCounts::default(),
             errors: Tally::default(),
@@ -256,146 +228,6 @@ impl<V: Venue> Pipeline<V> {
         pipeline
     }
 
-    /// Whether a frame may be taken: a slot for it is reserved. When the wait for one has lasted 100 ms, the answer is
-    /// yes, with a counted error, until a slot is free again: frames are then decoded where nothing can keep them.
-    #[inline]
-    pub fn readiness(&mut self, now: ReceiveTime) -> Readiness {
-        if self.raw.is_some() { Readiness::Ready } else { self.reserve_raw(now) }
-    }
-
-    #[cold]
-    fn reserve_raw(&mut self, now: ReceiveTime) -> Readiness {
-        if self.raw_given_up {
-            self.raw = self.pools.raws.take();
-            self.raw_given_up = self.raw.is_none();
-            self.counts.pool_timeouts_total += u64::from(self.raw_given_up);
-            return Readiness::Ready;
-        }
-        match self.pools.raws.take_patiently(&mut self.raw_waiting_since, now) {
-            Taken::Handle(raw) => self.raw = Some(raw),
-            Taken::Wait { deadline } => return Readiness::Wait { deadline },
-            Taken::TimedOut => {
-                self.raw_given_up = true;
-                self.counts.pool_timeouts_total += 1;
-            }
-        }
-        Readiness::Ready
-    }
-
-    /// Takes one text frame of `line`. The payload may be changed.
-    pub fn frame(
-        &mut self,
-        line: LineId,
-        payload: &mut [u8],
-        at: ReceiveTime,
-        probe: &mut impl Probe,
-    ) -> FrameOutcome {
-        let state = &mut self.lines[line.index()];
-        state.frames += 1;
-        let trace = TraceId::new(line, state.frames);
-        self.counts.frames_total += 1;
-        self.decode_and_apply(trace, at, payload, probe, |venue, payload, directory, raw| {
-            venue.decode(payload, directory, raw)
-        })
-    }
-
-    /// Takes the body of the answer to a GET of `path`. The body may be changed.
-    pub fn rest(
-        &mut self,
-        path: &str,
-        body: &mut [u8],
-        at: ReceiveTime,
-        probe: &mut impl Probe,
-    ) -> FrameOutcome {
-        self.counts.rest_bodies_total += 1;
-        let trace = TraceId::new(LineId(u8::MAX), self.counts.rest_bodies_total);
-        self.decode_and_apply(trace, at, body, probe, |venue, body, directory, raw| {
-            venue.decode_rest(path, body, directory, raw)
-        })
-    }
-
-    #[inline]
-    fn decode_and_apply(
-        &mut self,
-        trace: TraceId,
-        at: ReceiveTime,
-        payload: &mut [u8],
-        probe: &mut impl Probe,
-        mut decode: impl FnMut(&mut V, &mut [u8], &mut Directory, &mut Raw) -> Result<Decoded, DecodeError>,
-    ) -> FrameOutcome {
-        let mut slot = self.raw.take().or_else(|| self.pools.raws.take());
-        let mut reserve = std::mem::take(&mut self.reserve);
-        let raw: &mut Raw = match &mut slot {
-            Some(handle) => handle,
-            None => &mut reserve,
-        };
-        let mut decoded = self.decode_once(payload, raw, trace, at, &mut decode);
-        for _ in 0..WIDENINGS_MAX {
-            let Err(DecodeError::Wider { listing, decimals }) = decoded else { break };
-            self.directory.widen(listing, decimals);
-            self.counts.widenings_total += 1;
-            decoded = self.decode_once(payload, raw, trace, at, &mut decode);
-        }
-        let decoded_after_ns = probe.now().since_ns(at);
-        probe.stage(PathStage::Decoded, decoded_after_ns);
-        if self.streams.len() < self.directory.streams().len() {
-            self.adopt_streams();
-        }
-        // Of a frame that is broken the number is not to be relied on either; the next one's shows that it is missing.
-        let is_readable = decoded.as_ref().err().is_none_or(|error| !may_hide_an_update(error));
-        let next_on_line = match raw.connection_sequence {
-            Some(number) if is_readable => self.connection_number(trace.line(), number, at, probe),
-            _ => true,
-        };
-        let outcome = match decoded {
-            Err(error) => {
-                let outcome = self.reject(error, payload, trace, at);
-                if may_hide_an_update(&error) && self.venue.book_rule().is_blind() {
-                    self.break_books_on(trace.line(), crate::event::BookReason::UpdateUndecodable, at, probe);
-                }
-                outcome
-            }
-            Ok(Decoded::Notice(notice)) => self.notice(notice),
-            // An older number on its connection: the frame was seen before.
-            Ok(Decoded::Data) if !next_on_line => {
-                let kept = raw.messages.iter().filter(|message| self.keeps(message.listing)).count() as u64;
-                self.counts.messages_total += kept;
-                self.counts.stale_total += kept;
-                FrameOutcome::Done
-            }
-            Ok(Decoded::Data) => {
-                self.batch_since.get_or_insert(at);
-                let held = self.apply_all(raw, saturated(decoded_after_ns), probe);
-                if held {
-                    self.hold(&mut slot, &reserve);
-                }
-                FrameOutcome::Done
-            }
-        };
-        if let Some(mut handle) = slot {
-            Raw::reset(&mut handle);
-            self.raw = Some(handle);
-        }
-        Raw::reset(&mut reserve);
-        self.reserve = reserve;
-        outcome
-    }
-
-    #[inline]
-    fn decode_once(
-        &mut self,
-        payload: &mut [u8],
-        raw: &mut Raw,
-        trace: TraceId,
-        at: ReceiveTime,
-        decode: &mut impl FnMut(&mut V, &mut [u8], &mut Directory, &mut Raw) -> Result<Decoded, DecodeError>,
-    ) -> Result<Decoded, DecodeError> {
-        Raw::reset(raw);
-        raw.trace = trace;
-        raw.receive_time = at;
-        decode(&mut self.venue, payload, &mut self.directory, raw)
-    }
-
     /// Applies every message of a raw. Returns whether the raw must be kept for a book that waits.
     #[inline]
     fn apply_all(&mut self, raw: &Raw, decoded_after_ns: u32, probe: &mut impl Probe) -> bool {
@@ -413,7 +245,9 @@ impl<V: Venue> Pipeline<V> {
             }
             self.counts.messages_total += 1;
             if usize::from(raw.trace.line().0) < self.lines.len() {
-                self.streams[message.stream.index()].line = Some(raw.trace.line());
+                let stream = &mut self.streams[message.stream.index()];
+                stream.line = Some(raw.trace.line());
+                stream.pace.note(raw.receive_time);
             }
             match &message.content {
                 Content::Trade(trade) => {
@@ -441,221 +275,6 @@ impl<V: Venue> Pipeline<V> {
             }
         }
         held
-    }
-
-    /// Orders a message that is one event of one part, and publishes what is next.
-    #[inline]
-    fn ordered(
-        &mut self,
-        raw: &Raw,
-        message: &Message,
-        body: Body,
-        flags: Flags,
-        decoded_after_ns: u32,
-        probe: &mut impl Probe,
-    ) {
-        let redundant = self.options.lines > 1;
-        let stream = &mut self.streams[message.stream.index()];
-        stream.sequence.counts.offered_total += 1;
-        if redundant && stream.is_echo(raw.trace.line(), message) {
-            return self.echo(raw, message);
-        }
-        let numbers = stream.number(&message.numbers);
-        let verdict = stream.sequence.verdict(numbers.first, numbers.last);
-        let ordered_after_ns = saturated(probe.now().since_ns(raw.receive_time));
-        probe.stage(PathStage::Ordered, u64::from(ordered_after_ns));
-        let mut header = self.header(raw, message, numbers, flags);
-        (header.decoded_after_ns, header.ordered_after_ns) = (decoded_after_ns, ordered_after_ns);
-        header.enqueued_after_ns = ordered_after_ns;
-        match verdict {
-            Verdict::Apply => {
-                if redundant {
-                    self.won(raw, message, numbers.last);
-                }
-                self.streams[message.stream.index()].sequence.advance(numbers.last);
-                self.publish(Event { header, body });
-                if !self.streams[message.stream.index()].reorder.is_empty() {
-                    self.release(message.stream);
-                }
-            }
-            Verdict::Stale if redundant => self.echo(raw, message),
-            Verdict::Stale => self.count_stale(message.stream),
-            Verdict::Hole { from, to } => self.hole(Event { header, body }, true, from, to),
-        }
-    }
-
-    /// A line brought a message before the others.
-    fn won(&mut self, raw: &Raw, message: &Message, number: u64) {
-        let line = raw.trace.line();
-        if let Some(state) = self.lines.get_mut(line.index()) {
-            state.race.won_total += 1;
-        }
-        let (venue_time, receive_time) = (message.venue_time, raw.receive_time);
-        self.streams[message.stream.index()].published =
-            Published { line: Some(line), number, venue_time, receive_time };
-    }
-
-    /// A line brought what another has brought before.
-    fn echo(&mut self, raw: &Raw, message: &Message) {
-        self.count_stale(message.stream);
-        let Published { line, number, venue_time, receive_time } =
-            self.streams[message.stream.index()].published;
-        let same = if message.numbers == Numbers::NONE {
-            venue_time == message.venue_time
-        } else {
-            number == message.numbers.last
-        };
-        let Some(line) = line.filter(|line| same && *line != raw.trace.line()) else { return };
-        if let Some(state) = self.lines.get_mut(line.index()) {
-            let margin_ns = raw.receive_time.since_ns(receive_time);
-            state.race.confirmed_total += 1;
-            state.race.margin_ns_total += margin_ns;
-            state.race.margin_ns_max = state.race.margin_ns_max.max(margin_ns);
-        }
-    }
-
-    /// A trade that happened before its subscription. Where the stream begins with it, it is not published but has its
-    /// place among the ids. Where trades of the stream were published before, it is one that another line has yet to
-    /// bring, or that was missed while there was none: it is published, marked as recovered, else it would be lost.
-    #[cold]
-    fn unpublished(&mut self, raw: &Raw, message: &Message, trade: crate::event::Trade) {
-        let stream = &mut self.streams[message.stream.index()];
-        stream.sequence.counts.offered_total += 1;
-        let verdict = stream.sequence.verdict(trade.id, trade.id);
-        let published = self.options.fill_trades && stream.sequence.counts.applied_total > 0;
-        let flags = if published { Flags::WHOLE.with(Flags::RECOVERED) } else { Flags::WHOLE };
-        let header = self.header(raw, message, Numbers::single(trade.id), flags);
-        self.judged(Event { header, body: Body::Trade(trade) }, published, verdict);
-    }
-
-    /// Does with an event, published or not, what its verdict says.
-    #[cold]
-    fn judged(&mut self, event: Event, published: bool, verdict: Verdict) {
-        match verdict {
-            Verdict::Apply => {
-                self.pass(event, published);
-                self.release(event.header.stream);
-            }
-            Verdict::Stale => self.count_stale(event.header.stream),
-            Verdict::Hole { from, to } => self.hole(event, published, from, to),
-        }
-    }
-
-    fn count_stale(&mut self, stream: StreamId) {
-        self.streams[stream.index()].sequence.counts.stale_total += 1;
-        self.counts.stale_total += 1;
-    }
-
-    /// The event's turn has come.
-    fn pass(&mut self, event: Event, published: bool) {
-        let sequence = &mut self.streams[event.header.stream.index()].sequence;
-        if published {
-            sequence.advance(event.header.sequence_last);
-            self.publish(event);
-        } else {
-            sequence.begin_after(event.header.sequence_last);
-            self.counts.unpublished_total += 1;
-        }
-    }
-
-    /// Numbers are missing before `event`: waits for them if they can still come, else declares the hole.
-    #[cold]
-    fn hole(&mut self, event: Event, published: bool, from: u64, to: u64) {
-        let stream = event.header.stream;
-        self.ask_for_trades(&event.header, from, to);
-        let state = &mut self.streams[stream.index()];
-        if state.may_fill || state.filling_until.is_some() {
-            let (first, last) = (event.header.sequence_first, event.header.sequence_last);
-            let slot = self.pools.events.take();
-            self.counts.pool_empty_total += u64::from(slot.is_none());
-            let full = match slot {
-                None => true,
-                Some(mut slot) => {
-                    *slot = event;
-                    let waiting = Waiting { event: slot, published };
-                    match state.reorder.hold(first, last, event.header.receive_time, waiting) {
-                        Hold::Held => {
-                            state.sequence.counts.held_total += 1;
-                            return;
-                        }
-                        Hold::Duplicate(_) => return self.count_stale(stream),
-                        Hold::Full(_) => true,
-                    }
-                }
-            };
-            // Too many wait: give up the oldest hole, and with it perhaps this one.
-            if full && !state.reorder.is_empty() {
-                self.give_up_hole(stream);
-                return self.reoffer(event, published);
-            }
-        }
-        self.declare(&event.header, from, to);
-        self.pass(event, published);
-    }
-
-    /// Asks for trades that no other line can bring, where the venue offers them by id.
-    #[cold]
-    fn ask_for_trades(&mut self, header: &Header, from: u64, to: u64) {
-        let state = &mut self.streams[header.stream.index()];
-        let fetchable =
-            self.options.fill_trades && state.channel == Channel::Trade && to - from < FILL_TRADES_MAX;
-        if state.may_fill || state.filling_until.is_some() || !fetchable {
-            return;
-        }
-        if self.venue.trades_request(&self.directory, state.listing, from, to).is_some() {
-            state.filling_until = Some(header.receive_time.plus_ns(FILL_NS_MAX));
-            self.counts.fills_asked_total += 1;
-            self.wants.push_back(Want::Trades { stream: header.stream, from, to });
-        }
-    }
-
-    /// The answer to a request for missing trades was taken, or there is none: what is still missing is declared.
-    pub fn trades_filled(&mut self, stream: StreamId) {
-        self.streams[stream.index()].filling_until = None;
-        while self.streams[stream.index()].reorder.front().is_some() && !self.streams[stream.index()].may_fill
-        {
-            self.give_up_hole(stream);
-        }
-    }
-
-    /// Offers an event again after a hole was given up.
-    fn reoffer(&mut self, event: Event, published: bool) {
-        let sequence = &self.streams[event.header.stream.index()].sequence;
-        let verdict = sequence.verdict(event.header.sequence_first, event.header.sequence_last);
-        self.judged(event, published, verdict);
-    }
-
-    /// Declares the first hole of a stream and publishes what waited behind it: at least one message, if any waits.
-    fn give_up_hole(&mut self, stream: StreamId) {
-        let state = &mut self.streams[stream.index()];
-        let hole = state.reorder.front_hole(&state.sequence);
-        let header = state.reorder.front().map(|waiting| waiting.event.header);
-        if let (Some((from, to)), Some(header)) = (hole, header) {
-            self.declare(&header, from, to);
-            self.streams[stream.index()].sequence.begin_after(to);
-        }
-        self.release(stream);
-    }
-
-    /// Publishes what waited and is next now.
-    fn release(&mut self, stream: StreamId) {
-        loop {
-            let state = &mut self.streams[stream.index()];
-            let mut stale = 0;
-            let ready = state.reorder.next_ready(&mut state.sequence, |_| stale += 1);
-            self.counts.stale_total += stale;
-            let Some((_, _, Waiting { event, published })) = ready else { return };
-            self.pass(*event, published);
-        }
-    }
-
-    /// Publishes a Gap in the stream of `header`, before the event that showed it.
-    fn declare(&mut self, header: &Header, from: u64, to: u64) {
-        self.streams[header.stream.index()].sequence.counts.gap_total += 1;
-        self.counts.gaps_total += 1;
-        let header = Header { sequence_first: from, sequence_last: to, flags: Flags::WHOLE, ..*header };
-        let gap = Gap { from, to, event_count: 0, reason: GapReason::Sequence };
-        self.publish(Event { header, body: Body::Gap(gap) });
     }
 
     /// Hands one event of one part to the dispatcher.
@@ -698,159 +317,9 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
-    /// Checks the number of a frame on its connection, where the venue numbers frames. Returns whether it is new; a jump
-    /// breaks every book of the connection.
-    fn connection_number(
-        &mut self,
-        line: LineId,
-        number: u64,
-        at: ReceiveTime,
-        probe: &mut impl Probe,
-    ) -> bool {
-        let Some(state) = self.lines.get_mut(line.index()) else { return true };
-        match state.connection_sequence {
-            Some(last) if number <= last => return false,
-            Some(last) if number > last + 1 => {
-                state.connection_sequence = Some(number);
-                self.counts.connection_gaps_total += 1;
-                self.break_books_on(line, crate::event::BookReason::ConnectionGap, at, probe);
-            }
-            _ => state.connection_sequence = Some(number),
-        }
-        true
-    }
-
-    /// Counts a frame that could not be decoded and keeps its first bytes.
-    #[cold]
-    fn reject(
-        &mut self,
-        error: DecodeError,
-        payload: &[u8],
-        trace: TraceId,
-        at: ReceiveTime,
-    ) -> FrameOutcome {
-        self.counts.decode_errors_total += 1;
-        self.errors.add(error.name());
-        let mut letter = DeadLetter::new(DeadReason::Undecodable(error.name()), Priority::Low, at, trace);
-        letter.provider = Some(self.directory.provider());
-        self.dispatcher.letters.write(letter.with_excerpt(payload));
-        FrameOutcome::Undecodable(error)
-    }
-
-    fn notice(&mut self, notice: Notice) -> FrameOutcome {
-        self.skipped.add(notice.name());
-        if let Notice::Accepted { stream: Some(stream), depth: Some(depth), .. } = &notice {
-            let listing = self.directory.carries(*stream).listing;
-            if let Some(Some(book)) = self.books.get_mut(listing.index()) {
-                book.set_depth(usize::from(*depth));
-            }
-            for standby in self.standby.get_mut(listing.index()).into_iter().flatten() {
-                standby.feed.set_depth(usize::from(*depth));
-            }
-        }
-        FrameOutcome::Notice(notice)
-    }
-
-    /// Makes the state of streams that the directory has learned since.
-    #[cold]
-    fn adopt_streams(&mut self) {
-        for index in self.streams.len()..self.directory.streams().len() {
-            let stream = StreamId(index as u32);
-            let carried = self.directory.carries(stream);
-            let rule = self.venue.sequence_rule(carried.channel);
-            let held_max = if carried.channel.is_trade() { self.options.patience.held_max } else { 0 };
-            self.streams.push(StreamState {
-                channel: carried.channel,
-                listing: carried.listing,
-                sequence: Sequence::new(rule),
-                reorder: Reorder::new(held_max),
-                line: None,
-                may_fill: self.options.lines > 1,
-                filling_until: None,
-                published: Published::default(),
-                ended: false,
-            });
-            if self.books.len() <= carried.listing.index() {
-                self.books.resize_with(carried.listing.index() + 1, || None);
-                self.views.resize_with(carried.listing.index() + 1, book::Views::default);
-                self.snapshot_wanted.resize(carried.listing.index() + 1, false);
-                self.standby.resize_with(carried.listing.index() + 1, Vec::new);
-                self.active_line.resize(carried.listing.index() + 1, None);
-            }
-            if carried.channel.is_book() && self.books[carried.listing.index()].is_none() {
-                self.books[carried.listing.index()] = Some(self.new_book());
-            }
-            if let Some(output) = self.options.route_all_to {
-                let route = Route { output, delivery: Delivery::Lossless, book_depth: usize::MAX };
-                self.dispatcher.routing.add(stream, route);
-            }
-            self.dispatcher.reserve(stream);
-        }
-    }
-
-    fn new_book(&self) -> BookFeed {
-        let options = FeedOptions {
-            depth_max: self.options.book_depth_max,
-            reserve: self.options.book_reserve,
-            waiting_max: self.options.book_waiting_max,
-            snapshot_levels: self.options.snapshot_levels,
-            checksum: self.venue.checksum(),
-        };
-        BookFeed::new(self.venue.book_rule(), options)
-    }
-
-    /// Says whether another live line may still bring what a stream misses.
-    pub fn set_may_fill(&mut self, stream: StreamId, may_fill: bool) {
-        if let Some(state) = self.streams.get_mut(stream.index()) {
-            state.may_fill = may_fill;
-        }
-    }
-
     /// How each line fared against the others.
     pub fn races(&self) -> impl Iterator<Item = Race> + '_ {
         self.lines.iter().map(|line| line.race)
-    }
-
-    /// Adds a stream of an instrument that the directory has, or gives the one that there is.
-    #[cold]
-    pub fn add_stream(&mut self, listing: Listing, channel: Channel) -> StreamId {
-        let stream = self.directory.add_stream(listing, channel);
-        self.adopt_streams();
-        stream
-    }
-
-    /// A stream is subscribed at the venue from now on: it begins anew, wherever its numbers stand.
-    #[cold]
-    pub fn begin_stream(&mut self, stream: StreamId) {
-        self.forget_stream(stream);
-        self.streams[stream.index()].ended = false;
-    }
-
-    /// A stream is subscribed at the venue no longer: what waits of it is let go, its book is unloaded, and what is still
-    /// on its way is not used.
-    #[cold]
-    pub fn end_stream(&mut self, stream: StreamId) {
-        self.forget_stream(stream);
-        self.streams[stream.index()].ended = true;
-    }
-
-    fn forget_stream(&mut self, stream: StreamId) {
-        while !self.streams[stream.index()].reorder.is_empty() {
-            self.give_up_hole(stream);
-        }
-        let state = &mut self.streams[stream.index()];
-        state.sequence.restart();
-        state.line = None;
-        let (channel, listing) = (state.channel, state.listing);
-        if channel.is_book()
-            && let Some(Some(feed)) = self.books.get_mut(listing.index())
-            && (feed.is_loaded() || feed.waiting() > 0)
-        {
-            let unusable_before = feed.counts.unusable_total;
-            feed.give_up(crate::event::BookStatus::Syncing);
-            self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
-            self.snapshot_wanted[listing.index()] = false;
-        }
     }
 
     /// Ends a read batch: publishes to the rings. `published` is called with each output that has something new.
@@ -868,51 +337,6 @@ impl<V: Venue> Pipeline<V> {
             now: probe.now(),
         };
         self.dispatcher.flush(&mut source, published);
-    }
-
-    /// Gives up holes that have waited too long. Call it when [`deadline`](Self::deadline) has come, or as often as you
-    /// like: it looks once in `flush_ns`, so that turns of a busy shard do not go through all streams.
-    pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
-        if now < self.look_at {
-            return;
-        }
-        self.look_at = now.plus_ns(self.options.patience.flush_ns);
-        for index in 0..self.streams.len() {
-            loop {
-                let state = &self.streams[index];
-                let patience = self.patience_of(state);
-                if state.reorder.is_empty()
-                    || state.reorder.overdue(&state.sequence, &patience, now).is_none()
-                {
-                    break;
-                }
-                self.streams[index].filling_until = None;
-                self.give_up_hole(StreamId(index as u32));
-            }
-        }
-        self.give_up_book_holes(now, probe);
-    }
-
-    fn patience_of(&self, state: &StreamState) -> Patience {
-        let lateness_ns =
-            if state.filling_until.is_some() { FILL_NS_MAX } else { self.options.patience.lateness_ns };
-        Patience { lateness_ns, ..self.options.patience }
-    }
-
-    /// When the next hole is given up: when it is overdue, and what is held is looked at again.
-    pub fn deadline(&self) -> Option<ReceiveTime> {
-        let streams = self.streams.iter();
-        let holes = streams.filter_map(|stream| stream.reorder.deadline(&self.patience_of(stream)));
-        holes.chain(self.book_hole_deadline()).min().map(|overdue| overdue.max(self.look_at))
-    }
-
-    /// The end of the input: what waits for missing numbers is published, with its Gaps.
-    pub fn finish(&mut self) {
-        for index in 0..self.streams.len() {
-            while !self.streams[index].reorder.is_empty() {
-                self.give_up_hole(StreamId(index as u32));
-            }
-        }
     }
 
     /// Whether it wants something fetched.
@@ -938,6 +362,11 @@ impl<V: Venue> Pipeline<V> {
     /// What was counted of a stream's order.
     pub fn sequence_counts(&self, stream: StreamId) -> crate::sequence::SequenceCounts {
         self.streams[stream.index()].sequence.counts
+    }
+
+    /// The last number of a stream that was published.
+    pub fn last_number(&self, stream: StreamId) -> Option<u64> {
+        self.streams[stream.index()].sequence.last()
     }
 
     /// Messages that streams published and books took, for the sum of [`PipelineCounts`].
@@ -983,55 +412,12 @@ impl<V: Venue> Pipeline<V> {
     /// Lets go of every pooled slot, so that what is still out afterwards is somebody else's.
     pub fn release_slots(&mut self) {
         self.raw = None;
+        self.halves.fill_with(|| None);
         for book in self.books.iter_mut().flatten() {
             self.counts.unusable_total += book.close();
         }
         self.finish();
     }
-}
-
-impl BookRule {
-    /// Whether an update that is missing would not show in those that follow: nothing numbers or sums them up.
-    const fn is_blind(self) -> bool {
-        matches!(self, Self::StreamSnapshotConnection | Self::StreamSnapshotUnnumbered)
-    }
-}
-
-impl StreamState {
-    /// Whether a message of a stream without numbers repeats what another line has brought: not newer by the venue's
-    /// time, or, without a time, not of the line that is listened to.
-    fn is_echo(&self, line: LineId, message: &Message) -> bool {
-        if self.sequence_rule() != SequenceRule::Arrival || message.numbers != Numbers::NONE {
-            return false;
-        }
-        let Some(heard) = self.published.line else { return false };
-        heard != line && message.venue_time <= self.published.venue_time
-    }
-
-    /// A line is gone: another may be listened to.
-    fn forget_line(&mut self, line: LineId) {
-        if self.published.line == Some(line) {
-            self.published.line = None;
-        }
-    }
-
-    /// The venue's numbers, or the stream's own where it has none.
-    #[inline]
-    fn number(&mut self, numbers: &Numbers) -> Numbers {
-        if matches!(self.sequence_rule(), SequenceRule::Arrival) && *numbers == Numbers::NONE {
-            return Numbers::single(self.sequence.own_number());
-        }
-        *numbers
-    }
-
-    const fn sequence_rule(&self) -> SequenceRule {
-        self.sequence.rule()
-    }
-}
-
-/// Whether a frame that was refused may have held a book update. Channels and symbols that nobody asked for did not.
-const fn may_hide_an_update(error: &DecodeError) -> bool {
-    !matches!(error, DecodeError::UnknownChannel | DecodeError::UnknownSymbol)
 }
 
 /// A duration in a header's 32 bits: more than 4.29 s counts as that.

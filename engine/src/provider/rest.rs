@@ -32,8 +32,14 @@ pub enum Purpose {
     Trades(StreamId),
     /// A book's snapshot.
     Snapshot(Listing),
+    /// The facts of one instrument.
+    Instrument(Listing),
     /// A second snapshot of a book that lives.
     Verification(Listing),
+    /// The best prices of a book that lives.
+    Top(Listing),
+    /// Trades behind the last one of a stream that is silent.
+    LaterTrades(StreamId),
 }
 
 crate::counters! {

@@ -82,8 +82,11 @@ pub struct Endpoints {
     pub rest: &'static str,
 }
 
-/// A venue's protocol. One value serves one connection or one replay.
+/// A venue's protocol. One value serves one provider, with all its connections, or one replay.
 pub trait Venue {
+    /// What is kept of a frame between two of its pieces; `()` where frames are always decoded whole.
+    type Progress: Default + std::fmt::Debug;
+
     /// The name in `topology.yaml`, metrics and errors.
     fn name(&self) -> &'static str;
 
@@ -150,6 +153,12 @@ pub trait Venue {
     /// The request for the instrument list.
     fn instruments_request(&self) -> RestRequest;
 
+    /// The request for the facts of one instrument, where the venue offers it. An answer 400 or 404, or a refusal, means that
+    /// there is no such instrument.
+    fn instrument_request(&self, _directory: &Directory, _listing: Listing) -> Option<RestRequest> {
+        None
+    }
+
     /// The request for a book snapshot of at least `depth` levels a side (or the most the venue has), where the venue
     /// offers one.
     fn snapshot_request(&self, directory: &Directory, listing: Listing, depth: usize) -> Option<RestRequest>;
@@ -177,8 +186,8 @@ pub trait Venue {
     /// As [`decode`](Self::decode), for frames too long for one turn (a snapshot of megabytes): reads at most about
     /// `bytes_max` bytes more and answers `None` while the frame has not ended.
     ///
-    /// Until then each call is given the same frame and the same `raw`, both untouched, and nothing else is decoded in
-    /// between. `raw` is empty exactly at the first call of a frame, which is how a frame is given up: by starting another.
+    /// Until then each call is given the same frame, `raw` and `progress`, untouched. The first call of a frame has an
+    /// empty `raw` and a default `progress`; other frames may be decoded in between, with those of their own.
     ///
     /// # Errors
     /// As [`decode`](Self::decode). A frame that the scanner cannot read is decoded whole, in one call.
@@ -187,9 +196,15 @@ pub trait Venue {
         frame: &mut [u8],
         directory: &mut Directory,
         raw: &mut Raw,
+        _progress: &mut Self::Progress,
         _bytes_max: usize,
     ) -> Result<Option<Decoded>, DecodeError> {
         self.decode(frame, directory, raw).map(Some)
+    }
+
+    /// What the first bytes of a frame say that is longer than we take: whose it is, so that nobody else suffers.
+    fn decode_head(&self, _head: &[u8], _directory: &Directory) -> Head {
+        Head::default()
     }
 
     /// Decodes the body of the answer to a GET of `path` into `raw` (book snapshot, trades) or into the directory
@@ -209,6 +224,15 @@ pub trait Venue {
     /// Frames that the scanner could not read and the general decoder took over, and all that were tried: nobody
     /// falls back unseen.
     fn fallbacks(&self) -> Fallbacks;
+}
+
+/// What is known of a frame that was not read whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the frame on its connection, where the venue counts frames.
+    pub connection_sequence: Option<u64>,
+    /// The instrument whose book it is for.
+    pub listing: Option<Listing>,
 }
 
 /// How often each of a venue's two decoders was used.

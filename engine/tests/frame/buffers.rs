@@ -184,3 +184,29 @@ fn a_reset_forgets_a_message_half_come() {
     reader.feed(&frame(FIN | TEXT, b"new"));
     assert_eq!(reader.next(), Ok(Some(Frame::Text(&mut b"new".to_owned()))));
 }
+
+#[test]
+fn a_text_too_long_is_passed_over_in_any_pieces_and_what_follows_is_read() {
+    let long = vec![b'x'; MESSAGE_BYTES_MAX + 1];
+    let stream = [frame(FIN | TEXT, b"one"), frame(FIN | TEXT, &long), frame(FIN | TEXT, b"two")].concat();
+    for piece in [1, 7, 100, CAPACITY_BYTES] {
+        let mut reader = FrameReader::new(CAPACITY_BYTES, MESSAGE_BYTES_MAX).passing_over(1 << 21);
+        let at_start = reader.memory_bytes();
+        let mut seen = read(&mut reader, &stream, || piece);
+        assert_eq!(seen.len(), 3, "{seen:?}");
+        let passed_over = seen.remove(1);
+        assert!(passed_over.starts_with(&format!("oversized({},x", long.len())), "{passed_over}");
+        assert_eq!(seen, ["text(one)", "text(two)"]);
+        assert_eq!(reader.memory_bytes(), at_start, "nothing of it was kept but its head");
+    }
+}
+
+#[test]
+fn a_text_longer_than_is_passed_over_is_an_error() {
+    let mut reader = FrameReader::new(CAPACITY_BYTES, MESSAGE_BYTES_MAX).passing_over(1 << 21);
+    reader.feed(&[&[FIN | TEXT, 127][..], &((1_u64 << 21) + 1).to_be_bytes()].concat());
+    assert!(reader.next().is_err());
+    let mut reader = FrameReader::new(CAPACITY_BYTES, MESSAGE_BYTES_MAX).passing_over(1 << 21);
+    reader.feed(&[&[FIN | BINARY, 127][..], &((1_u64 << 20) + 1).to_be_bytes()].concat());
+    assert!(reader.next().is_err(), "no venue sends binary frames");
+}

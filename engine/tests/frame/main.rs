@@ -47,6 +47,7 @@ fn render(frame: &Frame<'_>) -> String {
         Frame::Binary(payload) => format!("binary({})", abbreviate(payload)),
         Frame::Ping(payload) => format!("ping({})", abbreviate(payload)),
         Frame::Pong(payload) => format!("pong({})", abbreviate(payload)),
+        Frame::Oversized { head, bytes } => format!("oversized({bytes},{})", abbreviate(head)),
         Frame::Close { code: None, reason } => format!("close(,{reason})"),
         Frame::Close { code: Some(code), reason } => {
             format!("close({},{})", u16::from(*code), abbreviate(reason.as_bytes()))

@@ -69,6 +69,9 @@ enum Command {
     Subscribe(Streams),
     /// A consumer receives streams no longer.
     Unsubscribe(Streams),
+    /// Merge rules, and who receives what they join.
+    #[command(subcommand)]
+    Merge(Merge),
     /// Moves a consumer's trading switch.
     Trading {
         /// The consumer's name.
@@ -94,6 +97,90 @@ enum Command {
     Streams,
     /// What could not be decoded or delivered.
     Dlq,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Merge {
+    /// The rules in force.
+    List,
+    /// A rule begins.
+    Add(Rule),
+    /// A rule ends.
+    End {
+        /// The rule's name.
+        rule: String,
+    },
+    /// A consumer begins to receive what a rule joins.
+    Join {
+        /// The rule's name.
+        rule: String,
+        /// The consumer's name.
+        #[arg(long)]
+        consumer: String,
+        /// What a full ring means: lossless or latest.
+        #[arg(long, default_value = "lossless")]
+        delivery: String,
+    },
+    /// A consumer receives it no longer.
+    Leave {
+        /// The rule's name.
+        rule: String,
+        /// The consumer's name.
+        #[arg(long)]
+        consumer: String,
+    },
+}
+
+/// A merge rule.
+#[derive(Debug, clap::Args)]
+struct Rule {
+    /// Its name: up to 32 of a-z, 0-9 and _, a letter first.
+    rule: String,
+    /// What is joined: trade, ticker, "kline 1m", bbo or `book_bbo`.
+    #[arg(long)]
+    kind: String,
+    /// A provider's instruments, as PROVIDER=SYMBOL,SYMBOL; once for each provider.
+    #[arg(long = "input", required = true)]
+    inputs: Vec<String>,
+    /// Length of a window, in seconds.
+    #[arg(long)]
+    window_s: Option<u32>,
+    /// Events that close a window early.
+    #[arg(long)]
+    count: Option<u32>,
+    /// Age at which a leg of bbo or `book_bbo` is given up, in milliseconds [default: never].
+    #[arg(long)]
+    leg_age_ms: Option<u32>,
+    /// The merge shard that owns it [default: the first].
+    #[arg(long)]
+    shard: Option<String>,
+    /// A consumer that begins to receive it.
+    #[arg(long)]
+    consumer: Option<String>,
+}
+
+impl Rule {
+    fn body(&self) -> Result<Value, String> {
+        let mut body = json!({ "name": self.rule, "kind": self.kind, "inputs": {} });
+        for input in &self.inputs {
+            let (provider, symbols) = input.split_once('=').ok_or_else(|| {
+                format!("{input:?} is not PROVIDER=SYMBOL,SYMBOL, as in kraken=BTC-USD,ETH-USD")
+            })?;
+            body["inputs"][provider] = json!(symbols.split(',').collect::<Vec<_>>());
+        }
+        for (key, value) in [
+            ("window_s", self.window_s.map(Value::from)),
+            ("count", self.count.map(Value::from)),
+            ("leg_age_ms", self.leg_age_ms.map(Value::from)),
+            ("shard", self.shard.clone().map(Value::from)),
+            ("consumer", self.consumer.clone().map(Value::from)),
+        ] {
+            if let Some(value) = value {
+                body[key] = value;
+            }
+        }
+        Ok(body)
+    }
 }
 
 impl Streams {
@@ -202,6 +289,17 @@ impl Arguments {
             Command::Roll { provider } => ("POST", roll_path(provider.as_deref().unwrap_or_default()), None),
             Command::Subscribe(streams) => ("POST", path("/subscriptions"), Some(streams.body()?)),
             Command::Unsubscribe(streams) => ("DELETE", path("/subscriptions"), Some(streams.body()?)),
+            Command::Merge(Merge::List) => ("GET", path("/merges"), None),
+            Command::Merge(Merge::Add(rule)) => ("POST", path("/merges"), Some(rule.body()?)),
+            Command::Merge(Merge::End { rule }) => ("DELETE", path("/merges"), Some(json!({ "name": rule }))),
+            Command::Merge(Merge::Join { rule, consumer, delivery }) => {
+                let body = json!({ "consumer": consumer, "merge": rule, "delivery": delivery });
+                ("POST", path("/subscriptions"), Some(body))
+            }
+            Command::Merge(Merge::Leave { rule, consumer }) => {
+                let body = json!({ "consumer": consumer, "merge": rule });
+                ("DELETE", path("/subscriptions"), Some(body))
+            }
             Command::Trading { consumer, switch } => {
                 ("PUT", format!("/consumers/{consumer}/trading"), Some(json!({ "trading": switch })))
             }
@@ -233,7 +331,19 @@ impl Arguments {
                     &rows(answer, "consumers"),
                     &["name", "shard", "up", "events_total", "panics_total", "streams", "trading", "killed"],
                 );
-                format!("{head}\n{providers}\n{consumers}")
+                let mergers = rows(answer, "mergers");
+                if mergers.is_empty() {
+                    return format!("{head}\n{providers}\n{consumers}");
+                }
+                let columns = [
+                    "name",
+                    "rules",
+                    "merged_total",
+                    "windows_complete_total",
+                    "windows_partial_total",
+                    "late_total",
+                ];
+                format!("{head}\n{providers}\n{}\n{consumers}", table(&mergers, &columns))
             }
             Command::Subscriptions => {
                 let mut all = Vec::new();
@@ -243,7 +353,23 @@ impl Arguments {
                         all.push(stream);
                     }
                 }
-                table(&all, &["consumer", "provider", "symbol", "channel", "delivery", "book_depth"])
+                table(&all, &["consumer", "provider", "symbol", "channel", "merge", "delivery", "book_depth"])
+            }
+            Command::Merge(Merge::List) => {
+                let mut all = Vec::new();
+                for shard in rows(answer, "shards") {
+                    for mut rule in rows(&shard, "rules") {
+                        rule["shard"] = shard["shard"].clone();
+                        let names = rows(&rule, "consumers");
+                        let names: Vec<&str> = names.iter().filter_map(|one| one["name"].as_str()).collect();
+                        rule["consumers"] = json!(names.join(","));
+                        all.push(rule);
+                    }
+                }
+                table(
+                    &all,
+                    &["shard", "name", "kind", "inputs", "window_s", "count", "leg_age_ms", "consumers"],
+                )
             }
             Command::Streams => {
                 let figures = ["events_total", "latency_ns_p50", "latency_ns_p99", "latency_ns_max"];
@@ -258,7 +384,13 @@ impl Arguments {
                         all.push(letter);
                     }
                 }
-                table(&all, &["on", "reason", "provider", "consumer", "trace", "at_ns", "excerpt"])
+                table(
+                    &all,
+                    &[
+                        "on", "reason", "provider", "symbol", "channel", "consumer", "trace", "at_ns",
+                        "excerpt",
+                    ],
+                )
             }
             _ => {
                 let keys: Vec<&str> = answer
@@ -280,7 +412,8 @@ fn refuse(reason: &str) -> u8 {
     EXIT_REFUSED
 }
 
-fn find_address(report_dir: &Path) -> Result<SocketAddr, String> {
+/// The address that a run wrote into its report directory.
+pub(super) fn find_address(report_dir: &Path) -> Result<SocketAddr, String> {
     let file = report_dir.join(ADDRESS_FILE);
     let text = std::fs::read_to_string(&file)
         .map_err(|error| format!("no run found: {}: {error}; give --address HOST:PORT", file.display()))?;
@@ -384,6 +517,21 @@ mod tests {
         let body = streams.body().expect("it fits");
         assert_eq!((&body["instruments"], &body["delivery"]["kline"]), (&json!("all"), &json!("lossless")));
         assert_eq!(body["book_depth"], json!(5));
+        let rule = Rule {
+            rule: "best".to_owned(),
+            kind: "book_bbo".to_owned(),
+            inputs: vec!["kraken=BTC-USD,ETH-USD".to_owned(), "coinbase=BTC-USD,ETH-USD".to_owned()],
+            window_s: None,
+            count: None,
+            leg_age_ms: Some(5_000),
+            shard: None,
+            consumer: None,
+        };
+        let expected = json!({
+            "name": "best", "kind": "book_bbo", "leg_age_ms": 5000,
+            "inputs": { "kraken": ["BTC-USD", "ETH-USD"], "coinbase": ["BTC-USD", "ETH-USD"] },
+        });
+        assert_eq!(rule.body(), Ok(expected));
         let wrong = Streams { delivery: vec!["trade".to_owned()], ..streams };
         assert!(wrong.body().is_err());
     }

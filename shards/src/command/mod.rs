@@ -1,10 +1,16 @@
 //! The commands of the binary, one module each. Each returns the process's exit code.
 
 pub mod ctl;
+pub mod definition;
+pub mod doctor;
+mod observe;
 pub mod replay;
+pub mod report;
 pub mod run;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod topology;
 
 use std::path::Path;

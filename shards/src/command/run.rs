@@ -10,6 +10,7 @@ use engine::consumer::FanOutSamples;
 use serde_json::{Value, json};
 
 use super::ctl::ADDRESS_FILE;
+use super::observe::Observer;
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns, read_topology};
 use crate::consumers;
 use crate::control::thread::Control;
@@ -29,6 +30,8 @@ use crate::topology::{HostMode, Topology, check, memory};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Between two status lines, in nanoseconds.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
+/// Between two lines about suppressed windows, in nanoseconds.
+const SUPPRESSED_EVERY_NS: u64 = 10_000_000_000;
 
 /// Runs the gateway that a topology describes, until a signal comes or the time is over.
 #[derive(Debug, clap::Args)]
@@ -130,8 +133,9 @@ impl Arguments {
             Ok(control) => control,
             Err(error) => {
                 eprintln!("meltica: {error}");
+                let observer = Observer::new(&gateway);
                 let ended = gateway.stop();
-                self.report(&mut gateway, &directory, &Board::default(), ended, None);
+                self.report(&mut gateway, &directory, &Board::default(), ended, None, observer);
                 return EXIT_REFUSED;
             }
         };
@@ -141,24 +145,27 @@ impl Arguments {
             eprintln!("meltica: {} was not written: {error}", address_file.display());
         }
         let mut board = Board::default();
-        let fallen = self.supervise(&mut gateway, &mut board, &control, &signals);
+        let mut observer = Observer::new(&gateway);
+        let fallen = self.supervise(&mut gateway, &mut board, &control, &signals, &mut observer);
         control.stop();
         let _ = std::fs::remove_file(&address_file);
         let ended = gateway.stop();
-        self.report(&mut gateway, &directory, &board, ended, fallen)
+        self.report(&mut gateway, &directory, &board, ended, fallen, observer)
     }
 
-    /// Looks after the shards until the run is over. Returns the shard that fell, if one did.
+    /// Looks after the shards until the run is over. Returns what ended it, if neither time nor a signal did.
     fn supervise(
         &self,
         gateway: &mut Gateway,
         board: &mut Board,
         control: &Control,
         signals: &AtomicBool,
+        observer: &mut Observer,
     ) -> Option<String> {
         let clock = Clock::new();
         let terminal = std::io::stderr().is_terminal();
         let mut line_at_ns = gateway.started_ns + LINE_EVERY_NS;
+        let mut suppressed_at_ns = gateway.started_ns + SUPPRESSED_EVERY_NS;
         let end_ns = self.duration.map(|duration| gateway.started_ns + duration.as_nanos() as u64);
         loop {
             std::thread::sleep(LOOK_EVERY);
@@ -172,11 +179,19 @@ impl Arguments {
                 }
             }
             if let Some(shard) = gateway.fallen() {
-                return Some(shard.to_owned());
+                return Some(format!("shard {shard} panicked"));
             }
-            control.show(View::of(gateway, board, now_ns - gateway.started_ns));
+            let run_ns = now_ns - gateway.started_ns;
+            for (line, ends) in observer.look(gateway, run_ns) {
+                eprintln!("{}{line}", if terminal { "\r\x1b[2K" } else { "" });
+                if ends {
+                    return Some(line);
+                }
+            }
+            control.show(View::of(gateway, board, run_ns).watched(&observer.watch));
             if now_ns >= line_at_ns {
                 line_at_ns += LINE_EVERY_NS;
+                observer.timeline.push(board.point(&gateway.collector, run_ns));
                 let line = board.line(&gateway.topology, &gateway.collector, now_ns - gateway.started_ns);
                 let mut screen = std::io::stderr().lock();
                 // A closed terminal is no reason to stop trading.
@@ -186,6 +201,13 @@ impl Arguments {
                     writeln!(screen, "{line}")
                 };
                 let _ = screen.flush();
+            }
+            if now_ns >= suppressed_at_ns {
+                suppressed_at_ns = now_ns + SUPPRESSED_EVERY_NS;
+                let erase = if terminal { "\r\x1b[2K" } else { "" };
+                for line in board.suppressed(&gateway.topology) {
+                    eprintln!("{erase}{line}");
+                }
             }
             if signals.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
                 if terminal {
@@ -203,6 +225,7 @@ impl Arguments {
         board: &Board,
         ended: Ended,
         fallen: Option<String>,
+        observer: Observer,
     ) -> u8 {
         let stopped_ns = Clock::new().now();
         while gateway.collector.collect() > 0 {}
@@ -211,6 +234,7 @@ impl Arguments {
         let mut report = RunReport::new(file, gateway.started_at, SystemTime::now(), run_ns);
         gateway.collector.fill(&mut report);
         let verdict = fill(&mut report, &gateway.topology, board, &ended);
+        observer.fill(&mut report, &gateway.collector);
         while let Some(happened) = gateway.poll_report() {
             say(&gateway.topology, &happened, false);
         }
@@ -233,8 +257,8 @@ impl Arguments {
                 code = EXIT_FAILED;
             }
         }
-        if let Some(shard) = fallen {
-            eprintln!("meltica: shard {shard} panicked; the gateway has stopped");
+        if let Some(reason) = fallen {
+            eprintln!("meltica: {reason}; the gateway has stopped");
             code = EXIT_FAILED;
         }
         for (shard, reason) in &ended.panicked {
@@ -383,6 +407,14 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
             totals.windows_partial_total,
             totals.late_total
         ));
+        let missing = topology.providers.iter().zip(&summary.missed_by_provider);
+        let missing: Vec<String> = missing
+            .filter(|(_, missed)| **missed > 0)
+            .map(|(plan, missed)| format!("{} in {missed}", plan.name))
+            .collect();
+        if !missing.is_empty() {
+            verdict.lines.push(format!("{name}: missing in suppressed windows: {}", missing.join(", ")));
+        }
         if let Some(reason) = summary.unbalanced() {
             verdict.lines.push(format!("meltica: counters of merge shard {name} do not add up: {reason}"));
             verdict.failed = true;

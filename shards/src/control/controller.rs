@@ -2,8 +2,10 @@
 //!
 //! A change is planned whole before anything is sent, under a new routing version. To begin a stream, the consumer's shard
 //! learns of it first, then the provider routes it; to end one, the other way round: nobody gets what he does not expect.
-//! One change is under way at a time; the others wait in their order.
+//! A plan is a list of steps, one command to one shard each; a shard that refuses undoes those before it. One change is
+//! under way at a time; the others wait in their order.
 
+mod merges;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,12 +20,14 @@ use engine::ids::{ConsumerId, Listing, ProviderId, StreamId};
 use engine::routing::Delivery;
 use engine::time::ReceiveTime;
 
-use super::link::{Command, ControlEnd, Reply, RouteChange};
-use super::order::{Changed, Order, Refusal};
+use super::link::{Command, ControlEnd, Reply};
+use super::order::{Change, Changed, Order, Refusal};
 use super::server::Ticket;
 use super::switches::Switches;
 use crate::provider::RollAnswer;
 use crate::topology::Topology;
+
+pub use merges::{MergerMirror, RuleMirror};
 
 /// Changes that may wait.
 pub const CHANGES_MAX: usize = 64;
@@ -59,6 +63,21 @@ pub struct Held {
     pub book_depth: usize,
 }
 
+/// A stream that a consumer holds, with its names.
+#[derive(Debug)]
+pub struct HeldStream<'a> {
+    /// The provider, or the merge shard.
+    pub provider: &'a str,
+    /// Canonical.
+    pub symbol: &'a str,
+    /// The kind of feed.
+    pub channel: engine::channel::Channel,
+    /// The rule that joins it, of a merged stream.
+    pub merge: Option<&'a str>,
+    /// How it is held.
+    pub how: Held,
+}
+
 /// What one provider's shard knows, as far as the control thread needs it.
 #[derive(Debug)]
 pub struct Mirror {
@@ -75,29 +94,49 @@ pub struct Mirror {
 #[derive(Debug)]
 struct Running {
     origin: Origin,
-    order: Order,
+    change: Change,
     number: u64,
     stage: Stage,
     since_ns: u64,
     answered: bool,
+    /// Symbols, by provider, of which the venue is still to be asked.
+    to_list: VecDeque<(usize, Vec<String>)>,
     plan: Plan,
 }
 
 /// Whose reply is awaited.
 #[derive(Debug)]
 enum Stage {
-    List(Vec<Listing>),
-    Consumer,
-    Provider,
+    /// A venue's: whether it has what these listings of a provider stand for.
+    List(usize, Vec<Listing>),
+    /// That of the shard of the step under way.
+    Step(Option<(usize, Command)>),
+}
+
+/// A command to a shard, and what takes it back.
+#[derive(Debug)]
+struct Step {
+    shard: usize,
+    command: Command,
+    undo: Option<(usize, Command)>,
 }
 
 /// A change as it was planned.
 #[derive(Debug, Default)]
 struct Plan {
     version: u32,
-    streams: Vec<StreamId>,
-    route: Option<Box<RouteChange>>,
-    before: Vec<(StreamId, Option<Held>)>,
+    stream_count: usize,
+    steps: VecDeque<Step>,
+    /// What takes back the steps that are done, the last one first.
+    undo: Vec<(usize, Command)>,
+    /// Consumer, provider, stream, and how it was held before.
+    before: Vec<(usize, usize, StreamId, Option<Held>)>,
+    /// Streams whose subscription at the venue it begins, by provider.
+    begun: Vec<(usize, StreamId)>,
+    /// The rule that it makes: merge shard by [`MergerMirror`], and name.
+    made: Option<(usize, String)>,
+    /// Consumers that lose what they did not give up themselves.
+    bereft: Vec<usize>,
 }
 
 /// A question to several shards that is under way.
@@ -166,13 +205,14 @@ pub struct Controller {
     topology: Topology,
     catalog: Arc<Catalog>,
     mirrors: Vec<Mirror>,
+    mergers: Vec<MergerMirror>,
     /// By consumer: what it holds.
     held: Vec<BTreeMap<(usize, StreamId), Held>>,
     wires: Vec<Option<ControlEnd>>,
     switches: Arc<Switches>,
     version: u32,
     number: u64,
-    queue: VecDeque<(Origin, Order, u64)>,
+    queue: VecDeque<(Origin, Change, u64)>,
     running: Option<Running>,
     finished: VecDeque<Finished>,
     /// Commands that found their wire full, by shard.
@@ -196,8 +236,10 @@ pub struct Start {
     pub catalog: Arc<Catalog>,
     /// By provider: its directory, and the shards behind its outputs.
     pub providers: Vec<(Directory, Vec<u8>)>,
-    /// Consumer, provider, stream, and how it is held.
+    /// Consumer, provider or number of a merge shard, stream, and how it is held.
     pub held: Vec<(usize, usize, StreamId, Held)>,
+    /// The merge shards with their rules.
+    pub mergers: Vec<MergerMirror>,
     /// By shard: the wire to it.
     pub wires: Vec<Option<ControlEnd>>,
     /// The switches.
@@ -217,6 +259,7 @@ impl Controller {
         }
         Self {
             mirrors: mirrors.collect(),
+            mergers: start.mergers,
             held,
             unsent: start.wires.iter().map(|_| VecDeque::new()).collect(),
             wires: start.wires,
@@ -268,15 +311,18 @@ impl Controller {
             || self.unsent.iter().any(|list| !list.is_empty())
     }
 
-    /// What a consumer holds: provider, canonical symbol, stream's channel, and how.
-    pub fn held(
-        &self,
-        consumer: usize,
-    ) -> impl Iterator<Item = (usize, &str, engine::channel::Channel, Held)> {
-        self.held[consumer].iter().map(|(&(provider, stream), how)| {
-            let directory = &self.mirrors[provider].directory;
-            let carried = directory.carries(stream);
-            (provider, directory.instrument(carried.listing).symbol.as_str(), carried.channel, *how)
+    /// What a consumer holds.
+    pub fn held(&self, consumer: usize) -> impl Iterator<Item = HeldStream<'_>> {
+        self.held[consumer].iter().filter_map(|(&(provider, stream), how)| {
+            let number = ProviderId(provider as u8);
+            let facts = self.catalog.stream(number, stream)?;
+            Some(HeldStream {
+                provider: self.catalog.provider(number),
+                symbol: &facts.symbol,
+                channel: facts.channel,
+                merge: (provider >= self.mirrors.len()).then_some(facts.venue_symbol.as_str()),
+                how: *how,
+            })
         })
     }
 
@@ -286,19 +332,21 @@ impl Controller {
         instruments.get(usize::from(listing)).map_or("?", |instrument| instrument.symbol.as_str())
     }
 
-    /// Takes an order; its result comes from [`poll_finished`](Self::poll_finished).
+    /// Takes a change; its result comes from [`poll_finished`](Self::poll_finished).
     ///
     /// # Errors
     /// [`Refusal`] when too many wait.
-    pub fn submit(&mut self, origin: Origin, order: Order, now_ns: u64) -> Result<(), Refusal> {
+    pub fn submit(&mut self, origin: Origin, change: Change, now_ns: u64) -> Result<(), Refusal> {
         if self.queue.len() >= CHANGES_MAX {
             self.refused_total += 1;
             let reason = format!("{CHANGES_MAX} changes wait already");
             return Err(Refusal::new(503, reason, "try again when they are done"));
         }
-        let body = ControlAck { request: number_of(origin), command: command_of(&order) };
-        self.tell(order.consumer, Body::ControlAck(body), now_ns);
-        self.queue.push_back((origin, order, now_ns));
+        if let Some(consumer) = change.consumer() {
+            let body = ControlAck { request: number_of(origin), command: change.command() };
+            self.tell(consumer, Body::ControlAck(body), now_ns);
+        }
+        self.queue.push_back((origin, change, now_ns));
         Ok(())
     }
 
@@ -472,8 +520,8 @@ impl Controller {
             self.finished.push_back(Finished { origin: running.origin, result: Err(refusal) });
         }
         while self.running.is_none() {
-            let Some((origin, order, since_ns)) = self.queue.pop_front() else { break };
-            self.begin(origin, order, since_ns, now_ns);
+            let Some((origin, change, since_ns)) = self.queue.pop_front() else { break };
+            self.begin(origin, change, since_ns, now_ns);
         }
     }
 
@@ -508,11 +556,12 @@ impl Controller {
             return;
         }
         let mut running = self.running.take().expect("just looked at");
-        match (&running.stage, reply) {
-            (Stage::List(listings), Reply::Listed(found)) => {
-                let unlisted = &mut self.mirrors[running.order.provider].unlisted;
+        match (&mut running.stage, reply) {
+            (Stage::List(provider, listings), Reply::Listed(found)) => {
+                let provider = *provider;
+                let unlisted = &mut self.mirrors[provider].unlisted;
                 let mut missing = Vec::new();
-                for (&listing, found) in listings.iter().zip(found) {
+                for (listing, found) in listings.drain(..).zip(found) {
                     if found {
                         unlisted.remove(&listing);
                     } else {
@@ -520,42 +569,47 @@ impl Controller {
                     }
                 }
                 if missing.is_empty() {
-                    return self.plan_subscribe(running, now_ns);
+                    return self.list_or_plan(running, now_ns);
                 }
                 let symbols: Vec<&str> =
-                    missing.iter().map(|listing| self.symbol(running.order.provider, listing.0)).collect();
-                let reason = format!("the venue does not list, or does not trade, {}", symbols.join(", "));
+                    missing.iter().map(|listing| self.symbol(provider, listing.0)).collect();
+                let name = &self.topology.providers[provider].name;
+                let reason =
+                    format!("the venue of {name} does not list, or does not trade, {}", symbols.join(", "));
                 let fits = "a symbol that it trades".to_owned();
                 self.finish(running, Err(Refusal::new(422, reason, fits)), now_ns);
             }
             (_, Reply::Refused(reason)) => {
-                self.undo(&running);
+                self.undo(&mut running);
                 self.finish(
                     running,
                     Err(Refusal::new(422, reason, "fewer streams, or a symbol that the venue has")),
                     now_ns,
                 );
             }
-            (Stage::Consumer, _) if running.order.subscribe => {
-                running.stage = Stage::Provider;
-                self.send_route(running);
+            (Stage::Step(undo), _) => {
+                let undo = undo.take();
+                running.plan.undo.extend(undo);
+                self.step(running, now_ns);
             }
-            (Stage::Provider, _) if !running.order.subscribe => {
-                let provider = ProviderId(running.order.provider as u8);
-                let streams = running.plan.streams.iter().map(|&stream| (provider, stream)).collect();
-                let consumer = ConsumerId(running.order.consumer as u16);
-                running.stage = Stage::Consumer;
-                running.number = self
-                    .send(self.shard_of(running.order.consumer), Command::Unsubscribe { consumer, streams });
-                self.running = Some(running);
-            }
-            _ => {
-                self.changes_total += 1;
-                let changed =
-                    Changed { version: running.plan.version, stream_count: running.plan.streams.len() };
-                self.finish(running, Ok(changed), now_ns);
+            (Stage::List(..), _) => {
+                let refusal = Refusal::new(500, "a shard answered something else", "a report of this");
+                self.finish(running, Err(refusal), now_ns);
             }
         }
+    }
+
+    /// Sends the next step, or ends the change if there is none.
+    fn step(&mut self, mut running: Running, now_ns: u64) {
+        if let Some(Step { shard, command, undo }) = running.plan.steps.pop_front() {
+            running.stage = Stage::Step(undo);
+            running.number = self.send(shard, command);
+            self.running = Some(running);
+            return;
+        }
+        self.changes_total += 1;
+        let changed = Changed { version: running.plan.version, stream_count: running.plan.stream_count };
+        self.finish(running, Ok(changed), now_ns);
     }
 
     fn asked(&mut self, request: control::Request, now_ns: u64) {
@@ -563,20 +617,28 @@ impl Controller {
         if consumer >= self.topology.consumers.len() {
             return;
         }
-        let (subscribe, wanted) = match &request.ask {
+        let (command, change) = match &request.ask {
             Ask::Trading(on) => {
                 self.set_trading(Some(request.number), consumer, *on, now_ns);
                 return;
             }
-            Ask::Subscribe(wanted) => (true, wanted),
-            Ask::Unsubscribe(wanted) => (false, wanted),
+            Ask::Subscribe(wanted) => (
+                control::Command::Subscribe,
+                Order::of_wanted(&self.topology, true, consumer, wanted).map(Change::Streams),
+            ),
+            Ask::Unsubscribe(wanted) => (
+                control::Command::Unsubscribe,
+                Order::of_wanted(&self.topology, false, consumer, wanted).map(Change::Streams),
+            ),
+            Ask::Merge(wanted) => {
+                (control::Command::Merge, Change::of_merge_wanted(&self.topology, consumer, wanted))
+            }
+            Ask::Unmerge(name) => (control::Command::Unsubscribe, Ok(Change::of_unmerge(consumer, name))),
         };
         let origin = Origin::Consumer(request.number);
-        let taken = Order::of_wanted(&self.topology, subscribe, consumer, wanted)
-            .and_then(|order| self.submit(origin, order, now_ns));
+        let taken = change.and_then(|change| self.submit(origin, change, now_ns));
         if taken.is_err() {
             self.refused_total += 1;
-            let command = if subscribe { control::Command::Subscribe } else { control::Command::Unsubscribe };
             let (request, routing_version) = (request.number, self.version);
             let outcome = Outcome::Refused;
             let result = ControlResult { request, command, outcome, stream_count: 0, routing_version };
@@ -584,24 +646,58 @@ impl Controller {
         }
     }
 
-    fn begin(&mut self, origin: Origin, order: Order, since_ns: u64, now_ns: u64) {
-        let running = Running {
-            origin,
-            order,
-            number: 0,
-            stage: Stage::Provider,
-            since_ns,
-            answered: false,
-            plan: Plan::default(),
+    fn begin(&mut self, origin: Origin, change: Change, since_ns: u64, now_ns: u64) {
+        let to_list = match &change {
+            Change::Streams(order) if order.subscribe => self.to_list_of(order),
+            Change::Join(order) => self.to_list_of_merge(order),
+            _ => Ok(VecDeque::new()),
         };
-        if !running.order.subscribe {
-            return self.plan_unsubscribe(running, now_ns);
+        let (to_list, refusal) = match to_list {
+            Ok(to_list) => (to_list, None),
+            Err(refusal) => (VecDeque::new(), Some(refusal)),
+        };
+        let stage = Stage::Step(None);
+        let plan = Plan::default();
+        let running = Running { origin, change, number: 0, stage, since_ns, answered: false, to_list, plan };
+        match refusal {
+            Some(refusal) => self.finish(running, Err(refusal), now_ns),
+            None => self.list_or_plan(running, now_ns),
         }
-        match self.unknown(&running.order) {
-            Err(refusal) => self.finish(running, Err(refusal), now_ns),
-            Ok(new) if new.is_empty() => self.plan_subscribe(running, now_ns),
-            Ok(new) => self.list(running, new),
+    }
+
+    /// Asks the next venue for what it is said to have, or goes on when all have answered.
+    fn list_or_plan(&mut self, mut running: Running, now_ns: u64) {
+        if let Some((provider, symbols)) = running.to_list.pop_front() {
+            return self.list(running, provider, symbols);
         }
+        let mut plan = std::mem::take(&mut running.plan);
+        let planned = match &running.change {
+            Change::Streams(order) if order.subscribe => self.plan_subscribe(order, &mut plan),
+            Change::Join(order) => self.plan_join(order, &mut plan),
+            Change::Merged(order) if order.subscribe => self.plan_merged(order, &mut plan),
+            // What ends, fits.
+            Change::Streams(order) => {
+                self.plan_unsubscribe(order, &mut plan);
+                Ok(())
+            }
+            Change::EndMerge(name) => {
+                self.plan_end_merge(name, &mut plan);
+                Ok(())
+            }
+            Change::Merged(order) => {
+                self.plan_unmerged(order, &mut plan);
+                Ok(())
+            }
+        };
+        if let Err(refusal) = planned {
+            return self.finish(running, Err(refusal), now_ns);
+        }
+        if plan.steps.is_empty() {
+            let changed = Changed { version: self.version, stream_count: 0 };
+            return self.finish(running, Ok(changed), now_ns);
+        }
+        running.plan = plan;
+        self.step(running, now_ns);
     }
 
     fn finish(&mut self, running: Running, result: Result<Changed, Refusal>, now_ns: u64) {
@@ -611,14 +707,18 @@ impl Controller {
             Ok(changed) => (Outcome::Unchanged, 0, changed.version),
             Err(_) => (Outcome::Refused, 0, self.version),
         };
-        let body = ControlResult {
-            request: number_of(running.origin),
-            command: command_of(&running.order),
-            outcome,
-            stream_count: stream_count as u32,
-            routing_version,
-        };
-        self.tell(running.order.consumer, Body::ControlResult(body), now_ns);
+        let stream_count = stream_count as u32;
+        if let Some(consumer) = running.change.consumer() {
+            let (request, command) = (number_of(running.origin), running.change.command());
+            let body = ControlResult { request, command, outcome, stream_count, routing_version };
+            self.tell(consumer, Body::ControlResult(body), now_ns);
+        }
+        let bereft = if result.is_ok() { running.plan.bereft } else { Vec::new() };
+        for consumer in bereft {
+            let command = control::Command::Unsubscribe;
+            let body = ControlResult { request: 0, command, outcome, stream_count, routing_version };
+            self.tell(consumer, Body::ControlResult(body), now_ns);
+        }
         if !running.answered {
             self.finished.push_back(Finished { origin: running.origin, result });
         }
@@ -636,8 +736,4 @@ const fn number_of(origin: Origin) -> u64 {
         Origin::Operator(_) => 0,
         Origin::Consumer(number) => number,
     }
-}
-
-const fn command_of(order: &Order) -> control::Command {
-    if order.subscribe { control::Command::Subscribe } else { control::Command::Unsubscribe }
 }

@@ -11,6 +11,7 @@ use engine::control::Request;
 use engine::dead_letter::DeadLetter;
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, Listing, ProviderId, ShardId, StreamId};
+use engine::merge::MergeRule;
 use engine::ring::{Receiver, Sender};
 use engine::routing::Route;
 
@@ -32,7 +33,7 @@ pub struct NewInstrument {
     pub id: InstrumentId,
 }
 
-/// A way to a consumer shard that a provider did not have.
+/// A way to a consumer or merge shard that a provider, or a merge shard, did not have.
 #[derive(Debug)]
 pub struct NewOutput {
     /// Where it leads.
@@ -43,9 +44,11 @@ pub struct NewOutput {
     pub rings: RingSizes,
     /// Wakes that shard.
     pub waker: Waker,
+    /// It leads to a merge shard, which must hear how far the provider is.
+    pub markers: bool,
 }
 
-/// New routes of one provider, taken over between two turns, all or none.
+/// New routes of one provider or merge shard, taken over between two turns, all or none.
 #[derive(Debug, Default)]
 pub struct RouteChange {
     /// The version that contains it.
@@ -77,9 +80,9 @@ pub enum Command {
         /// Which.
         instruments: Vec<NewInstrument>,
     },
-    /// A provider: change routes.
+    /// A provider or a merge shard: change routes.
     Route {
-        /// Its index in the topology.
+        /// Its index in the topology; for a merge shard the number under which its streams go.
         provider: u8,
         /// How.
         change: Box<RouteChange>,
@@ -112,6 +115,26 @@ pub enum Command {
         consumer: ConsumerId,
         /// What.
         event: Box<Event>,
+    },
+    /// A merge shard: join what a rule says.
+    Merge {
+        /// Names, those of what is joined included.
+        catalog: Arc<Catalog>,
+        /// The rule, which fits the shard.
+        rule: Box<MergeRule>,
+        /// The numbers that its merged streams must get.
+        streams: Vec<StreamId>,
+        /// Rings of providers that had none to this shard.
+        inputs: Vec<(ProviderId, Receiver<Event>)>,
+        /// The version that contains it.
+        version: u32,
+    },
+    /// A merge shard: end a rule and its streams.
+    EndMerge {
+        /// The rule's name.
+        name: String,
+        /// The version that contains it.
+        version: u32,
     },
     /// A provider: roll its lines.
     Roll {

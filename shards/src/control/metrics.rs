@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use engine::consumer::SeatCounts;
 use engine::dispatch::LaneCounts;
+use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::RestCounts;
 
 use super::controller::Controller;
 use super::server::ServerCounts;
 use super::view::View;
-use crate::status::{POOL_NAMES, ProviderStatus, RingStatus};
+use crate::status::{MERGER_POOL_NAMES, MergerStatus, OutputStatus, POOL_NAMES, ProviderStatus, RingStatus};
 use crate::topology::Topology;
 
 /// Name, type, help, and where the value comes from.
@@ -106,6 +107,7 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
     races(&mut out, view, topology);
     pools(&mut out, view, topology);
     outputs(&mut out, view, topology);
+    mergers(&mut out, view, topology);
     consumers(&mut out, view, controller);
     stages(&mut out, view);
 
@@ -123,6 +125,49 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
         out.sample(name, &[], value as f64);
     }
     out.text
+}
+
+/// The merge shards: what came, what became of windows and best prices, and who was missing.
+fn mergers(out: &mut Families, view: &View, topology: &Topology) {
+    let shard = |status: &MergerStatus| topology.shards[usize::from(status.shard)].name.as_str();
+    let mut each = |family: &str, kind: &str, help: &str, value: &dyn Fn(&MergerStatus) -> f64| {
+        out.family(family, kind, help);
+        for status in &view.mergers {
+            out.sample(family, &[("shard", shard(status))], value(status));
+        }
+    };
+    for (index, (name, help)) in MergerCounts::LIST.iter().enumerate() {
+        let (name, scale) = in_seconds(name);
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        each(&format!("meltica_merger_{name}"), kind, help, &|status| {
+            status.counts.values()[index] as f64 * scale
+        });
+    }
+    for (index, (name, help)) in MergeCounts::LIST.iter().enumerate() {
+        each(&format!("meltica_merge_{name}"), "counter", help, &|status| {
+            status.merges.values()[index] as f64
+        });
+    }
+    each("meltica_merge_rules", "gauge", "Merge rules in force.", &|status| f64::from(status.rules));
+    each("meltica_merge_open_events", "gauge", "Events in open windows.", &|status| {
+        status.open_events as f64
+    });
+    each("meltica_merger_inputs_lagging", "gauge", "Providers that are not waited for.", &|status| {
+        f64::from(status.inputs_lagging)
+    });
+    each("meltica_merger_routing_version", "gauge", "The routing version in force.", &|status| {
+        f64::from(status.routing_version)
+    });
+    each("meltica_merger_dead_letters_total", "counter", "Dead letters written.", &|status| {
+        status.letters_total as f64
+    });
+    let name = "meltica_merge_windows_missed_total";
+    out.family(name, "counter", "Suppressed windows that lacked a provider.");
+    for status in &view.mergers {
+        for (provider, missed) in topology.providers.iter().zip(status.missed_by_provider) {
+            out.sample(name, &[("shard", shard(status)), ("provider", &provider.name)], missed as f64);
+        }
+    }
 }
 
 fn races(out: &mut Families, view: &View, topology: &Topology) {
@@ -171,22 +216,35 @@ fn pools(out: &mut Families, view: &View, topology: &Topology) {
                 out.sample(name, &[("provider", provider), ("pool", pool)], value);
             }
         }
+        // A merge shard is the provider of what it joins.
+        for status in &view.mergers {
+            let shard = &topology.shards[usize::from(status.shard)].name;
+            for (pool, (used, slots)) in MERGER_POOL_NAMES.iter().zip(status.pools) {
+                let value = f64::from(if capacity { slots } else { used });
+                out.sample(name, &[("provider", shard), ("pool", pool)], value);
+            }
+        }
     }
 }
 
 fn outputs(out: &mut Families, view: &View, topology: &Topology) {
-    let mut each =
-        |family: &str, kind: &str, help: &str, value: &dyn Fn(&crate::status::OutputStatus) -> f64| {
-            out.family(family, kind, help);
-            for status in &view.providers {
-                let provider = &topology.providers[usize::from(status.provider)].name;
-                for output in &status.outputs[..usize::from(status.output_count)] {
-                    let shard =
-                        topology.shards.get(usize::from(output.shard)).map_or("?", |shard| &shard.name);
-                    out.sample(family, &[("provider", provider), ("shard", shard)], value(output));
-                }
+    let mut each = |family: &str, kind: &str, help: &str, value: &dyn Fn(&OutputStatus) -> f64| {
+        out.family(family, kind, help);
+        let providers = view.providers.iter().map(|status| {
+            let provider = topology.providers[usize::from(status.provider)].name.as_str();
+            (provider, &status.outputs[..usize::from(status.output_count)])
+        });
+        let mergers = view.mergers.iter().map(|status| {
+            let shard = topology.shards[usize::from(status.shard)].name.as_str();
+            (shard, &status.outputs[..usize::from(status.output_count)])
+        });
+        for (provider, outputs) in providers.chain(mergers) {
+            for output in outputs {
+                let shard = topology.shards.get(usize::from(output.shard)).map_or("?", |shard| &shard.name);
+                out.sample(family, &[("provider", provider), ("shard", shard)], value(output));
             }
-        };
+        }
+    };
     for (index, (name, help)) in LaneCounts::LIST.iter().enumerate() {
         each(&format!("meltica_fanout_{name}"), "counter", help, &|output| {
             output.counts.values()[index] as f64

@@ -9,11 +9,13 @@
 pub mod controller;
 pub mod http;
 pub mod link;
+pub mod merge_order;
 pub mod metrics;
 pub mod openapi;
 pub mod order;
 pub mod server;
 pub mod service;
+mod shown;
 pub mod switches;
 pub mod thread;
 pub mod view;

@@ -38,6 +38,7 @@ pub fn document() -> Value {
     json!({
         "openapi": "3.1.0",
         "info": { "title": "Meltica control endpoint", "version": env!("CARGO_PKG_VERSION") },
+        "servers": [{ "url": "/v1" }, { "url": "/", "description": "The same." }],
         "paths": paths,
         "components": {
             "schemas": { "Error": {
@@ -72,19 +73,47 @@ fn answer_schema(path: &str) -> Option<Value> {
 
 fn body_schema(path: &str) -> Option<Value> {
     Some(match path {
+        "/merges" => json!({
+            "type": "object",
+            "required": ["name"],
+            "description": "DELETE takes the name alone; a windowed kind needs window_s and count.",
+            "additionalProperties": false,
+            "properties": {
+                "name": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$" },
+                "shard": { "type": "string", "description": "A merge shard; the first one if left out." },
+                "kind": { "type": "string", "examples": ["trade", "ticker", "kline 1m", "bbo", "book_bbo"] },
+                "inputs": {
+                    "type": "object",
+                    "minProperties": 2,
+                    "additionalProperties": { "type": "array", "items": { "type": "string" } },
+                    "description": "By provider: the n-th instruments of all are joined.",
+                },
+                "window_s": { "type": "integer", "minimum": 1, "maximum": 3600 },
+                "count": { "type": "integer", "minimum": 2, "maximum": 100_000 },
+                "partial": { "const": "suppress" },
+                "leg_age_ms": { "type": "integer", "minimum": 1, "description": "Of bbo and book_bbo; never if left out." },
+                "consumer": { "type": "string", "description": "Who begins to receive it." },
+                "delivery": { "enum": ["lossless", "latest"] },
+            },
+        }),
         "/subscriptions" => json!({
             "type": "object",
-            "required": ["consumer", "provider", "instruments", "channels"],
+            "description": "Either provider, instruments and channels, or merge: the name of a rule.",
+            "required": ["consumer"],
             "additionalProperties": false,
             "properties": {
                 "consumer": { "type": "string" },
                 "provider": { "type": "string" },
+                "merge": { "type": "string" },
                 "instruments": { "oneOf": [
                     { "const": "all" },
                     { "type": "array", "items": { "type": "string", "examples": ["BTC-USDT"] } },
                 ] },
                 "channels": { "type": "array", "items": { "type": "string", "examples": ["trade", "kline 1m"] } },
-                "delivery": { "type": "object", "additionalProperties": { "enum": ["lossless", "book", "latest"] } },
+                "delivery": { "oneOf": [
+                    { "type": "object", "additionalProperties": { "enum": ["lossless", "book", "latest"] } },
+                    { "enum": ["lossless", "latest"], "description": "Of a merge." },
+                ] },
                 "book_depth": { "oneOf": [{ "const": "full" }, { "type": "integer", "minimum": 1 }] },
             },
         }),

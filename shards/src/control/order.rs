@@ -1,10 +1,11 @@
 //! What the control thread is asked to change, from words to checked values, and the answers to it.
 
 use engine::channel::Channel;
-use engine::control::Wanted;
+use engine::control::{Command, Wanted};
 use engine::routing::Delivery;
 use serde_json::{Value, json};
 
+use super::merge_order::{JoinOrder, MergedOrder};
 use crate::launch::engine_channel;
 use crate::topology::offer::CHANNEL_KINDS;
 use crate::topology::{ProviderPlan, Topology};
@@ -43,6 +44,41 @@ pub enum Symbols {
 
 /// One channel and what a full ring means for it.
 pub type ChannelOrder = (Channel, Delivery);
+
+/// What can be asked to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Streams of one provider for one consumer.
+    Streams(Order),
+    /// A merge rule, and perhaps a consumer of it.
+    Join(Box<JoinOrder>),
+    /// The end of a merge rule, by name.
+    EndMerge(String),
+    /// What a rule joins, for one consumer.
+    Merged(MergedOrder),
+}
+
+impl Change {
+    /// Whom it concerns, and who is told.
+    pub fn consumer(&self) -> Option<usize> {
+        match self {
+            Self::Streams(order) => Some(order.consumer),
+            Self::Join(order) => order.consumer,
+            Self::EndMerge(_) => None,
+            Self::Merged(order) => Some(order.consumer),
+        }
+    }
+
+    /// What the consumer is told that was asked.
+    pub fn command(&self) -> Command {
+        match self {
+            Self::Streams(order) if order.subscribe => Command::Subscribe,
+            Self::Streams(_) | Self::EndMerge(_) => Command::Unsubscribe,
+            Self::Join(order) => order.command(),
+            Self::Merged(order) => order.command,
+        }
+    }
+}
 
 /// Streams that one consumer is to receive, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +235,7 @@ pub fn provider_of(topology: &Topology, name: &str) -> Result<usize, Refusal> {
     })
 }
 
-fn is_symbol(text: &str) -> bool {
+pub(super) fn is_symbol(text: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
     };
@@ -209,7 +245,7 @@ fn is_symbol(text: &str) -> bool {
 
 /// A channel in the spelling of reports (`kline 1m`, `book`), among those that the provider's product offers. A book
 /// without a speed is the provider's own, if it has one.
-fn channel_of(plan: &ProviderPlan, text: &str) -> Result<Channel, Refusal> {
+pub(super) fn channel_of(plan: &ProviderPlan, text: &str) -> Result<Channel, Refusal> {
     let mut words = text.split_ascii_whitespace();
     let kind = words.next().unwrap_or_default();
     let parameter = words.next();
@@ -241,7 +277,7 @@ fn channel_of(plan: &ProviderPlan, text: &str) -> Result<Channel, Refusal> {
     Ok(engine_channel(channel))
 }
 
-fn delivery_of(text: &str) -> Option<Delivery> {
+pub(super) fn delivery_of(text: &str) -> Option<Delivery> {
     [Delivery::Latest, Delivery::Book, Delivery::Lossless].into_iter().find(|rule| rule.name() == text)
 }
 

@@ -1,13 +1,18 @@
 //! What each route does: a request to an answer, now or when shards have confirmed.
 
+use engine::channel::Channel;
+use engine::dead_letter::DeadLetter;
+use engine::merge::{BboSource, MergeKind};
 use serde_json::{Value, json};
 
 use super::controller::{Controller, Finished, Origin, ShardLatencies, ShardLetters};
 use super::http::{Request, Response, is_same_secret};
-use super::order::{Order, Refusal, consumer_of, provider_of};
+use super::merge_order::{JoinOrder, MergedOrder, name_of};
+use super::order::{Change, Order, Refusal, consumer_of, provider_of};
 use super::server::{ServerCounts, Ticket};
 use super::view::View;
-use super::{metrics, openapi};
+use super::{metrics, openapi, shown};
+use crate::status::POOL_NAMES;
 
 /// Methods, path, and what it is for: `/`, 404 and the OpenAPI document say the same.
 pub const ROUTES: &[(&str, &str, &str)] = &[
@@ -20,6 +25,9 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ),
     ("POST", "/subscriptions", "A consumer begins to receive streams."),
     ("DELETE", "/subscriptions", "A consumer receives streams no longer."),
+    ("GET", "/merges", "The merge rules, who joins what, and who receives it."),
+    ("POST", "/merges", "A merge rule begins, for a consumer if one is named."),
+    ("DELETE", "/merges", "A merge rule ends."),
     ("PUT", "/consumers/{name}/trading", "The consumer's trading switch: on or off."),
     ("POST", "/providers/{name}/roll", "Its lines are replaced one after the other, without a hole."),
     ("POST", "/kill", "No orders of a consumer, or of all."),
@@ -83,6 +91,8 @@ impl Service {
         now_ns: u64,
     ) -> Result<Option<Response>, Refusal> {
         let path = request.path.trim_end_matches('/');
+        // Every route is the same under its version: what changes incompatibly will have another one.
+        let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
         let is_on = |pattern: &str| match pattern.split_once("{name}") {
             None => pattern == path,
             Some((before, after)) => path
@@ -107,6 +117,7 @@ impl Service {
         let answer = match (method, path) {
             ("GET", "/status") => Response::json(200, &self.status(view)),
             ("GET", "/subscriptions") => Response::json(200, &self.subscriptions()),
+            ("GET", "/merges") => Response::json(200, &self.merges()),
             ("GET", "/metrics") => {
                 let text = metrics::render(view, &self.controller, counts);
                 Response::text(200, "text/plain; version=0.0.4; charset=utf-8", text)
@@ -128,8 +139,23 @@ impl Service {
             }
             (_, "/subscriptions") => {
                 let body = body_of(request)?;
-                let order = Order::of_json(self.controller.topology(), method == "POST", &body)?;
-                self.controller.submit(Origin::Operator(ticket), order, now_ns)?;
+                let topology = self.controller.topology();
+                let change = if body.get("merge").is_some() {
+                    Change::Merged(MergedOrder::of_json(topology, method == "POST", &body)?)
+                } else {
+                    Change::Streams(Order::of_json(topology, method == "POST", &body)?)
+                };
+                self.controller.submit(Origin::Operator(ticket), change, now_ns)?;
+                return Ok(None);
+            }
+            (_, "/merges") => {
+                let body = body_of(request)?;
+                let change = if method == "POST" {
+                    Change::Join(Box::new(JoinOrder::of_json(self.controller.topology(), &body)?))
+                } else {
+                    Change::EndMerge(name_of(&body)?)
+                };
+                self.controller.submit(Origin::Operator(ticket), change, now_ns)?;
                 return Ok(None);
             }
             ("POST", path) if path.starts_with("/providers/") => {
@@ -214,16 +240,19 @@ impl Service {
 
     fn letters(&self, shards: &[ShardLetters]) -> Value {
         let topology = self.controller.topology();
+        let catalog = self.controller.catalog();
+        let facts_of = |letter: &DeadLetter| catalog.stream(letter.provider?, letter.stream?);
         let one = |found: &ShardLetters| {
             let letters = found.letters.iter().map(|letter| {
-                let provider = letter.provider.and_then(|id| topology.providers.get(id.index()));
                 let consumer = letter.consumer.and_then(|id| topology.consumers.get(id.index()));
                 json!({
                     "reason": letter.reason.name(),
                     "priority": format!("{:?}", letter.priority).to_lowercase(),
                     "at_ns": letter.at.ns(),
-                    "provider": provider.map(|plan| &plan.name),
+                    "provider": letter.provider.map(|id| catalog.provider(id)),
                     "stream": letter.stream.map(|id| id.0),
+                    "symbol": facts_of(letter).map(|facts| facts.symbol.as_str()),
+                    "channel": facts_of(letter).map(|facts| facts.channel.to_string()),
                     "shard": letter.shard.map(|id| id.0),
                     "consumer": consumer.map(|plan| &plan.name),
                     "trace": letter.trace.to_string(),
@@ -265,13 +294,14 @@ impl Service {
     fn subscriptions(&self) -> Value {
         let topology = self.controller.topology();
         let consumers = topology.consumers.iter().enumerate().map(|(index, plan)| {
-            let streams = self.controller.held(index).map(|(provider, symbol, channel, held)| {
+            let streams = self.controller.held(index).map(|held| {
                 json!({
-                    "provider": topology.providers[provider].name,
-                    "symbol": symbol,
-                    "channel": channel.to_string(),
-                    "delivery": held.delivery.name(),
-                    "book_depth": channel.is_book().then_some(held.book_depth),
+                    "provider": held.provider,
+                    "symbol": held.symbol,
+                    "channel": held.channel.to_string(),
+                    "merge": held.merge,
+                    "delivery": held.how.delivery.name(),
+                    "book_depth": held.channel.is_book().then_some(held.how.book_depth),
                 })
             });
             json!({ "consumer": plan.name, "streams": streams.collect::<Vec<_>>() })
@@ -279,22 +309,47 @@ impl Service {
         json!({ "routing_version": self.controller.version(), "consumers": consumers.collect::<Vec<_>>() })
     }
 
+    fn merges(&self) -> Value {
+        let topology = self.controller.topology();
+        let catalog = self.controller.catalog();
+        let shards = self.controller.mergers().iter().map(|merger| {
+            let rules = merger.rules().iter().map(|known| {
+                let rule = &known.rule;
+                let inputs = rule.inputs.iter().map(|(provider, instruments)| {
+                    let symbols = instruments.iter().map(|id| catalog.symbol(*id)).collect::<Vec<_>>();
+                    (catalog.provider(*provider).to_owned(), json!(symbols))
+                });
+                let consumers = self.controller.consumers_of(merger, known).map(|(consumer, delivery)| {
+                    json!({ "name": topology.consumers[consumer].name, "delivery": delivery.name() })
+                });
+                let windowed = rule.kind.is_windowed();
+                let age_ms = (rule.leg_age_ns_max < u64::MAX).then_some(rule.leg_age_ns_max / 1_000_000);
+                json!({
+                    "name": rule.name,
+                    "kind": kind_words(rule.kind),
+                    "inputs": inputs.collect::<serde_json::Map<_, _>>(),
+                    "window_s": windowed.then_some(rule.window_ns as f64 / 1e9),
+                    "count": windowed.then_some(rule.count),
+                    "leg_age_ms": age_ms,
+                    "streams": known.streams.len(),
+                    "ends_with_its_consumers": known.from_inside,
+                    "consumers": consumers.collect::<Vec<_>>(),
+                })
+            });
+            json!({ "shard": topology.shards[merger.shard()].name, "rules": rules.collect::<Vec<_>>() })
+        });
+        json!({ "routing_version": self.controller.version(), "shards": shards.collect::<Vec<_>>() })
+    }
+
     fn status(&self, view: &View) -> Value {
         let topology = self.controller.topology();
         let switches = self.controller.switches();
         let providers = view.providers.iter().map(|status| {
-            let outputs = status.outputs[..usize::from(status.output_count)].iter().map(|output| {
-                let counts = &output.counts;
-                json!({
-                    "shard": topology.shards[usize::from(output.shard)].name,
-                    "ring_events": output.state.ring_depth,
-                    "ring_capacity_events": output.state.ring_capacity,
-                    "offered_total": counts.offered_total,
-                    "delivered_total": counts.delivered_total,
-                    "coalesced_total": counts.coalesced_total,
-                    "dropped_total": counts.dropped_total,
-                })
-            });
+            let outputs = shown::outputs(topology, &status.outputs[..usize::from(status.output_count)]);
+            let pools = POOL_NAMES
+                .iter()
+                .zip(status.pools)
+                .map(|(name, (out, capacity))| json!({ "name": name, "out": out, "capacity": capacity }));
             json!({
                 "name": topology.providers[usize::from(status.provider)].name,
                 "lines": status.connections,
@@ -307,7 +362,8 @@ impl Service {
                 "decode_errors_total": status.counts.decode_errors_total,
                 "lines_lost_total": status.lost_total,
                 "routing_version": status.routing_version,
-                "outputs": outputs.collect::<Vec<_>>(),
+                "pools": pools.collect::<Vec<_>>(),
+                "outputs": outputs,
             })
         });
         let consumers = topology.consumers.iter().enumerate().map(|(index, plan)| {
@@ -322,6 +378,8 @@ impl Service {
                 "events_total": seat.map(|seat| seat.counts.events_total),
                 "panics_total": seat.map(|seat| seat.counts.panics_total),
                 "busy_ns_total": seat.map(|seat| seat.counts.busy_ns_total),
+                "busy_ns_max": seat.map(|seat| seat.counts.busy_ns_max),
+                "missed_total": seat.map(|seat| seat.counts.missed_total),
                 "streams": self.controller.held(index).count(),
                 "trading": switches.trading(index),
                 "killed": switches.killed(index),
@@ -348,6 +406,9 @@ impl Service {
             "ready": self.unready(view).is_empty(),
             "providers": providers.collect::<Vec<_>>(),
             "consumers": consumers.collect::<Vec<_>>(),
+            "shards": shown::shards(topology, view),
+            "mergers": shown::mergers(topology, view),
+            "incidents": shown::incidents(view),
             "rings": rings.collect::<Vec<_>>(),
         })
     }
@@ -393,6 +454,15 @@ impl Service {
             }
         }
         reasons
+    }
+}
+
+/// The word for a kind, as a rule is asked for with it.
+fn kind_words(kind: MergeKind) -> String {
+    match kind {
+        MergeKind::Kline(interval) => Channel::Kline(interval).to_string(),
+        MergeKind::Bbo(BboSource::Book { .. }) => "book_bbo".to_owned(),
+        kind => kind.name().to_owned(),
     }
 }
 

@@ -6,7 +6,12 @@ use crate::collect::{Collector, LiveStage};
 use crate::launch::Gateway;
 use crate::live::Board;
 use crate::machine::executor::LoopCounters;
-use crate::status::{ConsumerStatus, ProviderStatus};
+use crate::machine::place::Place;
+use crate::status::{ConsumerStatus, MergerStatus, ProviderStatus};
+use crate::watch::{Incident, Standing, Watch};
+
+/// Incidents that the status shows.
+const INCIDENTS_SHOWN: usize = 24;
 
 /// The whole gateway at one moment.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +20,8 @@ pub struct View {
     pub run_ns: u64,
     /// The newest status of each provider.
     pub providers: Vec<ProviderStatus>,
+    /// The newest status of each merge shard.
+    pub mergers: Vec<MergerStatus>,
     /// The newest status of each consumer shard.
     pub consumers: Vec<ConsumerStatus>,
     /// By shard name: the stages of its last interval.
@@ -23,6 +30,10 @@ pub struct View {
     pub stage_counts: Vec<(String, String, u64)>,
     /// By shard name: the loop.
     pub loops: Vec<(String, LoopView)>,
+    /// In the order of `loops`: what the watchdog knows.
+    pub standings: Vec<Standing>,
+    /// The newest incidents, newest first.
+    pub incidents: Vec<Incident>,
 }
 
 /// The counters of one shard's loop.
@@ -36,6 +47,12 @@ pub struct LoopView {
     pub turn_ns_max: u64,
     /// Sleeps.
     pub sleeps_total: u64,
+    /// Turns that did nothing.
+    pub turns_idle_total: u64,
+    /// Time in turns that did something, in nanoseconds.
+    pub busy_ns_total: u64,
+    /// Where the shard is.
+    pub place: Option<Place>,
 }
 
 impl LoopView {
@@ -45,6 +62,9 @@ impl LoopView {
             turns_long_total: counters.turns_long.load(Ordering::Relaxed),
             turn_ns_max: counters.turn_ns_max.load(Ordering::Relaxed),
             sleeps_total: counters.sleeps.load(Ordering::Relaxed),
+            turns_idle_total: counters.turns_idle.load(Ordering::Relaxed),
+            busy_ns_total: counters.busy_ns.load(Ordering::Relaxed),
+            place: Some(counters.place.get()),
         }
     }
 }
@@ -59,6 +79,14 @@ impl View {
         view.consumers = board.consumers().copied().collect();
         view.loops = loops.map(|(name, counters)| (name.to_owned(), LoopView::of(counters))).collect();
         view
+    }
+
+    /// The same with what the watchdog knows; it watches the shards in the order of `loops`.
+    #[must_use]
+    pub fn watched(mut self, watch: &Watch) -> Self {
+        self.standings = (0..self.loops.len()).map(|shard| watch.standing(shard)).collect();
+        self.incidents = watch.newest(INCIDENTS_SHOWN).cloned().collect();
+        self
     }
 
     fn of_collector(collector: &Collector) -> Self {

@@ -19,14 +19,11 @@ use engine::ring::{Receiver, Sender, ring};
 use engine::routing::{Delivery, Route};
 
 use super::{LETTERS_MAX, LaunchError, engine_channel};
+use crate::control::controller::MergerMirror;
 use crate::machine::idle::Waker;
 use crate::topology::{
     self, ConsumerPlan, MergePlan, Pools, ProviderIndex, Role, ShardIndex, Subscription, Topology,
 };
-
-/// Age at which a provider's leg no longer competes for the best price, in nanoseconds: it says so then. A venue that
-/// is connected tells a busy instrument's ticker many times a second.
-const LEG_AGE_NS_MAX: u64 = 10_000_000_000;
 
 /// The merge rules of all shards.
 #[derive(Debug, Default)]
@@ -43,7 +40,7 @@ struct MergeShard {
     provider: ProviderId,
     rules: Vec<MergeRule>,
     /// What its rules join, each stream once, in the order of providers.
-    wanted: Vec<(ProviderId, StreamId)>,
+    wanted: Vec<(ProviderId, StreamId, MergeKind)>,
 }
 
 /// The parts of a merge shard that are made before its thread exists.
@@ -76,15 +73,17 @@ impl Merges {
                 let refused = |reason: String| LaunchError::Merge { merge: merge.name.clone(), reason };
                 let (rule, joined) =
                     resolved(topology, merge, catalog, pools, &mut windows).map_err(refused)?;
-                own.wanted.extend(joined.iter().flatten().map(|input| (input.provider, input.stream)));
+                own.wanted
+                    .extend(joined.iter().flatten().map(|input| (input.provider, input.stream, rule.kind)));
                 let first = facts.len();
                 facts.extend(joined.iter().map(|inputs| facts_of(&rule, inputs, catalog)));
                 let streams = (first..facts.len()).map(|stream| StreamId(stream as u32)).collect();
                 merges.streams[at] = (provider, streams);
                 own.rules.push(rule);
             }
-            own.wanted.sort_unstable();
-            own.wanted.dedup();
+            own.wanted.sort_unstable_by_key(|&(provider, stream, _)| (provider, stream));
+            // Kinds that join the same stream have the same route to it.
+            own.wanted.dedup_by_key(|&mut (provider, stream, _)| (provider, stream));
             catalog.providers.push(ProviderFacts {
                 name: plan.name.clone(),
                 venue: "merge".to_owned(),
@@ -112,11 +111,39 @@ impl Merges {
     }
 
     /// The streams of a provider that a merge shard wants.
-    pub fn wanted(&self, shard: ShardIndex, provider: usize) -> impl Iterator<Item = StreamId> + '_ {
+    pub fn wanted(
+        &self,
+        shard: ShardIndex,
+        provider: usize,
+    ) -> impl Iterator<Item = (StreamId, MergeKind)> + '_ {
         let own = self.shards.iter().filter(move |own| own.shard == shard);
         own.flat_map(|own| &own.wanted)
-            .filter(move |(wanted, _)| wanted.index() == provider)
-            .map(|&(_, stream)| stream)
+            .filter(move |(wanted, ..)| wanted.index() == provider)
+            .map(|&(_, stream, kind)| (stream, kind))
+    }
+
+    /// What the control thread must know of the merge shards.
+    pub fn mirrors(
+        &self,
+        topology: &Topology,
+        catalog: &Catalog,
+        parts: &[(ShardIndex, MergerParts)],
+    ) -> Vec<MergerMirror> {
+        let mirror = |own: &MergeShard| {
+            let (_, parts) = parts.iter().find(|(shard, _)| *shard == own.shard).expect("each has its parts");
+            let capacity = match topology.shard(own.shard).role {
+                Role::Merger { pools, .. } => pools.merged as usize,
+                _ => 0,
+            };
+            let outputs = parts.outputs.iter().map(|(shard, ..)| shard.0).collect();
+            let mut mirror = MergerMirror::new(own.shard, own.provider, outputs, capacity);
+            for rule in &own.rules {
+                let joined = rule.resolve(catalog).expect("it was resolved against the same catalog");
+                mirror.add(rule.clone(), joined, false);
+            }
+            mirror
+        };
+        self.shards.iter().map(mirror).collect()
     }
 
     /// The merged streams that a consumer wants, with their provider number and delivery.
@@ -150,7 +177,7 @@ impl Merges {
     ) -> Vec<(ShardIndex, MergerParts)> {
         let mut all = Vec::new();
         for own in &self.shards {
-            let mut inputs: Vec<ProviderId> = own.wanted.iter().map(|&(provider, _)| provider).collect();
+            let mut inputs: Vec<ProviderId> = own.wanted.iter().map(|&(provider, ..)| provider).collect();
             inputs.dedup();
             let mut parts = MergerParts {
                 provider: own.provider,
@@ -199,11 +226,7 @@ impl MergerParts {
         for (shard, sender, rings) in self.outputs.drain(..) {
             super::add_output(&mut dispatcher, shard, sender, rings);
         }
-        let options = MergerOptions {
-            provider: self.provider,
-            patience_ns: PATIENCE_NS,
-            leg_age_ns_max: LEG_AGE_NS_MAX,
-        };
+        let options = MergerOptions { provider: self.provider, patience_ns: PATIENCE_NS };
         let mut merger = Merger::new(options, catalog, MergePools::new(&sizes), dispatcher);
         for &provider in &self.inputs {
             merger.add_input(provider);
@@ -245,6 +268,7 @@ fn rule_of(topology: &Topology, plan: &MergePlan) -> Result<MergeRule, String> {
         topology::MergeKind::Ticker => MergeKind::Ticker,
         topology::MergeKind::Kline => MergeKind::Kline(common_interval(topology, plan)?),
         topology::MergeKind::Bbo => MergeKind::Bbo(BboSource::Ticker),
+        topology::MergeKind::BookBbo => MergeKind::Bbo(BboSource::BEST_OF_BOOK),
     };
     let inputs = plan.inputs.iter().map(|(provider, instruments)| {
         (ProviderId(provider.0), instruments.iter().map(|id| InstrumentId(id.0)).collect())
@@ -255,11 +279,19 @@ fn rule_of(topology: &Topology, plan: &MergePlan) -> Result<MergeRule, String> {
         inputs: inputs.collect(),
         window_ns: u64::from(plan.window_s) * 1_000_000_000,
         count: plan.count,
+        leg_age_ns_max: plan.leg_age_ms.map_or(u64::MAX, |age_ms| u64::from(age_ms) * 1_000_000),
     })
 }
 
 /// The first kline length of the first provider that all others have too.
 fn common_interval(topology: &Topology, plan: &MergePlan) -> Result<Interval, String> {
+    let providers: Vec<ProviderIndex> = plan.inputs.iter().map(|(provider, _)| *provider).collect();
+    interval_of(topology, &providers)
+        .ok_or_else(|| "its providers have no kline of the same length; add one to their channels".to_owned())
+}
+
+/// The first kline length of the first provider that all others have too.
+pub(crate) fn interval_of(topology: &Topology, providers: &[ProviderIndex]) -> Option<Interval> {
     let intervals = |provider: ProviderIndex| {
         let channels = topology.provider(provider).channels.iter();
         channels.filter_map(|channel| match engine_channel(*channel) {
@@ -267,14 +299,12 @@ fn common_interval(topology: &Topology, plan: &MergePlan) -> Result<Interval, St
             _ => None,
         })
     };
-    let (first, others) = plan.inputs.split_first().ok_or("it has no providers")?;
-    let common = intervals(first.0)
-        .find(|&wanted| others.iter().all(|&(other, _)| intervals(other).any(|i| i == wanted)));
-    common
-        .ok_or_else(|| "its providers have no kline of the same length; add one to their channels".to_owned())
+    let (first, others) = providers.split_first()?;
+    intervals(*first).find(|&wanted| others.iter().all(|&other| intervals(other).any(|i| i == wanted)))
 }
 
-fn facts_of(rule: &MergeRule, inputs: &RuleInputs, catalog: &Catalog) -> StreamFacts {
+/// The name of a merged stream.
+pub(crate) fn facts_of(rule: &MergeRule, inputs: &RuleInputs, catalog: &Catalog) -> StreamFacts {
     let instrument = inputs.first().map_or(InstrumentId::default(), |input| input.instrument);
     StreamFacts {
         symbol: catalog.symbol(instrument).to_owned(),

@@ -20,8 +20,8 @@ use crate::provider::{Drive, Driver, Target};
 use crate::status::Report;
 use crate::topology::{Endpoints, Pools, Product, ProviderPlan, Topology};
 
-/// Bytes of the longest message that is taken: a Coinbase snapshot is several MB.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the longest message that is taken: three times Coinbase's largest recorded snapshot (4.8 MB).
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Calls `$use` with a decoder of the product's venue; everything below is static.
 macro_rules! with_venue {

@@ -28,6 +28,7 @@ use rustix::thread::CapabilitySet;
 
 use super::clock::{Clock, elapsed_ns};
 use super::idle::{Idle, IdlePolicy, Idled, Waker};
+use super::place::{Place, PlaceCell};
 use super::poller::Woken;
 
 /// Files, with glommio's own documentation. For use inside of [`Tasks::spawn`].
@@ -121,6 +122,8 @@ pub struct LoopCounters {
     pub turns_long: AtomicU64,
     /// `loop_turn_ns_max`: the longest turn.
     pub turn_ns_max: AtomicU64,
+    /// `loop_busy_ns_total`: time in turns that did something.
+    pub busy_ns: AtomicU64,
     /// `loop_sleeps_total`.
     pub sleeps: AtomicU64,
     /// `loop_sleeps_woken_by_sender_total`.
@@ -129,6 +132,8 @@ pub struct LoopCounters {
     pub sleeps_woken_by_socket: AtomicU64,
     /// `loop_yields_total`: offers to glommio.
     pub yields: AtomicU64,
+    /// Where the shard is.
+    pub place: PlaceCell,
 }
 
 /// One writer: a load and a store instead of a locked addition.
@@ -156,12 +161,14 @@ pub async fn drive(
     let mut now_ns = clock.now();
     loop {
         let stopping = stop.asked();
+        counters.place.set(Place::Turn);
         let done = shard.turn(now_ns);
         let turn_start_ns = now_ns;
         now_ns = clock.now();
         count(&counters.turns);
-        note_duration(counters, elapsed_ns(turn_start_ns, now_ns));
+        note_duration(counters, elapsed_ns(turn_start_ns, now_ns), done > 0);
         if stopping {
+            counters.place.set(Place::Ending);
             return Ok(());
         }
 
@@ -178,6 +185,7 @@ pub async fn drive(
                 let cap_ns = now_ns + SLEEP_NS_MAX_WITH_TASKS;
                 deadline_ns = Some(deadline_ns.map_or(cap_ns, |deadline| deadline.min(cap_ns)));
             }
+            counters.place.set(Place::Idle);
             if let Idled::Slept(woken) =
                 idle.idle(now_ns, deadline_ns, || shard.ring_waiting() || stop.asked())?
             {
@@ -192,6 +200,7 @@ pub async fn drive(
         if tasks_open && offer {
             (idle_turns, turns_since_yield) = (0, 0);
             count(&counters.yields);
+            counters.place.set(Place::Tasks);
             glommio::executor().yield_now().await;
             time_passed = true;
         }
@@ -202,7 +211,10 @@ pub async fn drive(
 }
 
 #[inline]
-fn note_duration(counters: &LoopCounters, turn_ns: u64) {
+fn note_duration(counters: &LoopCounters, turn_ns: u64, busy: bool) {
+    if busy {
+        counters.busy_ns.store(counters.busy_ns.load(Ordering::Relaxed) + turn_ns, Ordering::Relaxed);
+    }
     if turn_ns > counters.turn_ns_max.load(Ordering::Relaxed) {
         counters.turn_ns_max.store(turn_ns, Ordering::Relaxed);
     }

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod executor;
 pub mod http;
 pub mod idle;
+pub mod place;
 pub mod poller;
 pub mod resolve;
 pub mod socket;

@@ -53,7 +53,11 @@ impl ProviderShard {
             Command::Subscribe { .. }
             | Command::Unsubscribe { .. }
             | Command::Tell { .. }
-            | Command::Latencies => Reply::Refused("a provider shard has no consumers".to_owned()),
+            | Command::Latencies
+            | Command::Merge { .. }
+            | Command::EndMerge { .. } => {
+                Reply::Refused("a provider shard has no consumers and no merge rules".to_owned())
+            }
         };
         self.wire.reply(number, reply);
     }
@@ -121,12 +125,15 @@ impl<V: Venue> Driver<V> {
             assert_eq!(made, stream, "both sides add the same streams in the same order");
         }
         if let Some(output) = change.output {
-            crate::launch::add_output(
+            let number = crate::launch::add_output(
                 &mut self.provider.pipeline.dispatcher,
                 output.shard,
                 output.sender,
                 output.rings,
             );
+            if output.markers {
+                self.markers.add(number);
+            }
             self.wakers.push(output.waker);
         }
         self.deadline_ns = 0;

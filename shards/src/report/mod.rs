@@ -4,11 +4,16 @@
 //! then printed ([`table`]) and written ([`files`]: `report.json`, percentile files, [`picture`]). Nothing
 //! here knows how a shard works, and nothing here is on the data path.
 
+pub mod compare;
 pub mod files;
 pub mod host;
+pub mod html;
 pub mod interval_log;
 pub mod picture;
+pub mod read;
 pub mod table;
+pub mod timeline;
+pub mod timeline_picture;
 pub mod usage;
 pub mod utc;
 
@@ -20,7 +25,10 @@ use serde_json::Value;
 
 use crate::collect::ShardIdentity;
 
+use crate::watch::Incident;
+
 use host::HostFacts;
+use timeline::{Outlier, Timeline};
 use usage::ThreadUsage;
 
 /// Version of the shape of `report.json`; it grows when a field changes its meaning or goes.
@@ -67,6 +75,18 @@ pub struct RunReport {
     pub disturbances: Vec<Disturbance>,
     /// How the interval log fared; absent without one.
     pub interval_log: Option<String>,
+    /// The run over time.
+    #[serde(default)]
+    pub timeline: Timeline,
+    /// What disturbed which shard, and when.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
+    /// Incidents that came before these and were not kept.
+    #[serde(default)]
+    pub incidents_dropped_total: u64,
+    /// The intervals with the longest latencies, the longest first.
+    #[serde(default)]
+    pub outliers: Vec<Outlier>,
 }
 
 impl RunReport {
@@ -91,6 +111,10 @@ impl RunReport {
             delivery: Value::Null,
             disturbances: Vec::new(),
             interval_log: None,
+            timeline: Timeline::default(),
+            incidents: Vec::new(),
+            incidents_dropped_total: 0,
+            outliers: Vec::new(),
         }
     }
 
@@ -232,6 +256,10 @@ disturbances! {
     Resyncs = "resyncs",
     /// Turns of a shard's loop above the limit of 1 ms.
     LongTurns = "long_turns",
+    /// A shard that did not turn for longer than the watchdog allows.
+    Stalls = "stalls",
+    /// A thread that was pinned to its core and may run elsewhere since.
+    LostPinning = "lost_pinning",
     /// Intervals prolonged because the collector was late.
     LateCollector = "late_collector",
     /// Latencies that a bucket at its limit of 4 billion did not count.

@@ -68,6 +68,13 @@ impl Curve {
     }
 }
 
+impl Curve {
+    /// A curve of points that were read back: (log10 of 1/(1-p), nanoseconds), both rising.
+    pub fn of_points(shard: &str, stage: &str, figures_ns: (u64, u64), points: Vec<(f64, u64)>) -> Self {
+        Self { shard: shard.to_owned(), stage: stage.to_owned(), figures_ns, points }
+    }
+}
+
 /// A picture of percentile curves.
 #[derive(Clone, Debug)]
 pub struct Picture {
@@ -310,7 +317,7 @@ fn text(svg: &mut String, (x, y): (f64, f64), attributes: &str, content: &str) {
 }
 
 /// Text as XML may hold it.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

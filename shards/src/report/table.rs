@@ -33,6 +33,7 @@ pub fn exit_text(report: &RunReport, style: TableStyle) -> String {
     text.push('\n');
     notes(&mut text, report);
     disturbances(&mut text, report, style);
+    outliers(&mut text, report, style);
     text
 }
 
@@ -160,6 +161,36 @@ fn disturbances(text: &mut String, report: &RunReport, style: TableStyle) {
     }
 }
 
+/// Outliers that the text shows.
+const OUTLIERS_SHOWN: usize = 3;
+/// What the text shows beside each; report.json has all.
+const BESIDE_SHOWN: usize = 4;
+
+/// The intervals in which events were latest, and what happened to the shards meanwhile.
+fn outliers(text: &mut String, report: &RunReport, style: TableStyle) {
+    let delivered = crate::stages::Stage::ReceiveToDelivered.name();
+    let latest: Vec<_> =
+        report.outliers.iter().filter(|one| one.stage == delivered).take(OUTLIERS_SHOWN).collect();
+    if latest.is_empty() {
+        return;
+    }
+    line(text, &paint("Latest deliveries:", BOLD, style.colour));
+    for one in latest {
+        let lead = format!("  at {:>7.1} s  {:>7}  ", one.from_ms as f64 / 1e3, latency(one.latency_ns_max));
+        let mut beside = one.beside.iter().take(BESIDE_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        if one.beside.is_empty() {
+            "nothing was seen beside it".clone_into(&mut beside);
+        } else if one.beside.len() > BESIDE_SHOWN {
+            let _ = write!(beside, ", and {} more", one.beside.len() - BESIDE_SHOWN);
+        }
+        let detail = format!("{}: {beside}", one.shard);
+        for (index, part) in wrapped(&detail, style.columns.max(80) - lead.len()).iter().enumerate() {
+            let lead = if index == 0 { lead.clone() } else { " ".repeat(lead.len()) };
+            line(text, &format!("{lead}{part}"));
+        }
+    }
+}
+
 const BOLD: &str = "1";
 const DIM: &str = "2";
 const YELLOW: &str = "33";
@@ -216,7 +247,7 @@ fn short_count(count: u64) -> String {
 }
 
 /// A count with separated thousands: `12,345,678`.
-fn grouped(count: u64) -> String {
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -93,6 +93,8 @@ pub const QUIET_MIN: Bound = bound(10, 720, "minutes; shorter would miss it, lon
 pub const WINDOW_S: Bound = bound(1, 3600, "seconds; 10 is asked");
 /// Events of a merge window.
 pub const MERGE_COUNT: Bound = bound(2, 100_000, "events; 1000 is asked, and joining needs two");
+/// Age of a leg of a best bid and offer.
+pub const LEG_AGE_MS: Bound = bound(1, 3_600_000, "milliseconds; a busy ticker comes many times a second");
 /// Levels of a subscription.
 pub const BOOK_DEPTH: Bound = bound(1, 65_536, "levels a side");
 /// Lines of a printer.
@@ -102,6 +104,13 @@ pub const RECORDER_ROTATE_MIB: Bound =
     bound(1, 65_536, "MiB; 1 is a few seconds, 65536 a day of a busy topology");
 /// Period of the interval log.
 pub const INTERVAL_MS: Bound = bound(100, 3_600_000, "milliseconds; one line a stage and interval");
+
+/// How long a shard may not turn.
+pub const STALL_MS: Bound = bound(
+    200,
+    600_000,
+    "milliseconds; a parked shard turns every 100 at least, a busy handler may take longer",
+);
 
 /// Share of a venue's REST weight, in thousandths; together at most this much for one address.
 ///

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::memory::{memory_budget, shown_bytes};
 use super::plan::{HostMode, Topology};
+use super::tuning;
 use crate::host::{CpuSet, HostCores, HostFacts, HostView, Limit, governor, siblings};
 
 /// How bad it is.
@@ -18,6 +19,8 @@ pub enum Severity {
     Ok,
     /// Good to know.
     Note,
+    /// It cannot be seen from here whether it is as required: look on the host itself.
+    Unknown,
     /// It starts and will be slower or less steady than written.
     Warning,
     /// It does not start, or does not run as written.
@@ -58,22 +61,29 @@ pub const PROCESS_FILES: u64 = 64;
 /// `io_uring` with what the runtime uses of it. Source: glommio 0.9, README, requirements.
 pub const KERNEL_MIN: (u32, u32) = (5, 8);
 
+/// What stands in the column of what was found where nothing can be.
+pub(super) const UNSEEN: &str = "unknown (cannot be seen from here)";
+
 /// Compares the topology with the host. Reads only.
 pub fn check(topology: &Topology, host: &dyn HostView) -> Vec<Finding> {
-    let facts = HostFacts::gather(host);
+    checked(topology, &HostFacts::gather(host), host).findings
+}
+
+fn checked(topology: &Topology, facts: &HostFacts, host: &dyn HostView) -> Report {
     let mut report = Report { dedicated: topology.host == HostMode::Dedicated, findings: Vec::new() };
     let cores: CpuSet = topology.shards.iter().map(|shard| shard.core).collect();
-    start(topology, &facts, &cores, &mut report);
-    placement(topology, &facts, host, &cores, &mut report);
-    kernel_noise(&facts, &cores, &mut report);
-    report.findings
+    start(topology, facts, &cores, &mut report);
+    placement(topology, facts, host, &cores, &mut report);
+    kernel_noise(facts, &cores, &mut report);
+    report
 }
 
 /// [`check`], and tuning that helps latency on any host.
 pub fn doctor(topology: &Topology, host: &dyn HostView) -> Vec<Finding> {
-    let mut findings = check(topology, host);
-    findings.extend(TUNING.iter().map(|tuning| tuning.look(host)));
-    findings
+    let facts = HostFacts::gather(host);
+    let mut report = checked(topology, &facts, host);
+    tuning::look(topology, &facts, host, &mut report);
+    report.findings
 }
 
 /// Why a core cannot be used, as the rest of a message; `None` if it can.
@@ -87,13 +97,15 @@ pub(super) fn core_misfit(core: u32, cores: &HostCores) -> Option<String> {
     None
 }
 
-struct Report {
-    dedicated: bool,
+/// The findings so far.
+pub(super) struct Report {
+    /// Shards spin.
+    pub(super) dedicated: bool,
     findings: Vec<Finding>,
 }
 
 impl Report {
-    fn add(
+    pub(super) fn add(
         &mut self,
         check: &'static str,
         required: impl Into<String>,
@@ -112,7 +124,7 @@ impl Report {
     }
 
     /// What only a spinning shard suffers from.
-    fn tuning(&self, fine: bool) -> Severity {
+    pub(super) fn tuning(&self, fine: bool) -> Severity {
         match (fine, self.dedicated) {
             (true, _) => Severity::Ok,
             (false, true) => Severity::Warning,
@@ -120,9 +132,13 @@ impl Report {
         }
     }
 
-    fn unseen(&mut self, check: &'static str, required: impl Into<String>, fix: impl Into<String>) {
-        let severity = if self.dedicated { Severity::Warning } else { Severity::Note };
-        self.add(check, required, "cannot be seen from here", severity, fix);
+    pub(super) fn unseen(
+        &mut self,
+        check: &'static str,
+        required: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.add(check, required, UNSEEN, Severity::Unknown, fix);
     }
 }
 
@@ -197,6 +213,8 @@ fn start(topology: &Topology, facts: &HostFacts, cores: &CpuSet, report: &mut Re
 fn io_uring(facts: &HostFacts, report: &mut Report) {
     const REQUIRED: &str = "allowed";
     const FIX: &str = "sysctl kernel.io_uring_disabled=0";
+    /// Source: Documentation/admin-guide/sysctl/kernel.rst of Linux 6.6.
+    const SWITCH_SINCE: (u32, u32) = (6, 6);
     match facts.io_uring_disabled {
         Some(2) => report.add("io_uring", REQUIRED, "disabled for everyone (2)", Severity::Error, FIX),
         Some(1) if !facts.cap_sys_admin => report.add(
@@ -214,7 +232,9 @@ fn io_uring(facts: &HostFacts, report: &mut Report) {
             "containers: allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile",
         ),
         Some(value) => report.add("io_uring", REQUIRED, format!("allowed ({value})"), Severity::Ok, ""),
-        None if facts.kernel.is_none() => report.unseen("io_uring", REQUIRED, "mount /proc"),
+        None if facts.kernel.as_ref().is_none_or(|(major, minor, _)| (*major, *minor) >= SWITCH_SINCE) => {
+            report.unseen("io_uring", REQUIRED, "mount /proc");
+        }
         None => report.add("io_uring", REQUIRED, "this kernel has no switch for it", Severity::Ok, ""),
     }
 }
@@ -263,15 +283,25 @@ fn placement(
         }
     }
 
-    let isolated = facts.isolated.as_ref();
+    // An isolated partition of the control group does the same as the boot option.
+    let partition = facts.cpuset.as_ref().filter(|cpuset| cpuset.isolated).map(|cpuset| cpuset.cores.clone());
+    let isolated: Option<CpuSet> = match (&facts.isolated, partition) {
+        (Some(booted), Some(partition)) => Some(booted.iter().chain(partition.iter()).collect()),
+        (booted, partition) => booted.clone().or(partition),
+    };
+    let isolated = isolated.as_ref();
     let required = format!("{cores} isolated");
     match isolated {
         None => report.unseen("isolated cores", required, "mount /sys"),
         Some(isolated) => {
             let open = cores.difference(isolated);
             let severity = report.tuning(open.is_empty());
-            let fix =
-                format!("boot with isolcpus=managed_irq,domain,{cores}, or an isolated cpuset partition");
+            let fix = match unisolatable(facts, cores) {
+                Some(reason) => reason,
+                None => {
+                    format!("boot with isolcpus=managed_irq,domain,{cores}, or an isolated cpuset partition")
+                }
+            };
             report.add("isolated cores", required, isolated.to_string(), severity, fix);
         }
     }
@@ -292,6 +322,14 @@ fn placement(
         let fix = "shards that exchange events belong on cores of one node, the network card's";
         report.add("NUMA node", "all shards on one", used.join("; "), severity, fix);
     }
+}
+
+/// Why cores cannot be taken from the kernel: it needs one for itself.
+pub(super) fn unisolatable(facts: &HostFacts, cores: &CpuSet) -> Option<String> {
+    let online = &facts.cores.as_ref()?.online;
+    online.difference(cores).is_empty().then(|| {
+        "not on this host: the shards have every core, and the kernel needs one; fewer shards' cores, or more cores".to_owned()
+    })
 }
 
 /// Siblings share one core's execution units: a busy one slows the other down by up to half.
@@ -340,9 +378,12 @@ fn frequency(host: &dyn HostView, cores: &CpuSet, report: &mut Report) {
         .filter(|(_, governor)| governor.as_deref() != Some("performance"))
         .collect();
     if !slow.is_empty() && slow.iter().all(|(_, governor)| governor.is_none()) {
-        // Virtual machines show none, and nothing can be done inside of them: not a warning.
-        let fix = "the host of a virtual machine decides: ask for performance there";
-        report.add("governor", "performance", "cannot be seen from here", Severity::Note, fix);
+        // Virtual machines show none, and nothing can be done inside of them.
+        report.unseen(
+            "governor",
+            "performance",
+            "the host of a virtual machine decides: ask for performance there",
+        );
         return;
     }
     let current = if slow.is_empty() {
@@ -374,7 +415,8 @@ fn kernel_noise(facts: &HostFacts, cores: &CpuSet, report: &mut Report) {
             None => report.unseen(name, cores.to_string(), format!("{fix}{cores}")),
             Some(set) => {
                 let severity = report.tuning(cores.difference(set).is_empty());
-                report.add(name, cores.to_string(), set.to_string(), severity, format!("{fix}{cores}"));
+                let fix = unisolatable(facts, cores).unwrap_or_else(|| format!("{fix}{cores}"));
+                report.add(name, cores.to_string(), set.to_string(), severity, fix);
             }
         }
     }
@@ -407,74 +449,5 @@ fn kernel_noise(facts: &HostFacts, cores: &CpuSet, report: &mut Report) {
             "write other cores to /proc/irq/N/smp_affinity_list (not {cores}) and stop irqbalance for them"
         );
         report.add("interrupts", format!("none on {cores}"), current, severity, fix);
-    }
-}
-
-/// One setting that `doctor` looks at.
-struct Tuning {
-    check: &'static str,
-    path: &'static str,
-    required: &'static str,
-    fits: fn(&str) -> bool,
-    fix: &'static str,
-}
-
-/// Settings that help latency whatever the topology is. Each says why in its fix.
-const TUNING: [Tuning; 6] = [
-    Tuning {
-        check: "huge pages",
-        path: "/sys/kernel/mm/transparent_hugepage/enabled",
-        required: "madvise or never",
-        fits: |text| !text.contains("[always]"),
-        fix: "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled: compaction stalls threads",
-    },
-    Tuning {
-        check: "watchdog",
-        path: "/proc/sys/kernel/nmi_watchdog",
-        required: "0",
-        fits: |text| text == "0",
-        fix: "sysctl kernel.nmi_watchdog=0: it interrupts every core",
-    },
-    Tuning {
-        check: "timer migration",
-        path: "/proc/sys/kernel/timer_migration",
-        required: "0",
-        fits: |text| text == "0",
-        fix: "sysctl kernel.timer_migration=0: timers of other cores may move to ours",
-    },
-    Tuning {
-        check: "swappiness",
-        path: "/proc/sys/vm/swappiness",
-        required: "10 or less",
-        fits: |text| text.parse::<u32>().is_ok_and(|value| value <= 10),
-        fix: "sysctl vm.swappiness=1, or no swap: a page that comes back from disk is a stall of milliseconds",
-    },
-    Tuning {
-        check: "socket buffers",
-        path: "/proc/sys/net/core/rmem_max",
-        required: "1048576 or more",
-        fits: |text| text.parse::<u64>().is_ok_and(|value| value >= 1 << 20),
-        fix: "sysctl net.core.rmem_max=4194304: a burst waits in the kernel instead of being slowed down",
-    },
-    Tuning {
-        check: "NUMA balancing",
-        path: "/proc/sys/kernel/numa_balancing",
-        required: "0",
-        fits: |text| text == "0",
-        fix: "sysctl kernel.numa_balancing=0: it takes page faults to learn who uses a page",
-    },
-];
-
-impl Tuning {
-    fn look(&self, host: &dyn HostView) -> Finding {
-        let text = host.read(self.path).map(|text| text.trim().to_owned());
-        let fine = text.as_deref().is_none_or(self.fits);
-        Finding {
-            check: self.check,
-            required: self.required.to_owned(),
-            current: text.clone().unwrap_or_else(|| "cannot be seen from here".to_owned()),
-            severity: if text.is_some() && fine { Severity::Ok } else { Severity::Note },
-            fix: if text.is_some() && fine { String::new() } else { self.fix.to_owned() },
-        }
     }
 }

@@ -8,15 +8,19 @@
 
 pub mod bounds;
 pub mod check;
+mod explain;
+mod fix_script;
 mod keys;
 pub mod memory;
 pub mod offer;
 mod options;
 mod plan;
 mod problem;
+pub mod propose;
 mod render;
 mod resolve;
 mod subscriptions;
+mod tuning;
 mod written;
 mod yaml;
 
@@ -25,13 +29,15 @@ use std::path::Path;
 
 use crate::host::{HostCores, HostView, RealHost};
 
+pub use explain::{explain, memory_text};
+pub use fix_script::fix_script;
 pub use offer::{Channel, ChannelKind, Product};
 pub use options::{ConsumerOptions, PrinterOutput};
 pub use plan::{
     BookDepth, BookPlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
-    ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, Pools, ProviderIndex, ProviderPlan,
+    ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, OnStall, Pools, ProviderIndex, ProviderPlan,
     ReorderPlan, ReportPlan, RingSizes, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
-    Topology,
+    Topology, WatchdogPlan,
 };
 pub use problem::{Problem, TopologyErrors};
 pub use render::{json, table};

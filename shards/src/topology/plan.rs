@@ -55,6 +55,8 @@ pub struct Topology {
     pub control: ControlPlan,
     /// What is written on exit and while running.
     pub report: ReportPlan,
+    /// What happens when a shard stops turning.
+    pub watchdog: WatchdogPlan,
 }
 
 /// One pinned thread and what it owns.
@@ -252,6 +254,8 @@ pub struct MergePlan {
     pub window_s: u32,
     /// Events that close a window early.
     pub count: u32,
+    /// Age at which a leg of a best bid and offer is given up; `None` for never.
+    pub leg_age_ms: Option<u32>,
     /// Line in the file, for messages.
     pub line: usize,
 }
@@ -267,15 +271,23 @@ pub enum MergeKind {
     Kline,
     /// Best bid and offer over all providers, from their tickers.
     Bbo,
+    /// Best bid and offer over all providers, from their proved books.
+    BookBbo,
 }
 
 impl MergeKind {
+    /// Whether it is a best bid and offer, which has legs and no windows.
+    pub const fn is_best(self) -> bool {
+        matches!(self, Self::Bbo | Self::BookBbo)
+    }
+
     /// The channel that each input needs.
     pub fn channel(self) -> ChannelKind {
         match self {
             MergeKind::Trade => ChannelKind::Trade,
             MergeKind::Ticker | MergeKind::Bbo => ChannelKind::Ticker,
             MergeKind::Kline => ChannelKind::Kline,
+            MergeKind::BookBbo => ChannelKind::Book,
         }
     }
 }
@@ -383,6 +395,30 @@ pub struct ReportPlan {
     pub dir: PathBuf,
     /// Period of the interval log.
     pub interval_ms: u32,
+}
+
+/// When a shard counts as stalled, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchdogPlan {
+    /// How long it may not turn, in milliseconds.
+    pub stall_ms: u32,
+    /// What follows.
+    pub then: OnStall,
+}
+
+impl WatchdogPlan {
+    /// What holds for a file without `watchdog`: what the shipped file says.
+    pub const LEFT_OUT: Self = Self { stall_ms: 2_000, then: OnStall::Report };
+}
+
+/// What follows when a shard stalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStall {
+    /// A line with its last known place, and an entry in the report.
+    Report,
+    /// The same, and the run ends with exit code 1, so that whoever started it starts it again.
+    Abort,
 }
 
 impl Topology {

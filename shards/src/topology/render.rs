@@ -15,6 +15,7 @@ impl Severity {
         match self {
             Severity::Ok => "ok",
             Severity::Note => "note",
+            Severity::Unknown => "unknown",
             Severity::Warning => "warning",
             Severity::Error => "error",
         }
@@ -69,9 +70,10 @@ pub fn table(findings: &[Finding], columns: usize) -> String {
     let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let _ = writeln!(
         text,
-        "{} errors, {} warnings, {} notes",
+        "{} errors, {} warnings, {} unknown, {} notes",
         count(Severity::Error),
         count(Severity::Warning),
+        count(Severity::Unknown),
         count(Severity::Note)
     );
     text

@@ -12,7 +12,7 @@ use super::offer::{Channel, ChannelKind, Offer, Product};
 use super::plan::{
     BookPlan, ConsumerPlan, ControlPlan, Endpoints, HostMode, InstrumentId, ListedInstrument, MergePlan,
     ProviderPlan, ReorderPlan, ReportPlan, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan,
-    Subscription, Topology,
+    Subscription, Topology, WatchdogPlan,
 };
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::subscriptions::{resolve_consumer, resolve_merge};
@@ -89,6 +89,10 @@ pub(super) fn resolve(
             token_file: control.token_file.as_ref().map(|file| PathBuf::from(&file.value)),
         },
         report: ReportPlan { dir: PathBuf::from(report.dir.as_ref()?), interval_ms: report.interval_ms? },
+        watchdog: match &written.watchdog {
+            None => WatchdogPlan::LEFT_OUT,
+            Some(watchdog) => WatchdogPlan { stall_ms: watchdog.stall_ms?, then: watchdog.then? },
+        },
     })
 }
 
@@ -182,7 +186,8 @@ fn idle_shards(written: &WrittenTopology, problems: &mut Problems) {
         let named = |at: &Option<At<String>>| at.as_ref().is_some_and(|at| at.value == name.value);
         let (used, what) = match role.value {
             WrittenRole::Provider => (written.providers.iter().any(|p| named(&p.shard)), "provider"),
-            WrittenRole::Merger => (written.merges.iter().any(|m| named(&m.shard)), "merge"),
+            // Its rules may come while it runs.
+            WrittenRole::Merger => continue,
             WrittenRole::Consumer => (written.consumers.iter().any(|c| named(&c.shard)), "consumer"),
         };
         if !used {

@@ -115,6 +115,7 @@ pub(super) fn resolve_merge(
         inputs,
         window_s: merge.window_s?,
         count: merge.count?,
+        leg_age_ms: merge.leg_age_ms,
         line: merge.name.as_ref()?.spot.line,
     })
 }

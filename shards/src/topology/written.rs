@@ -11,7 +11,7 @@ use super::bounds::{self, Bound};
 use super::keys::{At, Found, Keys};
 use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, Product};
 use super::options::{ConsumerOptions, read_options};
-use super::plan::{Delivery, HostMode, MergeKind, OnPanic, Pools, RingSizes};
+use super::plan::{Delivery, HostMode, MergeKind, OnPanic, OnStall, Pools, RingSizes};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::yaml::{Node, Value};
 use provider::read_provider;
@@ -26,6 +26,7 @@ pub(super) struct WrittenTopology {
     pub consumers: Vec<WrittenConsumer>,
     pub control: Option<WrittenControl>,
     pub report: Option<WrittenReport>,
+    pub watchdog: Option<WrittenWatchdog>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,7 @@ pub(super) struct WrittenMerge {
     pub inputs: Vec<(At<String>, Vec<At<String>>)>,
     pub window_s: Option<u32>,
     pub count: Option<u32>,
+    pub leg_age_ms: Option<u32>,
 }
 
 pub(super) struct WrittenConsumer {
@@ -168,6 +170,11 @@ pub(super) struct WrittenReport {
     pub interval_ms: Option<u32>,
 }
 
+pub(super) struct WrittenWatchdog {
+    pub stall_ms: Option<u32>,
+    pub then: Option<OnStall>,
+}
+
 /// Reads the whole file; `kinds` are the consumers that the program knows.
 pub(super) fn read(root: &Node, kinds: &[&str], problems: &mut Problems) -> Option<WrittenTopology> {
     let root = Found { spot: Spot { line: root.line, key: String::new() }, node: root };
@@ -188,8 +195,9 @@ pub(super) fn read(root: &Node, kinds: &[&str], problems: &mut Problems) -> Opti
         });
     let control = keys.must("control", problems).and_then(|found| read_control(&found, problems));
     let report = keys.must("report", problems).and_then(|found| read_report(&found, problems));
+    let watchdog = keys.may("watchdog").and_then(|found| read_watchdog(&found, problems));
     keys.close(problems);
-    Some(WrittenTopology { host, shards, simulated, providers, merges, consumers, control, report })
+    Some(WrittenTopology { host, shards, simulated, providers, merges, consumers, control, report, watchdog })
 }
 
 /// Reads each element of the list under `name`.
@@ -420,11 +428,12 @@ fn kind_of_key(key: &str, spot: &Spot, problems: &mut Problems) -> Option<Channe
 }
 
 fn read_merge(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenMerge> {
-    const KINDS: [(&str, MergeKind); 4] = [
+    const KINDS: [(&str, MergeKind); 5] = [
         ("trade", MergeKind::Trade),
         ("ticker", MergeKind::Ticker),
         ("kline", MergeKind::Kline),
         ("bbo", MergeKind::Bbo),
+        ("book_bbo", MergeKind::BookBbo),
     ];
     let mut keys = found.keys(problems)?;
     let own_name = name(&mut keys, "name", problems);
@@ -448,12 +457,24 @@ fn read_merge(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenMerge
     }
     let window_s = count(&mut keys, "window_s", bounds::WINDOW_S, problems);
     let merge_count = count(&mut keys, "count", bounds::MERGE_COUNT, problems);
+    let is_best = kind.as_ref().is_some_and(|kind| kind.value.is_best());
+    let leg_age_ms = if is_best {
+        keys.may("leg_age_ms").and_then(|found| found.integer(bounds::LEG_AGE_MS, problems))
+    } else {
+        keys.must_not(
+            "leg_age_ms",
+            "it belongs to the kinds bbo and book_bbo: windows have no legs",
+            problems,
+        );
+        None
+    };
+    let leg_age_ms = leg_age_ms.map(|age| age.value as u32);
     // The only policy there is; written so that a reader of the file knows what happens.
     if let Some(partial) = keys.must("partial", problems) {
         partial.word(&[("suppress", ())], problems);
     }
     keys.close(problems);
-    Some(WrittenMerge { name: own_name, shard, kind, inputs, window_s, count: merge_count })
+    Some(WrittenMerge { name: own_name, shard, kind, inputs, window_s, count: merge_count, leg_age_ms })
 }
 
 fn read_consumer(found: &Found<'_>, kinds: &[&str], problems: &mut Problems) -> Option<WrittenConsumer> {
@@ -576,6 +597,16 @@ fn read_report(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenRepo
     let interval_ms = count(&mut keys, "interval_ms", bounds::INTERVAL_MS, problems);
     keys.close(problems);
     Some(WrittenReport { dir, interval_ms })
+}
+
+fn read_watchdog(found: &Found<'_>, problems: &mut Problems) -> Option<WrittenWatchdog> {
+    let mut keys = found.keys(problems)?;
+    let stall_ms = count(&mut keys, "stall_ms", bounds::STALL_MS, problems);
+    let then = keys
+        .must("then", problems)
+        .and_then(|then| then.word(&[("report", OnStall::Report), ("abort", OnStall::Abort)], problems));
+    keys.close(problems);
+    Some(WrittenWatchdog { stall_ms, then: then.map(|then| then.value) })
 }
 
 impl WrittenChannel {

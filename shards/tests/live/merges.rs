@@ -108,7 +108,7 @@ fn topology_text(servers: &[&Server; 2]) -> String {
          - {name: trades, shard: merge0, kind: trade, inputs: {one: [BTC-USDT, ETH-USDT], two: [BTC-USDT, ETH-USDT]}, \
          window_s: 1, count: 100000, partial: suppress}\n  \
          - {name: best, shard: merge0, kind: bbo, inputs: {one: [BTC-USDT], two: [BTC-USDT]}, \
-         window_s: 1, count: 2, partial: suppress}\n  \
+         window_s: 1, count: 2, partial: suppress, leg_age_ms: 10000}\n  \
          - {name: klines, shard: merge0, kind: kline, inputs: {one: [SOL-USDT], two: [SOL-USDT]}, \
          window_s: 1, count: 100000, partial: suppress}\n\
          consumers:\n  \

@@ -3,6 +3,8 @@
 //! Each says what the clients see. They are commands, not probabilities: a script decides when, so that a run can be
 //! repeated.
 
+use crate::exchange::OrderFault;
+
 /// Which WebSocket connections a fault hits. REST connections have their own faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -155,6 +157,14 @@ pub enum VenueFault {
         /// Updates.
         count: u32,
     },
+    /// The instrument is not traded any more, for good: nothing of it is sent, and REST and subscriptions do not know it.
+    /// [`VenueFault::Clear`] does not bring it back.
+    Delist {
+        /// Instrument.
+        symbol: String,
+    },
+    /// A fault of order entry. A venue without trading ignores it.
+    Orders(OrderFault),
     /// Ends the faults above.
     Clear,
 }

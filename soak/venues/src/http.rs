@@ -5,6 +5,8 @@
 
 use std::io::Write as _;
 
+use crate::exchange::Answer;
+
 /// The longest head of a request; a stream URL with a thousand names fits.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// The longest body of a request.
@@ -99,12 +101,20 @@ pub struct HttpAnswer {
     pub content_type: &'static str,
     /// The body.
     pub body: Vec<u8>,
+    /// When it is sent, and whether.
+    pub delivery: Answer,
 }
 
 impl HttpAnswer {
     /// A JSON answer without further headers.
     pub fn json(status: u16, body: Vec<u8>) -> Self {
-        Self { status, headers: Vec::new(), content_type: "application/json;charset=UTF-8", body }
+        Self {
+            status,
+            headers: Vec::new(),
+            content_type: "application/json;charset=UTF-8",
+            body,
+            delivery: Answer::Now,
+        }
     }
 
     /// The page that a proxy in front of a venue sends.
@@ -114,7 +124,19 @@ impl HttpAnswer {
             "<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n<center><h1>{status} \
              {reason}</h1></center>\r\n</body>\r\n</html>\r\n"
         );
-        Self { status, headers: Vec::new(), content_type: "text/html", body: body.into_bytes() }
+        Self {
+            status,
+            headers: Vec::new(),
+            content_type: "text/html",
+            body: body.into_bytes(),
+            delivery: Answer::Now,
+        }
+    }
+
+    /// As the fault script of order entry wants it. For [`Answer::ServerError`] the caller makes another answer.
+    #[must_use]
+    pub fn delivered(self, delivery: Answer) -> Self {
+        Self { delivery, ..self }
     }
 
     /// Adds a header.

@@ -5,7 +5,7 @@
 //! twice.
 //!
 //! ```text
-//! market (seeded, no I/O) -> venue protocol (binance, coinbase, kraken) -> site (HTTP, WebSocket, faults) -> server (sockets)
+//! market, exchange (seeded, no I/O) -> venue protocol (binance, coinbase, kraken) -> site (HTTP, WebSocket, faults) -> server (sockets)
 //! ```
 //!
 //! Everything but [`server`] is without I/O and takes the time as an argument: a whole gateway can be simulated in one
@@ -14,6 +14,7 @@
 pub mod binance;
 mod clock;
 pub mod coinbase;
+pub mod exchange;
 pub mod faults;
 mod frames;
 pub mod http;
@@ -32,6 +33,7 @@ mod world;
 
 pub use binance::{BinanceConfig, BinanceLimits, Product};
 pub use coinbase::{CoinbaseConfig, CoinbaseLimits, CoinbaseProduct};
+pub use exchange::{OrderFault, TradingConfig, TradingTruth};
 pub use faults::{Fault, How, RestFault, Target, VenueFault};
 pub use instruments::{InstrumentSpec, default_instruments};
 pub use kraken::{KrakenConfig, KrakenLimits};

@@ -277,6 +277,11 @@ impl Market {
         Some(&self.event)
     }
 
+    /// The event of the last [`Self::step`] that made one.
+    pub fn last_event(&self) -> &MarketEvent {
+        &self.event
+    }
+
     /// Forgets the events up to `now_ns` that were not made, so that a stalled caller need not make them all.
     pub fn skip_to(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);

@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::transport::{Received, Transport};
 use crate::VenueConfig;
+use crate::exchange::{ApiKey, Fill, Order, TradingTruth};
 use crate::faults::Fault;
 use crate::output::{ConnectionId, Ending};
 use crate::site::Site;
@@ -37,6 +38,8 @@ enum Command {
     Stats(Sender<Stats>),
     Truth(Sender<Vec<InstrumentTruth>>),
     Book(String, Sender<Option<BookTruth>>),
+    Trading(Sender<TradingTruth>),
+    Keys(Sender<Vec<ApiKey>>),
     Stop,
 }
 
@@ -56,6 +59,26 @@ impl FaultHandle {
     /// Changes the number of messages per second of each instrument; 0 stands still.
     pub fn set_rate(&self, messages_per_instrument_per_s: f64) {
         self.send(Command::Rate(messages_per_instrument_per_s));
+    }
+
+    /// All orders that the venue accepted since its start; empty if the server has stopped.
+    pub fn orders(&self) -> Vec<Order> {
+        self.trading().orders
+    }
+
+    /// All fills since the venue's start; empty if the server has stopped.
+    pub fn fills(&self) -> Vec<Fill> {
+        self.trading().fills
+    }
+
+    /// Orders and fills, of the same moment.
+    pub fn trading(&self) -> TradingTruth {
+        self.ask(Command::Trading)
+    }
+
+    /// The throw-away keys of all accounts; none if the server has stopped.
+    pub fn keys(&self) -> Vec<ApiKey> {
+        self.ask(Command::Keys)
     }
 
     fn send(&self, command: Command) {
@@ -295,6 +318,8 @@ impl Shell {
             Command::Stats(answer) => drop(answer.send(self.site.stats())),
             Command::Truth(answer) => drop(answer.send(self.site.truth())),
             Command::Book(symbol, answer) => drop(answer.send(self.site.book(&symbol))),
+            Command::Trading(answer) => drop(answer.send(self.site.trading())),
+            Command::Keys(answer) => drop(answer.send(self.site.keys())),
             Command::Stop => return false,
         }
         true

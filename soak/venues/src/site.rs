@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::exchange::{Answer, ApiKey, TradingTruth};
 use crate::faults::{Fault, How, RestFault, Target};
 use crate::frames::{self, Opcode};
 use crate::http::{self, HttpAnswer, HttpRequest, Parsed};
@@ -194,6 +195,16 @@ impl Site {
     /// The true book of one instrument, by canonical symbol.
     pub fn book(&self, symbol: &str) -> Option<BookTruth> {
         self.venue.book(symbol)
+    }
+
+    /// All orders and fills since the start; empty if the venue has no order entry.
+    pub fn trading(&self) -> TradingTruth {
+        self.venue.exchange().map(crate::exchange::Exchange::truth).unwrap_or_default()
+    }
+
+    /// The throw-away keys of all accounts; none if the venue has no order entry.
+    pub fn keys(&self) -> Vec<ApiKey> {
+        self.venue.exchange().map(|exchange| exchange.keys().to_vec()).unwrap_or_default()
     }
 
     /// Orders a fault.
@@ -432,17 +443,19 @@ impl Site {
         let close = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let Some(fault) = self.next_rest_fault(request.path()) else {
             let answer = self.venue.http(request, now_ns);
-            return self.answer(id, answer, close);
+            match answer.delivery {
+                Answer::Now | Answer::ServerError => self.answer(id, answer, close),
+                Answer::After(delay_ns) => self.answer_later(id, &answer, close, delay_ns, now_ns),
+                Answer::Never => self.wait(id),
+                Answer::Drop => self.output.end(id, Ending::Abort(Reason::Fault)),
+            }
+            // What the request did is told to others after its answer.
+            return self.venue.poll(now_ns, &mut self.output);
         };
         match fault {
             RestFault::Delay(delay_ns) => {
                 let answer = self.venue.http(request, now_ns);
-                *self.rest_answers.entry(answer.status).or_default() += 1;
-                let mut bytes = Vec::new();
-                answer.write(&mut bytes);
-                let due_ns = now_ns.saturating_add(delay_ns);
-                self.later.push(Later { due_ns, id, serial: None, what: Deed::Answer(bytes, close) });
-                self.wait(id);
+                self.answer_later(id, &answer, close, delay_ns, now_ns);
             }
             RestFault::Status { status, retry_after_s } => {
                 let answer = self.venue.refusal(status, retry_after_s);
@@ -463,6 +476,22 @@ impl Site {
             }
             RestFault::NoAnswer => self.wait(id),
         }
+    }
+
+    fn answer_later(
+        &mut self,
+        id: ConnectionId,
+        answer: &HttpAnswer,
+        close: bool,
+        delay_ns: u64,
+        now_ns: u64,
+    ) {
+        *self.rest_answers.entry(answer.status).or_default() += 1;
+        let mut bytes = Vec::new();
+        answer.write(&mut bytes);
+        let due_ns = now_ns.saturating_add(delay_ns);
+        self.later.push(Later { due_ns, id, serial: None, what: Deed::Answer(bytes, close) });
+        self.wait(id);
     }
 
     fn next_rest_fault(&mut self, path: &str) -> Option<RestFault> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::exchange::Exchange;
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
 use crate::output::{ConnectionId, Output};
@@ -51,6 +52,10 @@ pub trait Venue: Send {
     fn truth(&self) -> Vec<InstrumentTruth>;
     /// The true book of one instrument, by canonical symbol.
     fn book(&self, symbol: &str) -> Option<BookTruth>;
+    /// What stands behind its order entry; `None` if it has none.
+    fn exchange(&self) -> Option<&Exchange> {
+        None
+    }
 }
 
 /// Why a connection ended.

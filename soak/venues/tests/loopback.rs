@@ -43,6 +43,42 @@ fn get(address: SocketAddr, target: &str) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
+#[test]
+fn an_order_over_a_real_socket_is_in_the_truth_that_the_handle_gives() {
+    use simvenues::exchange::keys::{hex, hmac_sha256};
+    let server = server(0.0);
+    let handle = server.faults();
+    let key = handle.keys().into_iter().find(|key| key.kind == simvenues::exchange::KeyKind::Text).unwrap();
+    let mut socket = connect(server.address(), "/ws-api/v3");
+    let mut ask = |method: &str, params: &[(&str, &str)]| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let timestamp = now.as_millis().to_string();
+        let mut params: BTreeMap<&str, &str> = params.iter().copied().collect();
+        params.extend([("apiKey", key.name.as_str()), ("timestamp", timestamp.as_str())]);
+        let payload: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let signature = hex(&hmac_sha256(key.secret(), payload.join("&").as_bytes()));
+        params.insert("signature", &signature);
+        let request = serde_json::json!({"id": 1, "method": method, "params": params});
+        socket.send(Message::text(request.to_string())).unwrap();
+        next_json(&mut socket)
+    };
+    assert_eq!(ask("userDataStream.subscribe.signature", &[])["status"], 200);
+    let params = [
+        ("newClientOrderId", "real-1"),
+        ("quantity", "0.5"),
+        ("side", "SELL"),
+        ("symbol", "ETHUSDT"),
+        ("type", "MARKET"),
+    ];
+    let answer = ask("order.place", &params);
+    assert_eq!(answer["result"]["status"], "FILLED", "{answer}");
+    let event = next_json(&mut socket);
+    assert_eq!((&event["event"]["x"], &event["event"]["c"]), (&"NEW".into(), &"real-1".into()));
+    let orders = handle.orders();
+    assert_eq!((orders.len(), orders[0].client_id.as_str()), (1, "real-1"));
+    assert_eq!(handle.fills().iter().map(|fill| fill.qty).sum::<i64>(), orders[0].filled);
+}
+
 type Side = BTreeMap<i64, i64>;
 
 fn apply(side: &mut Side, levels: &Value) {

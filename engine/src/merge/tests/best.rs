@@ -4,8 +4,7 @@ use super::*;
 
 fn best_world(source: BboSource, leg_age_ns_max: u64) -> World {
     let mut world = World::new(3, PoolSizes::SPEC);
-    world.merger.options.leg_age_ns_max = leg_age_ns_max;
-    world.add(&rule("best", MergeKind::Bbo(source), 3, 0, 0));
+    world.add(&MergeRule { leg_age_ns_max, ..rule("best", MergeKind::Bbo(source), 3, 0, 0) });
     world
 }
 

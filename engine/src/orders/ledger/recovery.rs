@@ -9,9 +9,8 @@
 use crate::ids::TraceId;
 use crate::time::ReceiveTime;
 
-use super::{Cancel, Ledger, OnSessionLoss, Purpose, Tag};
-use crate::orders::id::WireId;
-use crate::orders::life::{ClientKey, OrderNews};
+use super::{Cancel, Ledger, OnSessionLoss, Purpose, Tag, words};
+use crate::orders::life::OrderNews;
 use crate::orders::report::{OrderEvent, Reason, ReportFlags, ReportState};
 
 /// Times that missing executions are asked for before the order is told without them.
@@ -110,6 +109,24 @@ impl Session {
         self.state == SessionState::Live
     }
 
+    /// The open orders are compared no later than that.
+    pub(super) fn list_by(&mut self, at: ReceiveTime) {
+        self.list_at = self.list_at.min(at);
+    }
+
+    /// The list under way may take until then.
+    pub(super) fn list_waits_until(&mut self, is_this: bool, at: ReceiveTime) {
+        if is_this {
+            self.list_at = self.list_at.max(at);
+        }
+    }
+
+    /// An order that the list counted as foreign is one of ours.
+    pub(super) fn adopted(&mut self, now: ReceiveTime) {
+        self.foreign = self.foreign.saturating_sub(1);
+        self.ask_by(now);
+    }
+
     pub(super) fn ask_by(&mut self, at: ReceiveTime) {
         self.ask_at = self.ask_at.min(at);
     }
@@ -126,9 +143,8 @@ impl Ledger {
         match self.session.state {
             SessionState::Down => None,
             SessionState::Listing => Some(self.session.list_at),
-            SessionState::Checking | SessionState::Live => {
-                Some(self.session.ask_at.min(self.session.list_at))
-            }
+            SessionState::Checking => Some(self.session.ask_at),
+            SessionState::Live => Some(self.session.ask_at.min(self.session.list_at)),
         }
     }
 
@@ -208,7 +224,7 @@ impl Ledger {
         }
     }
 
-    fn doubt(&mut self, slot: u32, ask_at: ReceiveTime) {
+    pub(super) fn doubt(&mut self, slot: u32, ask_at: ReceiveTime) {
         let entry = &mut self.slots[slot as usize];
         if !entry.order.life.is_open() {
             return;
@@ -319,12 +335,7 @@ impl Ledger {
                     self.slots[slot as usize].listed = self.session.list;
                     self.settle(slot, news, (trace, now));
                 } else {
-                    let ours = match news.key {
-                        ClientKey::Absent => false,
-                        ClientKey::Text(id) => WireId::decode(&id).is_some(),
-                        ClientKey::Uuid(uuid) => uuid.0[6] >> 4 == 5,
-                    };
-                    self.session.foreign += u32::from(ours);
+                    self.session.foreign += 1;
                 }
             }
             Some(Purpose::Order) if found.is_some() && found == self.slot_of(tag) => {
@@ -363,7 +374,7 @@ impl Ledger {
         }
     }
 
-    fn list_tag(&self) -> Tag {
+    pub(super) fn list_tag(&self) -> Tag {
         Tag::new(Purpose::OpenOrders, 0, self.session.list)
     }
 
@@ -409,6 +420,11 @@ impl Ledger {
                 at.1.plus_ns(self.options.ask_every_ns << entry.fill_asks.min(5))
             };
             let ask_at = entry.ask_at;
+            if life.venue_order_id.is_empty() && !news.venue_order_id.is_empty() {
+                // Venues are asked for executions by their own name for the order.
+                entry.order.life.venue_order_id = news.venue_order_id;
+                self.by_venue.insert(words(news.venue_order_id.as_bytes()), slot);
+            }
             self.session.ask_by(ask_at);
             return;
         }

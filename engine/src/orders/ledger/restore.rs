@@ -15,7 +15,7 @@ impl Ledger {
     /// sight of.
     pub fn replay(&mut self, record: &Record) -> bool {
         match record {
-            Record::Begin { .. } => {}
+            Record::Begin { epoch, .. } => self.ids.began(*epoch),
             Record::Used { consumer, id } => self.use_id(client_key(*consumer, id.words())),
             Record::Intent(order) => {
                 self.ids.seen(&order.wire_id);

@@ -182,13 +182,15 @@ impl Ledger {
         if was_open && !life.is_open() {
             self.ended(slot, Origin::Venue);
         }
+        let entry = &mut self.slots[slot as usize];
         if life.misses_executions() {
             let ask_at = at.1.plus_ns(self.options.ask_every_ns);
-            let entry = &mut self.slots[slot as usize];
             if !entry.asking {
                 entry.ask_at = ask_at;
             }
             self.session.ask_by(ask_at);
+        } else {
+            entry.fill_asks = 0; // those that are missing after the next outage are asked for as often
         }
         true
     }

@@ -64,6 +64,12 @@ impl Tag {
         })
     }
 
+    /// Whether both are about the same order.
+    pub(in crate::orders) const fn is_same_order(self, other: Self) -> bool {
+        const ORDER: u64 = (1 << (Tag::SLOT_BITS + Tag::GENERATION_BITS)) - 1;
+        self.0 & ORDER == other.0 & ORDER
+    }
+
     pub(in crate::orders) const fn slot(self) -> u32 {
         (self.0 & ((1 << Self::SLOT_BITS) - 1)) as u32
     }

@@ -131,6 +131,50 @@ fn refusals_are_told_with_their_rule_and_leave_nothing_behind() {
 }
 
 #[test]
+fn executions_of_an_order_that_was_never_acknowledged_are_asked_for_by_the_venues_id() {
+    let (mut ledger, now) = live(1, LedgerOptions::DEFAULT);
+    let tag = submit(&mut ledger, "a", now);
+    let order = *ledger.order(tag).expect("open");
+    ledger.session_lost(now);
+    ledger.session_joined(now);
+    let Some(Query::OpenOrders(list)) = ledger.poll_query(now) else { panic!("a list first") };
+    ledger.list_end(list, true, TraceId::default(), now);
+    let Some(Query::Order { tag, .. }) = ledger.poll_query(now) else { panic!("then the order") };
+    let id = VenueOrderId::cut(b"v1");
+    let found =
+        OrderNews { venue_order_id: id, cum_qty: Some(whole(10)), ..news(&order, ReportState::Filled) };
+    ledger.answer(tag, Outcome::Accepted, &found, TraceId::default(), now);
+    let Some(Query::Fills(tag)) = ledger.poll_query(now) else { panic!("then its executions") };
+    assert_eq!(ledger.order(tag).expect("open").life.venue_order_id, id);
+    ledger.listed(tag, &fill(&order, "x", 10, 10), TraceId::default(), now);
+    ledger.list_end(tag, true, TraceId::default(), now);
+    assert_eq!(ledger.poll_query(now), None);
+    assert_eq!(events(&mut ledger), ["gap:1", "FILLED:10@recovered", "restored:1/0"]);
+}
+
+#[test]
+fn each_outage_asks_anew_for_executions_that_are_missing() {
+    let (mut ledger, mut now) = live(1, LedgerOptions::DEFAULT);
+    let tag = submit(&mut ledger, "a", now);
+    let order = *ledger.order(tag).expect("open");
+    ledger.news(&news(&order, ReportState::Ack), TraceId::default(), now);
+    for round in 1..=9 {
+        now = now.plus_ns(100_000 * MS);
+        ledger.session_lost(now);
+        ledger.session_joined(now);
+        let Some(Query::OpenOrders(list)) = ledger.poll_query(now) else { panic!("a list first") };
+        let listed = OrderNews { cum_qty: Some(whole(round)), ..news(&order, ReportState::Partial) };
+        ledger.listed(list, &listed, TraceId::default(), now);
+        ledger.list_end(list, true, TraceId::default(), now);
+        let Some(Query::Fills(tag)) = ledger.poll_query(now) else { panic!("round {round}") };
+        ledger.listed(tag, &fill(&order, &format!("x{round}"), 1, round), TraceId::default(), now);
+        ledger.list_end(tag, true, TraceId::default(), now);
+        assert_eq!(ledger.poll_query(now), None);
+        assert_eq!(ledger.session(), SessionState::Live);
+    }
+}
+
+#[test]
 fn the_same_id_serves_two_consumers_and_the_venue_sees_two_orders() {
     let (mut ledger, now) = live(1, LedgerOptions::DEFAULT);
     let first = submit(&mut ledger, "x", now);

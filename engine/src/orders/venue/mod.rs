@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::raw::DecodeError;
 
-use super::ledger::{Order, Outcome, Tag};
+use super::ledger::{Order, Outcome, Purpose, Tag};
 use super::life::OrderNews;
 
 /// How a request leaves.
@@ -36,6 +36,8 @@ pub enum Transport {
 pub struct Outgoing {
     /// How it leaves.
     pub transport: Transport,
+    /// Asked of the gateway: write it for HTTP even where a frame would do. There may be no connection.
+    pub by_http: bool,
     /// Path and query; empty for a frame.
     pub path: Vec<u8>,
     /// Whole header lines, each ended by CR LF, beside those that every HTTP request has.
@@ -49,6 +51,7 @@ impl Outgoing {
     pub fn new() -> Self {
         Self {
             transport: Transport::Frame,
+            by_http: false,
             path: Vec::with_capacity(1_024),
             headers: Vec::with_capacity(1_024),
             body: Vec::with_capacity(2_048),
@@ -127,7 +130,37 @@ pub enum Incoming {
         used: u32,
         /// Allowed.
         limit: u32,
+        /// In an interval of this many milliseconds.
+        window_ms: u64,
     },
+    /// The list that was asked for has another page: ask with the same tag.
+    More {
+        /// Which request.
+        tag: Tag,
+    },
+    /// Too many requests: stop for so many milliseconds, if it says.
+    Limited {
+        /// Milliseconds.
+        wait_ms: Option<u64>,
+    },
+    /// The venue's clock, asked for by [`OrderGateway::clock`].
+    VenueTime {
+        /// Milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
+    /// Our time stamp was refused: ask for the clock.
+    ClockOff,
+}
+
+/// How a step of the session's beginning goes, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JoinStep {
+    /// A frame; the next step at once.
+    Send,
+    /// A frame; the next step when it was answered with [`Incoming::Token`].
+    SendAndWait,
+    /// An HTTP call; the next step when it was answered with [`Incoming::Token`].
+    Call,
 }
 
 /// A venue's order entry. One value serves one account.
@@ -137,6 +170,44 @@ pub trait OrderGateway {
 
     /// How long after the send "no such order" can be believed, in nanoseconds.
     fn not_found_final_ns(&self) -> u64;
+
+    /// Whether requests of this kind go by frame on the private connection, and not by HTTP.
+    fn by_frame(&self, purpose: Purpose) -> bool;
+
+    /// Whether cancels and questions reach the venue by HTTP while there is no private connection.
+    fn works_without_session(&self) -> bool;
+
+    /// HTTP calls that may be under way at once. 1 where they must arrive in order.
+    fn calls_max(&self) -> usize {
+        4
+    }
+
+    /// How a step of [`join`](Self::join) goes.
+    fn join_step(&self, step: u32) -> JoinStep {
+        let _ = step;
+        JoinStep::Send
+    }
+
+    /// Whether [`clock`](Self::clock) asks anything.
+    fn has_clock(&self) -> bool {
+        false
+    }
+
+    /// Writes a frame that asks for the venue's clock; the answer is [`Incoming::VenueTime`].
+    fn clock(&mut self, out: &mut Outgoing) {
+        out.start(Transport::Frame);
+    }
+
+    /// Whether [`prepare`](Self::prepare) would make the next new order faster.
+    fn wants_token(&self, stamp: &Stamp) -> bool {
+        let _ = stamp;
+        false
+    }
+
+    /// Does ahead, off the hot path, what the next new order needs.
+    fn prepare(&mut self, stamp: &Stamp) {
+        let _ = stamp;
+    }
 
     /// Writes the requests that join the private stream, in their order: `step` 0 first, until `false`. A step may need
     /// the answer to the one before ([`Incoming::Token`]).

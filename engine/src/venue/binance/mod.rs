@@ -143,6 +143,8 @@ impl Binance {
 }
 
 impl Venue for Binance {
+    type Progress = ();
+
     fn name(&self) -> &'static str {
         match self.product {
             Product::Spot => "binance",
@@ -260,6 +262,10 @@ impl Venue for Binance {
 
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request(self.product)
+    }
+
+    fn instrument_request(&self, directory: &Directory, listing: Listing) -> Option<RestRequest> {
+        rest::instrument_request(self.product, &directory.instrument(listing).venue_symbol)
     }
 
     fn snapshot_request(&self, directory: &Directory, listing: Listing, depth: usize) -> Option<RestRequest> {

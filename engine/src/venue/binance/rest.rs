@@ -26,6 +26,15 @@ pub(super) fn instruments_request(product: Product) -> RestRequest {
     }
 }
 
+/// The facts of one symbol. An unknown one is a 400 with code -1121. USD-M has only the whole list.
+pub(super) fn instrument_request(product: Product, venue_symbol: &str) -> Option<RestRequest> {
+    if product.is_usdm() {
+        return None;
+    }
+    // Source: binance-spot-api-docs, rest-api.md, commit a5e0bc3.
+    Some(RestRequest { path: format!("/api/v3/exchangeInfo?symbol={}", encode(venue_symbol)), weight: 20 })
+}
+
 /// The smallest step of the venue's price list that has `depth` levels.
 pub(super) fn snapshot_request(product: Product, venue_symbol: &str, depth: usize) -> RestRequest {
     // Limit and weight. Spot: binance-spot-api-docs, rest-api.md, commit a5e0bc3. USD-M takes these limits only (client

@@ -17,6 +17,7 @@ use crate::raw::{Content, DecodeError, Decoded, Notice, Numbers, Raw, Scale};
 use crate::rfc3339;
 use crate::scan::Scanner;
 use crate::time::VenueTime;
+use crate::venue::Head as Frame;
 
 /// Times before this are no times of a market: book snapshots have event times of 1970.
 ///
@@ -35,7 +36,7 @@ fn event_time(event: VenueTime, sent: VenueTime) -> VenueTime {
 
 /// Progress through an `l2_data` frame: a snapshot of megabytes is read in pieces.
 #[derive(Debug)]
-pub(super) struct Level2 {
+pub struct Level2 {
     /// Bytes of the frame that were read.
     at: usize,
     head: Head,
@@ -49,6 +50,30 @@ pub(super) struct Level2 {
 struct Head {
     sent: VenueTime,
     sequence: u64,
+}
+
+/// What the first bytes of a frame say: its number, and the product of its first event.
+#[cold]
+pub(super) fn head(bytes: &[u8], directory: &Directory) -> Frame {
+    let (mut head, mut scanner) = (Frame::default(), Scanner::new(bytes));
+    let mut read = || {
+        scanner.lit(br#"{"channel":""#)?;
+        scanner.string()?;
+        if scanner.maybe(br#","client_id":""#) {
+            scanner.string()?;
+        }
+        scanner.lit(br#","timestamp":""#)?;
+        scanner.string()?;
+        scanner.lit(br#","sequence_num":"#)?;
+        head.connection_sequence = Some(scanner.u64()?);
+        scanner.lit(br#","events":[{"type":""#)?;
+        scanner.string()?;
+        scanner.lit(br#","product_id":""#)?;
+        head.listing = directory.find(scanner.string()?);
+        Some(())
+    };
+    let _ = read();
+    head
 }
 
 /// Reads a frame of a hot channel from its start, at most about `bytes_max` of it; `None` for anything unexpected.

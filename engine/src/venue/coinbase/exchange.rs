@@ -14,12 +14,13 @@ use crate::raw::{Content, DecodeError, Decoded, Notice, Numbers, Raw, Scale};
 use crate::rfc3339;
 use crate::scan::Scanner;
 use crate::time::VenueTime;
+use crate::venue::Head;
 
 // --- scanner --------------------------------------------------------------------------------------------------------
 
 /// Progress through a `snapshot`, which is read in pieces.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub struct Snapshot {
     /// Bytes of the frame that were read.
     at: usize,
     scales: Scales,
@@ -28,6 +29,17 @@ pub(super) struct Snapshot {
     side: BookSide,
     /// Whether it is the second of the two.
     second: bool,
+}
+
+/// What the first bytes of a frame say: the product, if it is a snapshot.
+#[cold]
+pub(super) fn head(bytes: &[u8], directory: &Directory) -> Head {
+    let mut scanner = Scanner::new(bytes);
+    let mut product = || {
+        scanner.lit(br#"{"type":"snapshot","product_id":""#)?;
+        directory.find(scanner.string()?)
+    };
+    Head { connection_sequence: None, listing: product() }
 }
 
 /// Reads a frame of a hot type from its start, at most about `bytes_max` of it; `None` for anything unexpected.

@@ -12,6 +12,8 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
+use self::advanced::Level2;
+use self::exchange::Snapshot;
 use self::subscribe::Wish;
 use self::symbols::Products;
 use crate::channel::Channel;
@@ -19,7 +21,9 @@ use crate::directory::Directory;
 use crate::ids::{Listing, StreamId};
 use crate::json::{Tape, Value};
 use crate::raw::{DecodeError, Decoded, Notice, Raw};
-use crate::venue::{BookRule, ConnectionLimits, Endpoints, Fallbacks, RestRequest, SequenceRule, Venue};
+use crate::venue::{
+    BookRule, ConnectionLimits, Endpoints, Fallbacks, Head, RestRequest, SequenceRule, Venue,
+};
 
 /// Which of the two protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,19 +41,18 @@ pub struct Coinbase {
     tape: Tape,
     products: Products,
     fallbacks: Fallbacks,
-    /// Where the scanner stands in a frame that is read in pieces.
-    progress: Progress,
 }
 
 /// What is kept of a frame between two of its pieces.
-#[derive(Debug)]
-enum Progress {
-    /// No frame is half read.
+#[derive(Debug, Default)]
+pub enum Progress {
+    /// Nothing of the frame was read.
+    #[default]
     None,
     /// An `l2_data` frame of Advanced Trade.
-    Advanced(advanced::Level2),
+    Advanced(Level2),
     /// A `snapshot` of Exchange.
-    Exchange(exchange::Snapshot),
+    Exchange(Snapshot),
 }
 
 /// How far a scanner came.
@@ -69,7 +72,6 @@ impl Coinbase {
             tape: Tape::default(),
             products: Products::default(),
             fallbacks: Fallbacks::default(),
-            progress: Progress::None,
         }
     }
 
@@ -85,10 +87,11 @@ impl Coinbase {
         frame: &[u8],
         directory: &mut Directory,
         raw: &mut Raw,
+        progress: Progress,
         bytes_max: usize,
     ) -> Option<Scanned> {
         let products = &self.products;
-        match std::mem::replace(&mut self.progress, Progress::None) {
+        match progress {
             Progress::None => match self.product {
                 Product::Advanced => advanced::scan(frame, products, directory, raw, bytes_max),
                 Product::Exchange => exchange::scan(frame, products, directory, raw, bytes_max),
@@ -121,6 +124,8 @@ impl Coinbase {
 }
 
 impl Venue for Coinbase {
+    type Progress = Progress;
+
     fn name(&self) -> &'static str {
         "coinbase"
     }
@@ -239,6 +244,10 @@ impl Venue for Coinbase {
         rest::instruments_request(self.product)
     }
 
+    fn instrument_request(&self, directory: &Directory, listing: Listing) -> Option<RestRequest> {
+        Some(rest::instrument_request(self.product, &directory.instrument(listing).venue_symbol))
+    }
+
     fn snapshot_request(&self, directory: &Directory, listing: Listing, depth: usize) -> Option<RestRequest> {
         let symbol = &directory.instrument(listing).venue_symbol;
         Some(rest::snapshot_request(self.product, symbol, depth))
@@ -260,7 +269,7 @@ impl Venue for Coinbase {
         directory: &mut Directory,
         raw: &mut Raw,
     ) -> Result<Decoded, DecodeError> {
-        match self.decode_piece(frame, directory, raw, usize::MAX)? {
+        match self.decode_piece(frame, directory, raw, &mut Progress::None, usize::MAX)? {
             Some(decoded) => Ok(decoded),
             // A piece of that size has no end but the frame's.
             None => Err(DecodeError::Json),
@@ -273,15 +282,13 @@ impl Venue for Coinbase {
         frame: &mut [u8],
         directory: &mut Directory,
         raw: &mut Raw,
+        progress: &mut Progress,
         bytes_max: usize,
     ) -> Result<Option<Decoded>, DecodeError> {
-        if raw.bids.is_empty() && raw.asks.is_empty() {
-            // A new frame; the one before may have been given up in its midst.
-            self.progress = Progress::None;
-        }
-        let (hot, result) = match self.scan(frame, directory, raw, bytes_max) {
-            Some(Scanned::More(progress)) => {
-                self.progress = progress;
+        let from = std::mem::take(progress);
+        let (hot, result) = match self.scan(frame, directory, raw, from, bytes_max) {
+            Some(Scanned::More(so_far)) => {
+                *progress = so_far;
                 return Ok(None);
             }
             Some(Scanned::Done(scales)) => {
@@ -294,6 +301,13 @@ impl Venue for Coinbase {
         // A frame that needs a wider scale comes again and is counted then.
         self.fallbacks.hot_frames += u64::from(hot && !is_wider(&result));
         result.map(Some)
+    }
+
+    fn decode_head(&self, head: &[u8], directory: &Directory) -> Head {
+        match self.product {
+            Product::Advanced => advanced::head(head, directory),
+            Product::Exchange => exchange::head(head, directory),
+        }
     }
 
     fn decode_rest(

@@ -28,6 +28,14 @@ pub(super) fn instruments_request(product: Product) -> RestRequest {
     }
 }
 
+/// One product. An unknown one is a 404.
+pub(super) fn instrument_request(product: Product, symbol: &str) -> RestRequest {
+    match product {
+        Product::Advanced => call(format!("{ADVANCED}products/{symbol}")),
+        Product::Exchange => call(format!("/products/{symbol}")),
+    }
+}
+
 /// A book of at least `depth` levels a side. Exchange has one level, or all of them (`level=2`).
 pub(super) fn snapshot_request(product: Product, symbol: &str, depth: usize) -> RestRequest {
     match (product, depth) {
@@ -78,6 +86,10 @@ pub(super) fn walk(
                 }
                 Ok(Decoded::Data)
             }
+            Some(one) if one.starts_with("products/") => {
+                products.tell(directory, string(root, "product_id")?, advanced_facts(root));
+                Ok(Decoded::Data)
+            }
             Some("product_book") => {
                 let book = root.get("pricebook").ok_or(DecodeError::Missing { field: "pricebook" })?;
                 let listing = products
@@ -91,6 +103,10 @@ pub(super) fn walk(
             for row in root.items().ok_or(DecodeError::Invalid { field: "products" })? {
                 products.tell(directory, string(row, "id")?, exchange_facts(row));
             }
+            Ok(Decoded::Data)
+        }
+        Product::Exchange if segments(path).is_none() && path.starts_with("/products/") => {
+            products.tell(directory, string(root, "id")?, exchange_facts(root));
             Ok(Decoded::Data)
         }
         Product::Exchange => {
@@ -124,6 +140,7 @@ fn advanced_facts(row: Value) -> Facts {
     };
     let closed = ["trading_disabled", "is_disabled", "cancel_only", "view_only"];
     Facts {
+        delisted: is_delisted(row),
         trading: row.get("status").and_then(Value::str) == Some("online")
             && !closed.iter().any(|field| flag(row, field)),
         filters: OrderFilters {
@@ -136,8 +153,14 @@ fn advanced_facts(row: Value) -> Facts {
     }
 }
 
+/// Source: Exchange documentation, `status` channel and "Get single product": `online`, `offline`, `internal`, `delisted`.
+fn is_delisted(row: Value) -> bool {
+    row.get("status").and_then(Value::str) == Some("delisted")
+}
+
 fn exchange_facts(row: Value) -> Facts {
     Facts {
+        delisted: is_delisted(row),
         trading: row.get("status").and_then(Value::str) == Some("online")
             && !flag(row, "trading_disabled")
             && !flag(row, "cancel_only"),

@@ -11,6 +11,7 @@ use crate::ids::Listing;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub trading: bool,
+    pub delisted: bool,
     pub filters: OrderFilters,
 }
 
@@ -27,6 +28,7 @@ impl Facts {
         directory.widen(listing, steps);
         let instrument = directory.instrument_mut(listing);
         instrument.trading = self.trading;
+        instrument.delisted = self.delisted;
         instrument.filters = self.filters;
     }
 }
@@ -120,7 +122,7 @@ mod tests {
     fn facts(tick: &str, lot: &str) -> Facts {
         let filters =
             OrderFilters { tick: number(Some(tick)), lot: number(Some(lot)), ..OrderFilters::default() };
-        Facts { trading: true, filters }
+        Facts { trading: true, delisted: false, filters }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use super::{Coinbase, Product, Scanned};
+use super::{Coinbase, Product, Progress, Scanned};
 use crate::decimal::{Number, Sum};
 use crate::directory::Directory;
 use crate::event::{Level, TickerFields};
@@ -105,9 +105,9 @@ fn decode(
 ) -> Result<Decoded, DecodeError> {
     loop {
         raw.reset();
-        let mut bytes = frame.to_vec();
+        let (mut bytes, mut progress) = (frame.to_vec(), Progress::None);
         let result = loop {
-            match venue.decode_piece(&mut bytes, directory, raw, bytes_max) {
+            match venue.decode_piece(&mut bytes, directory, raw, &mut progress, bytes_max) {
                 Ok(None) => {}
                 Ok(Some(decoded)) => break Ok(decoded),
                 Err(error) => break Err(error),
@@ -127,7 +127,8 @@ fn decode(
 fn agree(venue: &mut Coinbase, frame: &[u8], directory: &Directory) -> bool {
     let (mut scan_directory, mut scan_raw) = (directory.clone(), Raw::default());
     let (mut walk_directory, mut walk_raw) = (directory.clone(), Raw::default());
-    let Some(scanned) = venue.scan(frame, &mut scan_directory, &mut scan_raw, usize::MAX) else {
+    let Some(scanned) = venue.scan(frame, &mut scan_directory, &mut scan_raw, Progress::None, usize::MAX)
+    else {
         return false;
     };
     let Scanned::Done(scales) = scanned else { panic!("a piece that has no end") };

@@ -16,7 +16,7 @@ use crate::rfc3339;
 use crate::time::VenueTime;
 
 use super::subscribe;
-use super::symbols::{Facts, Pairs, is_trading, is_wanted, unit};
+use super::symbols::{Facts, Pairs, is_delisted, is_trading, is_wanted, unit};
 
 /// The commonest frame of a quiet connection, as the venue prints it.
 pub const HEARTBEAT: &[u8] = br#"{"channel":"heartbeat"}"#;
@@ -253,6 +253,7 @@ impl Decoder<'_> {
                 notional_min: number(pair, "cost_min")?.unwrap_or_default(),
             },
             trading: is_trading(text(pair, "status")?),
+            delisted: is_delisted(text(pair, "status")?),
         };
         self.pairs.learn(self.directory, venue_symbol, facts);
         Ok(())

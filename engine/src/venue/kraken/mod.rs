@@ -91,6 +91,8 @@ impl Kraken {
 }
 
 impl Venue for Kraken {
+    type Progress = ();
+
     fn name(&self) -> &'static str {
         "kraken"
     }
@@ -153,6 +155,18 @@ impl Venue for Kraken {
         Some(|book| checksum::checksum(book.asks.iter(), book.bids.iter()))
     }
 
+    /// The `instrument` channel tells when a pair is not traded any more. Its snapshot of all pairs is not asked for: the list
+    /// comes by REST. Source: docs.kraken.com, `instrument` channel, 2026-05-27.
+    fn greeting(&self, index: usize, text: &mut Vec<u8>) -> bool {
+        if index > 0 {
+            return false;
+        }
+        text.extend_from_slice(
+            br#"{"method":"subscribe","params":{"channel":"instrument","snapshot":false},"req_id":0}"#,
+        );
+        true
+    }
+
     fn subscribe(
         &self,
         directory: &Directory,
@@ -179,6 +193,10 @@ impl Venue for Kraken {
 
     fn instruments_request(&self) -> RestRequest {
         rest::instruments_request()
+    }
+
+    fn instrument_request(&self, directory: &Directory, listing: Listing) -> Option<RestRequest> {
+        Some(rest::instrument_request(directory, listing))
     }
 
     fn snapshot_request(&self, directory: &Directory, listing: Listing, depth: usize) -> Option<RestRequest> {

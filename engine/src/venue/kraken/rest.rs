@@ -17,7 +17,7 @@ use crate::time::VenueTime;
 use crate::venue::RestRequest;
 
 use super::decode::{cut, field, items, number, precision, whole};
-use super::symbols::{Facts, Pairs, from_wsname, is_trading, is_wanted, rest_name, unit};
+use super::symbols::{Facts, Pairs, from_wsname, is_delisted, is_trading, is_wanted, rest_name, unit};
 
 const PAIRS_PATH: &str = "/0/public/AssetPairs";
 const BOOK_PATH: &str = "/0/public/Depth";
@@ -32,6 +32,13 @@ const TRADES_MAX: usize = 1_000;
 /// The list of all pairs.
 pub fn instruments_request() -> RestRequest {
     RestRequest { path: PAIRS_PATH.to_owned(), weight: 1 }
+}
+
+/// One pair of the list. Source: docs.kraken.com, `AssetPairs`, parameter `pair`; an unknown one is refused with
+/// `EQuery:Unknown asset pair`.
+pub fn instrument_request(directory: &Directory, listing: Listing) -> RestRequest {
+    let pair = rest_name(&directory.instrument(listing).venue_symbol);
+    RestRequest { path: format!("{PAIRS_PATH}?pair={pair}"), weight: 1 }
 }
 
 /// A book. It has no checksum and no time, so it cannot be joined to the stream.
@@ -117,6 +124,7 @@ impl Answer<'_> {
             },
             // Absent in the list of 2021.
             trading: pair.get("status").is_none_or(|status| status.bytes().is_some_and(is_trading)),
+            delisted: pair.get("status").and_then(Value::bytes).is_some_and(is_delisted),
         };
         self.pairs.learn(self.directory, &venue_symbol, facts);
         self.pairs.learn_rest_name(key, &venue_symbol);

@@ -61,6 +61,8 @@ pub struct Facts {
     pub filters: OrderFilters,
     /// Whether it is traded.
     pub trading: bool,
+    /// Whether it is gone for good.
+    pub delisted: bool,
 }
 
 impl Facts {
@@ -74,6 +76,7 @@ impl Facts {
         instrument.decimals_known = true;
         instrument.filters = self.filters;
         instrument.trading = self.trading;
+        instrument.delisted = self.delisted;
     }
 }
 
@@ -83,6 +86,11 @@ impl Facts {
 /// `delisted`. Source: docs.kraken.com, `instrument` channel, 2026-05-27.
 pub fn is_trading(status: &[u8]) -> bool {
     matches!(status, b"online" | b"limit_only" | b"reduce_only")
+}
+
+/// Whether a pair in this state is gone for good. Source: as [`is_trading`].
+pub fn is_delisted(status: &[u8]) -> bool {
+    status == b"delisted"
 }
 
 /// Whether anybody would use facts about this pair.

@@ -23,7 +23,7 @@ impl Unit {
         put_u64(buffer, time_ns / self.ns());
     }
 
-    fn ns(self) -> u64 {
+    pub(super) fn ns(self) -> u64 {
         match self {
             Self::Milliseconds => 1_000_000,
             Self::Microseconds => 1_000,

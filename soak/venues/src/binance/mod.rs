@@ -1,15 +1,17 @@
 //! Simulated Binance: spot, and USD-M futures where they differ.
 //!
 //! The order of reading: [`BinanceConfig`], [`Binance`] (what is published when), `streams` (names and subscribers),
-//! `encode` (the JSON), `session` (control frames and the limits of a connection), `rest`.
+//! `encode` (the JSON), `session` (control frames and the limits of a connection), `rest`, `trade` (order entry and user
+//! data of spot).
 //!
-//! Not simulated: order entry and user data (the WebSocket API), SBE, `!...@arr` streams, calendar intervals
+//! Not simulated: order entry of USD-M, SBE, `!...@arr` streams, calendar intervals
 //! (`1w`, `1M`), UTC+8 klines. Streams that are unknown are acknowledged and stay silent, as at the venue.
 
 mod encode;
 mod rest;
 mod session;
 mod streams;
+mod trade;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -18,7 +20,9 @@ use self::encode::{Day, Listing, UpdateHead};
 use self::rest::Usage;
 use self::session::{Attempts, Session};
 use self::streams::{Kind, PARTIAL_LEVELS, Topic, Topics};
+use self::trade::api::Late;
 use crate::clock::{LAG_NS_MAX, MS_NS, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
+use crate::exchange::{Exchange, OrderFault, OrderLimit, TradingConfig};
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
 use crate::instruments::{InstrumentSpec, default_instruments};
@@ -130,6 +134,8 @@ pub struct BinanceConfig {
     pub book_levels: usize,
     /// Limits.
     pub limits: BinanceLimits,
+    /// Order entry; `None`, or USD-M: market data only. The seed of its keys and ids is mixed with that of the market.
+    pub trading: Option<TradingConfig>,
 }
 
 impl Default for BinanceConfig {
@@ -142,7 +148,23 @@ impl Default for BinanceConfig {
             speed: 1.0,
             book_levels: 500,
             limits: BinanceLimits::of(Product::Spot),
+            trading: Some(trading()),
         }
+    }
+}
+
+/// An account of Binance Spot: fees of 0.1 % in what is received, a HMAC and an Ed25519 key, and the limits on unfilled
+/// orders that `exchangeInfo` prints.
+///
+/// Source: binance-spot-api-docs, rest-api.md and enums.md, commit a5e0bc3.
+pub fn trading() -> TradingConfig {
+    TradingConfig {
+        order_limits: vec![
+            OrderLimit { interval_ns: 10 * SECOND_NS, max: 100 },
+            OrderLimit { interval_ns: 24 * 3600 * SECOND_NS, max: 200_000 },
+        ],
+        fills_give_back: true,
+        ..TradingConfig::default()
     }
 }
 
@@ -215,10 +237,15 @@ pub struct Binance {
     /// By instrument, then by interval: the bar that was published last, as (start, trades).
     published_bars: Vec<[(u64, u64); INTERVALS.len()]>,
     faults: Vec<InstrumentFaults>,
+    /// By instrument: it is not traded any more.
+    gone: Vec<bool>,
     truth: Vec<InstrumentTruth>,
     bars_ticks: u64,
     client_errors: u64,
     skipped_ns: u64,
+    exchange: Option<Exchange>,
+    /// Frames of the WebSocket API that the fault script holds back.
+    late: Vec<Late>,
 }
 
 impl Binance {
@@ -249,6 +276,11 @@ impl Binance {
             let published_id = instrument.last_update_id;
             vec![Pending { published_id, ..Pending::default() }; config.product.speeds().len()]
         });
+        let trading = config.trading.filter(|_| config.product == Product::Spot);
+        let exchange = trading.map(|trading| {
+            let trading = TradingConfig { seed: trading.seed ^ config.seed.rotate_left(17), ..trading };
+            Exchange::new(&trading, &config.instruments, start_ns)
+        });
         let mut venue = Self {
             product: config.product,
             clock: MarketClock::new(start_ns, config.speed),
@@ -261,10 +293,13 @@ impl Binance {
             pending: pending.collect(),
             published_bars: vec![[(0, 0); INTERVALS.len()]; listings.len()],
             faults: vec![InstrumentFaults::default(); listings.len()],
+            gone: vec![false; listings.len()],
             truth: truth.collect(),
             bars_ticks: 0,
             client_errors: 0,
             skipped_ns: 0,
+            exchange,
+            late: Vec::new(),
             limits: config.limits,
             index,
             listings,
@@ -288,6 +323,9 @@ impl Binance {
     fn market_event(&mut self, until_ns: u64, output: &mut Output) {
         let Some(event) = self.market.step(until_ns) else { return };
         let index = event.instrument;
+        if self.gone[index] {
+            return;
+        }
         let listing = &self.listings[index];
         let truth = &mut self.truth[index];
         for trade in &event.trades {
@@ -333,9 +371,12 @@ impl Binance {
             pending.engine_ns = event.time_ns;
             at_once |= *period_ms == 0;
         }
+        let event_ns = event.time_ns;
         if at_once {
-            let now_ns = event.time_ns;
-            self.publish_depth(index, 0, now_ns, output);
+            self.publish_depth(index, 0, event_ns, output);
+        }
+        if let Some(exchange) = &mut self.exchange {
+            exchange.market_event(&self.market, self.clock.caller_ns(event_ns));
         }
     }
 
@@ -387,6 +428,9 @@ impl Binance {
     fn publish_bars(&mut self, event_ns: u64, output: &mut Output) {
         let even = self.bars_ticks.is_multiple_of(2);
         for index in 0..self.listings.len() {
+            if self.gone[index] {
+                continue;
+            }
             self.market.roll_bars(index, event_ns);
             let listing = &self.listings[index];
             let instrument = &self.market.instruments()[index];
@@ -474,7 +518,13 @@ impl Venue for Binance {
     }
 
     fn text(&mut self, id: ConnectionId, text: &[u8], now_ns: u64, output: &mut Output) {
-        if self.count_incoming(id, now_ns, output) {
+        if !self.count_incoming(id, now_ns, output) {
+            return;
+        }
+        if self.is_api(id) {
+            self.api_frame(id, text, now_ns, output);
+            self.deliver(now_ns, output);
+        } else {
             self.control_frame(id, text, output);
         }
     }
@@ -502,10 +552,14 @@ impl Venue for Binance {
         if now_ns >= self.sessions_wake_ns {
             self.poll_sessions(now_ns, output);
         }
+        self.deliver(now_ns, output);
     }
 
     fn next_wake_ns(&self) -> u64 {
-        self.clock.caller_ns(self.market.next_ns().min(self.timer_ns())).min(self.sessions_wake_ns)
+        self.clock
+            .caller_ns(self.market.next_ns().min(self.timer_ns()))
+            .min(self.sessions_wake_ns)
+            .min(self.deliver_wake_ns())
     }
 
     fn set_rate(&mut self, messages_per_instrument_per_s: f64, now_ns: u64) {
@@ -513,7 +567,7 @@ impl Venue for Binance {
             .set_rate(events_for_messages(messages_per_instrument_per_s), self.clock.market_ns(now_ns));
     }
 
-    fn fault(&mut self, fault: &VenueFault, _now_ns: u64) {
+    fn fault(&mut self, fault: &VenueFault, now_ns: u64) {
         match fault {
             VenueFault::DropUpdates { symbol, count } => {
                 if let Some(index) = self.instrument_of(symbol) {
@@ -537,9 +591,22 @@ impl Venue for Binance {
                         Some((instrument.book.clone(), instrument.last_update_id, *count));
                 }
             }
+            VenueFault::Orders(fault) => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.fault(fault, now_ns);
+                }
+            }
             // Books carry no checksum here.
             VenueFault::LieChecksum { .. } => {}
+            VenueFault::Delist { symbol } => {
+                if let Some(index) = self.instrument_of(symbol) {
+                    self.gone[index] = true;
+                }
+            }
             VenueFault::Clear => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.fault(&OrderFault::Clear, now_ns);
+                }
                 self.faults.fill(InstrumentFaults::default());
                 for pending in self.pending.iter_mut().flatten() {
                     pending.drop = 0;
@@ -576,7 +643,8 @@ impl Venue for Binance {
     }
 
     fn truth(&self) -> Vec<InstrumentTruth> {
-        self.market.truth(&self.truth)
+        let all = self.market.truth(&self.truth).into_iter().zip(&self.gone);
+        all.filter(|(_, gone)| !**gone).map(|(truth, _)| truth).collect()
     }
 
     fn book(&self, symbol: &str) -> Option<BookTruth> {
@@ -589,6 +657,10 @@ impl Venue for Binance {
             bids: instrument.book.bids.iter().map(|level| listing.mantissas(level)).collect(),
             asks: instrument.book.asks.iter().map(|level| listing.mantissas(level)).collect(),
         })
+    }
+
+    fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_ref()
     }
 }
 

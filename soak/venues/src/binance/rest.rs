@@ -23,7 +23,7 @@ pub(super) struct Usage {
 }
 
 /// An error answer: status, code, text.
-type Failure = (u16, i32, String);
+pub(super) type Failure = (u16, i32, String);
 type Body = Result<Vec<u8>, Failure>;
 
 /// The answer to a request that exceeds a limit.
@@ -43,7 +43,7 @@ pub(super) fn refusal(status: u16, retry_after_s: u64, limits: &BinanceLimits) -
     if matches!(status, 418 | 429) { answer.with("Retry-After", retry_after_s) } else { answer }
 }
 
-fn failure(code: i32, text: impl Into<String>) -> Failure {
+pub(super) fn failure(code: i32, text: impl Into<String>) -> Failure {
     (400, code, text.into())
 }
 
@@ -59,6 +59,9 @@ impl Binance {
             Product::UsdM => "/fapi/v1/",
         };
         let Some(call) = request.path().strip_prefix(prefix) else { return HttpAnswer::html(404) };
+        if let Some(answer) = self.signed_rest(request, call, now_ns) {
+            return answer;
+        }
         let query = request.query();
         let Some(weight) = weight(call, &query, self.product) else { return HttpAnswer::html(404) };
         if let Err(refused) = self.charge(weight, now_ns) {
@@ -82,7 +85,34 @@ impl Binance {
         answer.with("X-MBX-USED-WEIGHT", self.usage.weight).with("X-MBX-USED-WEIGHT-1M", self.usage.weight)
     }
 
-    fn charge(&mut self, weight: u32, now_ns: u64) -> Result<(), HttpAnswer> {
+    pub(super) fn used_weight(&self) -> u32 {
+        self.usage.weight
+    }
+
+    /// As [`Self::charge`], for the WebSocket API, bans included.
+    pub(super) fn charge_api(&mut self, weight: u32, now_ns: u64) -> Result<(), Failure> {
+        let banned = now_ns < self.usage.banned_until_ns;
+        let status =
+            if banned { Some(418) } else { self.charge(weight, now_ns).err().map(|refused| refused.status) };
+        status.map_or(Ok(()), |status| {
+            let limit = self.limits.weight_per_minute_max;
+            Err((
+                status,
+                -1003,
+                format!(
+                    "Too much request weight used; current limit is {limit} request weight per 1 MINUTE."
+                ),
+            ))
+        })
+    }
+
+    /// When a refused client of the WebSocket API may come again, milliseconds since 1970.
+    pub(super) fn retry_ms(&self, now_ns: u64) -> u64 {
+        let window_ends_ns = (now_ns / WINDOW_NS + 1) * WINDOW_NS;
+        self.usage.banned_until_ns.max(window_ends_ns) / super::MS_NS
+    }
+
+    pub(super) fn charge(&mut self, weight: u32, now_ns: u64) -> Result<(), HttpAnswer> {
         let window = now_ns / WINDOW_NS;
         let usage = &mut self.usage;
         if window != usage.window {
@@ -107,7 +137,11 @@ impl Binance {
             "ping" => Ok(b"{}".to_vec()),
             "time" => {
                 let mut body = b"{\"serverTime\":".to_vec();
-                unit.put(&mut body, self.clock.market_ns(now_ns));
+                // The fault script may have its clock wrong.
+                let skewed_ns = self.exchange.as_ref().map_or(now_ns, |exchange| {
+                    exchange.clock_ms(now_ns) * super::MS_NS + now_ns % super::MS_NS
+                });
+                unit.put(&mut body, self.clock.market_ns(skewed_ns));
                 body.push(b'}');
                 Ok(body)
             }
@@ -127,7 +161,7 @@ impl Binance {
         self.by_symbol(symbol.ok_or_else(|| failure(-1102, missing))?)
     }
 
-    fn by_symbol(&self, symbol: &str) -> Result<usize, Failure> {
+    pub(super) fn by_symbol(&self, symbol: &str) -> Result<usize, Failure> {
         let legal = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         // Symbols that are not ASCII are legal at the venue, so only ASCII is checked.
         if symbol.len() > 20 || !symbol.bytes().all(|byte| legal(byte) || !byte.is_ascii()) {
@@ -136,7 +170,7 @@ impl Binance {
             return Err(failure(-1100, text));
         }
         let found = self.listings.iter().position(|listing| listing.upper == symbol);
-        found.ok_or_else(|| failure(-1121, "Invalid symbol."))
+        found.filter(|index| !self.gone[*index]).ok_or_else(|| failure(-1121, "Invalid symbol."))
     }
 
     /// The instruments named by `symbol` or `symbols`; all without either.
@@ -144,7 +178,9 @@ impl Binance {
         if query.get("symbol").is_some() {
             return Ok(vec![self.instrument(query)?]);
         }
-        let Some(symbols) = query.get("symbols") else { return Ok((0..self.listings.len()).collect()) };
+        let Some(symbols) = query.get("symbols") else {
+            return Ok((0..self.listings.len()).filter(|index| !self.gone[*index]).collect());
+        };
         let names: Vec<String> = serde_json::from_str(symbols).map_err(|_| {
             failure(-1100, "Illegal characters found in parameter 'symbols'; legal range is a JSON array.")
         })?;

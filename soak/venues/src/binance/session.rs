@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::encode::Unit;
 use super::streams::{Kind, Topic};
+use super::trade::api::{self, ApiSession};
 use super::{Binance, Product, SECOND_NS};
 use crate::http::{HttpAnswer, Query, percent_decode, split_target};
 use crate::output::{ConnectionId, Output};
@@ -42,7 +43,9 @@ struct Subscription {
 #[derive(Debug)]
 pub(super) struct Session {
     combined: bool,
-    unit: Unit,
+    pub(super) unit: Unit,
+    /// On a connection of the WebSocket API, which has no streams.
+    pub(super) api: Option<ApiSession>,
     subscriptions: Vec<Subscription>,
     incoming_window: u64,
     incoming: u32,
@@ -68,6 +71,14 @@ impl Binance {
             return Err(super::rest::refusal(429, wait_ns.div_ceil(SECOND_NS), &self.limits));
         }
         let path = self.routed(split_target(target).0);
+        if path == api::PATH
+            && let Some(exchange) = &self.exchange
+        {
+            if !exchange.is_reachable(now_ns) {
+                return Err(HttpAnswer::html(503));
+            }
+            return self.charge(api::SESSION_WEIGHT, now_ns);
+        }
         if path == "/ws" || path == "/stream" || path.starts_with("/ws/") {
             Ok(())
         } else {
@@ -89,6 +100,8 @@ impl Binance {
         let micro = query.get("timeUnit").is_some_and(|unit| unit.eq_ignore_ascii_case("microsecond"));
         let session = Session {
             combined: path == "/stream",
+            api: (path == api::PATH)
+                .then(|| ApiSession::new(query.get("returnRateLimits") != Some("false"), now_ns)),
             unit: if micro { Unit::Microseconds } else { Unit::Milliseconds },
             subscriptions: Vec::new(),
             incoming_window: 0,
@@ -116,7 +129,13 @@ impl Binance {
         }
     }
 
+    /// Whether it is a connection of the WebSocket API.
+    pub(super) fn is_api(&self, id: ConnectionId) -> bool {
+        self.sessions.get(id.index()).and_then(Option::as_ref).is_some_and(|session| session.api.is_some())
+    }
+
     pub(super) fn close_session(&mut self, id: ConnectionId) {
+        self.late.retain(|late| late.id != id);
         let Some(session) = self.sessions.get_mut(id.index()).and_then(Option::take) else { return };
         for topic in session.subscriptions.iter().filter_map(|it| it.topic) {
             self.topics.unsubscribe(topic, id);
@@ -132,7 +151,8 @@ impl Binance {
             session.incoming = 0;
         }
         session.incoming += 1;
-        if session.incoming > self.limits.incoming_per_s_max {
+        // The WebSocket API has weights instead.
+        if session.api.is_none() && session.incoming > self.limits.incoming_per_s_max {
             output.close(id, CLOSE_POLICY, "Too many requests", Reason::IncomingLimit);
             return false;
         }
@@ -196,7 +216,9 @@ impl Binance {
         let mut event = b"{\"e\":\"serverShutdown\",\"E\":".to_vec();
         session.unit.put(&mut event, market_ns);
         event.push(b'}');
-        if session.combined {
+        if session.api.is_some() {
+            output.text(id, &[b"{\"event\":", &event, b"}"]);
+        } else if session.combined {
             output.text(id, &[b"{\"stream\":\"!serverShutdown\",\"data\":", &event, b"}"]);
         } else {
             output.text(id, &[&event]);

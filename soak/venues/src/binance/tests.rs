@@ -1,6 +1,6 @@
 //! The venue through its front door: bytes of HTTP and WebSocket into a [`Site`](crate::site::Site), frames out.
 
-mod world;
+pub(super) mod world;
 
 use serde_json::{Value, json};
 

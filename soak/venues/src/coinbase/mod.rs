@@ -226,6 +226,8 @@ pub struct Coinbase {
     messages: Window,
     calls: Bucket,
     faults: Vec<InstrumentFaults>,
+    /// By instrument: it is not traded any more.
+    gone: Vec<bool>,
     truth: Vec<InstrumentTruth>,
     client_errors: u64,
     skipped_ns: u64,
@@ -278,6 +280,7 @@ impl Coinbase {
             messages: Window::default(),
             calls: Bucket::default(),
             faults: vec![InstrumentFaults::default(); listings.len()],
+            gone: vec![false; listings.len()],
             truth: truth.collect(),
             client_errors: 0,
             skipped_ns: 0,
@@ -295,7 +298,8 @@ impl Coinbase {
     }
 
     fn instrument_of(&self, symbol: &str) -> Option<usize> {
-        self.listings.iter().position(|listing| listing.id == symbol)
+        let found = self.listings.iter().position(|listing| listing.id == symbol);
+        found.filter(|index| !self.gone[*index])
     }
 
     /// Sends what is in `body` to the subscribers of a stream.
@@ -320,6 +324,9 @@ impl Coinbase {
     fn market_event(&mut self, until_ns: u64, output: &mut Output) {
         let Some(event) = self.market.step(until_ns) else { return };
         let (index, time_ns) = (event.instrument, event.time_ns);
+        if self.gone[index] {
+            return;
+        }
         let traded = !event.trades.is_empty();
         let pending = &mut self.pending[index];
         let instruments = self.listings.len() as u64;
@@ -443,6 +450,9 @@ impl Coinbase {
     /// Candles, and every fifth time tickers, of all instruments.
     fn publish_second(&mut self, time_ns: u64, output: &mut Output) {
         for index in 0..self.listings.len() {
+            if self.gone[index] {
+                continue;
+            }
             if (time_ns / SECOND_NS).is_multiple_of(TICKER_BATCH_EVERY_S) {
                 self.publish_ticker(index, TICKER_BATCH, time_ns, output);
             }
@@ -574,7 +584,12 @@ impl Venue for Coinbase {
                 }
             }
             // Books carry neither update ids nor checksums here.
-            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } => {}
+            VenueFault::Delist { symbol } => {
+                if let Some(index) = self.instrument_of(symbol) {
+                    self.gone[index] = true;
+                }
+            }
+            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } | VenueFault::Orders(_) => {}
             VenueFault::Clear => self.faults.fill(InstrumentFaults::default()),
         }
     }
@@ -607,7 +622,8 @@ impl Venue for Coinbase {
     }
 
     fn truth(&self) -> Vec<InstrumentTruth> {
-        self.market.truth(&self.truth)
+        let all = self.market.truth(&self.truth).into_iter().zip(&self.gone);
+        all.filter(|(_, gone)| !**gone).map(|(truth, _)| truth).collect()
     }
 
     fn book(&self, symbol: &str) -> Option<BookTruth> {

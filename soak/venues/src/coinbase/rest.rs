@@ -89,6 +89,7 @@ impl Coinbase {
             ["market", "products"] => {
                 put(&mut b, b"{\"products\":");
                 let all = self.listings.iter().zip(self.market.instruments());
+                let all = all.zip(&self.gone).filter(|(_, gone)| !**gone).map(|(one, _)| one);
                 list(&mut b, all, |b, (listing, instrument)| advanced_product(b, listing, instrument));
                 put(&mut b, b",\"num_products\":");
                 put_u64(&mut b, self.listings.len() as u64);
@@ -134,7 +135,10 @@ impl Coinbase {
                 put_fixed(&mut b, u128::from(time_ns / 1_000_000), 3);
                 b.push(b'}');
             }
-            ["products"] => list(&mut b, self.listings.iter(), exchange_product),
+            ["products"] => {
+                let all = self.listings.iter().zip(&self.gone).filter(|(_, gone)| !**gone);
+                list(&mut b, all.map(|(listing, _)| listing), exchange_product);
+            }
             ["products", id] => exchange_product(&mut b, self.find(id)?.0),
             ["products", id, "book"] => {
                 let (listing, instrument) = self.find(id)?;

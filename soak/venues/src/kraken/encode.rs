@@ -344,8 +344,10 @@ fn increment(b: &mut Vec<u8>, mantissa: i64, decimals: usize) {
 }
 
 /// The snapshot of the instrument channel; its `data` is an object.
-pub(super) fn instruments(b: &mut Vec<u8>, listings: &[Listing]) {
-    put(b, b"{\"channel\":\"instrument\",\"type\":\"snapshot\",\"data\":{\"assets\":[");
+pub(super) fn instruments(b: &mut Vec<u8>, kind: &str, status: &str, listings: &[Listing]) {
+    put(b, b"{\"channel\":\"instrument\",\"type\":\"");
+    put(b, kind.as_bytes());
+    put(b, b"\",\"data\":{\"assets\":[");
     let mut assets: Vec<&str> =
         listings.iter().flat_map(|it| [it.spec.quote.as_str(), it.spec.base.as_str()]).collect();
     assets.sort_unstable();
@@ -371,7 +373,9 @@ pub(super) fn instruments(b: &mut Vec<u8>, listings: &[Listing]) {
         put(b, spec.base.as_bytes());
         put(b, b"\",\"quote\":\"");
         put(b, spec.quote.as_bytes());
-        put(b, b"\",\"status\":\"online\",\"qty_precision\":");
+        put(b, b"\",\"status\":\"");
+        put(b, status.as_bytes());
+        put(b, b"\",\"qty_precision\":");
         put_u64(b, listing.qty_decimals as u64);
         put(b, b",\"qty_increment\":");
         increment(b, 1, listing.qty_decimals);

@@ -135,6 +135,10 @@ pub struct Kraken {
     attempts: Attempts,
     calls: Bucket,
     faults: Vec<InstrumentFaults>,
+    /// By instrument: it is not traded any more.
+    gone: Vec<bool>,
+    /// An instrument of whose end the `instrument` channel has not told.
+    untold: Option<usize>,
     truth: Vec<InstrumentTruth>,
     /// WebSocket connections since the start, for their ids.
     connections: u64,
@@ -175,6 +179,8 @@ impl Kraken {
             attempts: Attempts::default(),
             calls: Bucket::default(),
             faults: vec![InstrumentFaults::default(); listings.len()],
+            gone: vec![false; listings.len()],
+            untold: None,
             truth: truth.collect(),
             connections: 0,
             seed: config.seed,
@@ -198,6 +204,9 @@ impl Kraken {
     fn market_event(&mut self, until_ns: u64, output: &mut Output) {
         let Some(event) = self.market.step(until_ns) else { return };
         let (index, time_ns) = (event.instrument, event.time_ns);
+        if self.gone[index] {
+            return;
+        }
         let update_id = event.last_update_id;
         let (top_changed, traded) = (event.top_changed, !event.trades.is_empty());
         let listing = &self.listings[index];
@@ -358,6 +367,9 @@ impl Venue for Kraken {
     }
 
     fn poll(&mut self, now_ns: u64, output: &mut Output) {
+        if let Some(index) = self.untold.take() {
+            self.tell_delisted(index, output);
+        }
         self.run_market(self.clock.market_ns(now_ns), output);
         if now_ns >= self.sessions_wake_ns {
             self.poll_sessions(now_ns, output);
@@ -365,6 +377,9 @@ impl Venue for Kraken {
     }
 
     fn next_wake_ns(&self) -> u64 {
+        if self.untold.is_some() {
+            return 0;
+        }
         self.clock.caller_ns(self.market.next_ns()).min(self.sessions_wake_ns)
     }
 
@@ -397,7 +412,13 @@ impl Venue for Kraken {
                 }
             }
             // Books carry no update ids here.
-            VenueFault::ShiftUpdateIds { .. } => {}
+            VenueFault::Delist { symbol } => {
+                if let Some(index) = self.instrument_of(symbol) {
+                    self.gone[index] = true;
+                    self.untold = Some(index);
+                }
+            }
+            VenueFault::ShiftUpdateIds { .. } | VenueFault::Orders(_) => {}
             VenueFault::Clear => self.faults.fill(InstrumentFaults::default()),
         }
     }
@@ -427,7 +448,8 @@ impl Venue for Kraken {
     }
 
     fn truth(&self) -> Vec<InstrumentTruth> {
-        self.market.truth(&self.truth)
+        let all = self.market.truth(&self.truth).into_iter().zip(&self.gone);
+        all.filter(|(_, gone)| !**gone).map(|(truth, _)| truth).collect()
     }
 
     fn book(&self, symbol: &str) -> Option<BookTruth> {

@@ -86,13 +86,13 @@ impl Kraken {
             .listings
             .iter()
             .position(|it| [&it.key, &it.altname, &it.wsname, &it.symbol].iter().any(|known| *known == name));
-        found.ok_or("EQuery:Unknown asset pair")
+        found.filter(|index| !self.gone[*index]).ok_or("EQuery:Unknown asset pair")
     }
 
     /// The pairs named in `pair`; all without it.
     fn pairs(&self, query: &Query) -> Result<Vec<usize>, &'static str> {
         match query.get("pair") {
-            None => Ok((0..self.listings.len()).collect()),
+            None => Ok((0..self.listings.len()).filter(|index| !self.gone[*index]).collect()),
             Some(names) => names.split(',').map(|name| self.pair(name)).collect(),
         }
     }

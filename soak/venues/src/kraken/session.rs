@@ -186,8 +186,9 @@ impl Kraken {
         let channel = params.get("channel").and_then(Value::as_str).unwrap_or("");
         match channel {
             "instrument" | "heartbeat" | "status" => {
+                let snapshot = params.get("snapshot").and_then(Value::as_bool).unwrap_or(true);
                 let result = match channel {
-                    "instrument" => "{\"channel\":\"instrument\",\"snapshot\":true}".to_owned(),
+                    "instrument" => format!("{{\"channel\":\"instrument\",\"snapshot\":{snapshot}}}"),
                     _ => format!("{{\"channel\":\"{channel}\"}}"),
                 };
                 self.acknowledge(id, "subscribe", request, Some(&result), time_ns, output);
@@ -196,9 +197,11 @@ impl Kraken {
                     if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
                         session.instruments = true;
                     }
-                    self.frame.clear();
-                    encode::instruments(&mut self.frame, &self.listings);
-                    output.text(id, &[&self.frame]);
+                    if snapshot {
+                        self.frame.clear();
+                        encode::instruments(&mut self.frame, "snapshot", "online", &self.listings);
+                        output.text(id, &[&self.frame]);
+                    }
                 }
                 return;
             }
@@ -211,6 +214,7 @@ impl Kraken {
         let mut snapshots = Vec::new();
         for symbol in symbols {
             let found = self.listings.iter().position(|listing| listing.symbol == symbol);
+            let found = found.filter(|index| !self.gone[*index]);
             let outcome = match (found, wanted(channel, params)) {
                 (None, _) => Err(format!("Currency pair not supported {symbol}")),
                 (_, Err(text)) => Err(text),
@@ -281,6 +285,18 @@ impl Kraken {
                     let result = format!("{{\"channel\":\"{channel}\"{fields},\"symbol\":\"{symbol}\"}}");
                     self.acknowledge(id, "unsubscribe", request, Some(&result), time_ns, output);
                 }
+            }
+        }
+    }
+
+    /// Tells those who listen to `instrument` that a pair is gone.
+    pub(super) fn tell_delisted(&mut self, index: usize, output: &mut Output) {
+        self.frame.clear();
+        let listing = std::slice::from_ref(&self.listings[index]);
+        encode::instruments(&mut self.frame, "update", "delisted", listing);
+        for (number, session) in self.sessions.iter().enumerate() {
+            if session.as_ref().is_some_and(|session| session.instruments) {
+                output.text(ConnectionId(number as u32), &[&self.frame]);
             }
         }
     }

@@ -13,15 +13,19 @@
 //!
 //! `order.cancel`: -2011 and -2013 are rejected (the order has ended, or never was); the table above for the rest.
 //! `order.status`: -2013 and -2026 are "no such order"; any other error is no answer.
+//! By REST the same, with the HTTP status; no answer, or one that cannot be read, is unknown.
 
 use crate::json::{Tape, Value};
 use crate::orders::ledger::{Outcome, Purpose, Tag};
-use crate::orders::life::{Execution, OrderNews};
+use crate::orders::life::{Execution, OrderNews, Terms};
 use crate::orders::report::{Asset, Liquidity, Reason, ReportState};
+use crate::orders::request::{OrderKind, OrderSide};
 use crate::orders::text::Text;
 use crate::orders::venue::{Incoming, read};
 use crate::raw::DecodeError;
 use crate::time::VenueTime;
+
+use super::{CLOCK, LOGON};
 
 /// A text frame of the WebSocket API.
 pub(super) fn frame(
@@ -46,7 +50,9 @@ pub(super) fn frame(
         let result = root.get("result").ok_or(DecodeError::Missing { field: "result" })?;
         return success(tag, purpose, result, incoming);
     }
+    let error = root.get("error");
     let news = error_news(root);
+    slow_down(status, news.code, error, incoming);
     if purpose == Purpose::Session {
         incoming.push(Incoming::Refused(news));
     } else {
@@ -54,6 +60,52 @@ pub(super) fn frame(
         incoming.push(Incoming::Answer { tag, outcome, news });
     }
     Ok(())
+}
+
+/// The answer to a REST request: the bare result, or `{"code":..,"msg":..}`.
+pub(super) fn http(
+    tape: &mut Tape,
+    tag: Tag,
+    status: u16,
+    body: &mut [u8],
+    incoming: &mut Vec<Incoming>,
+) -> Result<(), DecodeError> {
+    let purpose = tag.purpose().ok_or(DecodeError::Invalid { field: "tag" })?;
+    if status == 0 {
+        incoming.push(unanswered(tag));
+        return Ok(());
+    }
+    let before = incoming.len();
+    let result = tape.parse(body).and_then(|parsed| {
+        let root = parsed.root();
+        if status == 200 {
+            return success(tag, purpose, root, incoming);
+        }
+        let news = news_of(root);
+        slow_down(u64::from(status), news.code, None, incoming);
+        let outcome = outcome(purpose, u64::from(status), news.code, news.reason.as_bytes());
+        incoming.push(Incoming::Answer { tag, outcome, news });
+        Ok(())
+    });
+    if result.is_err() {
+        incoming.truncate(before);
+        incoming.push(unanswered(tag));
+    }
+    // A proxy's page is no news to anybody.
+    if status == 200 { result } else { Ok(()) }
+}
+
+/// What an error says beside that of its request: too fast, or at a wrong time.
+fn slow_down(status: u64, code: i32, error: Option<Value<'_>>, incoming: &mut Vec<Incoming>) {
+    if matches!(status, 418 | 429) || matches!(code, -1003 | -1015) {
+        let data = error.and_then(|error| error.get("data"));
+        let at = |field| data.and_then(|data| data.get(field)).and_then(Value::u64);
+        let wait_ms = at("retryAfter").zip(at("serverTime")).map(|(until, now)| until.saturating_sub(now));
+        incoming.push(Incoming::Limited { wait_ms });
+    }
+    if code == -1021 {
+        incoming.push(Incoming::ClockOff);
+    }
 }
 
 /// The request got no answer at all.
@@ -86,10 +138,13 @@ fn outcome(purpose: Purpose, status: u64, code: i32, text: &[u8]) -> Outcome {
 }
 
 fn error_news(root: Value<'_>) -> OrderNews {
-    let error = root.get("error");
-    let code = error.and_then(|error| error.get("code")).and_then(Value::i64).unwrap_or(0);
-    let text = error.map(|error| read::text(error, "msg")).unwrap_or_default();
-    OrderNews { code: i32::try_from(code).unwrap_or(0), reason: Reason::cut(text), ..OrderNews::default() }
+    root.get("error").map(news_of).unwrap_or_default()
+}
+
+fn news_of(error: Value<'_>) -> OrderNews {
+    let code = error.get("code").and_then(Value::i64).unwrap_or(0);
+    let reason = Reason::cut(read::text(error, "msg"));
+    OrderNews { code: i32::try_from(code).unwrap_or(0), reason, ..OrderNews::default() }
 }
 
 fn success(
@@ -99,6 +154,12 @@ fn success(
     incoming: &mut Vec<Incoming>,
 ) -> Result<(), DecodeError> {
     match purpose {
+        Purpose::Session if tag.number() == CLOCK => {
+            let time = result.get("serverTime").and_then(Value::u64);
+            let unix_ms = time.ok_or(DecodeError::Missing { field: "serverTime" })?;
+            incoming.push(Incoming::VenueTime { unix_ms });
+        }
+        Purpose::Session if tag.number() == LOGON => incoming.push(Incoming::Token),
         Purpose::Session => incoming.push(Incoming::Joined),
         Purpose::Place | Purpose::Cancel | Purpose::Order => {
             let news = order(result)?;
@@ -107,7 +168,10 @@ fn success(
         Purpose::OpenOrders | Purpose::Fills => {
             let items = result.items().ok_or(DecodeError::Invalid { field: "result" })?;
             for item in items {
-                let news = if purpose == Purpose::Fills { trade(item)? } else { order(item)? };
+                let news = match purpose {
+                    Purpose::Fills => trade(item)?,
+                    _ => OrderNews { terms: terms(item), ..order(item)? },
+                };
                 incoming.push(Incoming::Item { tag, news });
             }
             incoming.push(Incoming::End { tag, complete: true });
@@ -152,6 +216,27 @@ fn order(result: Value<'_>) -> Result<OrderNews, DecodeError> {
         reason: Reason::cut(read::text(result, "expiryReason")),
         venue_time: VenueTime::from_ms(time),
         ..OrderNews::default()
+    })
+}
+
+/// What an order in a list is; `None` for kinds that we never send.
+fn terms(item: Value<'_>) -> Option<Terms> {
+    let kind = match read::text(item, "type") {
+        b"LIMIT" | b"LIMIT_MAKER" => OrderKind::Limit,
+        b"MARKET" => OrderKind::Market,
+        _ => return None,
+    };
+    let side = match read::text(item, "side") {
+        b"BUY" => OrderSide::Buy,
+        b"SELL" => OrderSide::Sell,
+        _ => return None,
+    };
+    Some(Terms {
+        symbol: Text::new(read::text(item, "symbol"))?,
+        side,
+        kind,
+        price: read::number(item, "price").ok()??,
+        qty: read::number(item, "origQty").ok()??,
     })
 }
 
@@ -239,11 +324,17 @@ fn limits(root: Value<'_>, incoming: &mut Vec<Incoming>) {
     let figures = orders.filter_map(|limit| {
         let figure =
             |field| limit.get(field).and_then(Value::u64).and_then(|value| u32::try_from(value).ok());
-        Some((figure("count")?, figure("limit")?))
+        let unit_ms = match read::text(limit, "interval") {
+            b"SECOND" => 1_000,
+            b"MINUTE" => 60_000,
+            b"HOUR" => 3_600_000,
+            _ => 86_400_000,
+        };
+        Some((figure("count")?, figure("limit")?, unit_ms * u64::from(figure("intervalNum").unwrap_or(1))))
     });
-    let tightest = figures.min_by_key(|&(used, limit)| limit.saturating_sub(used));
-    if let Some((used, limit)) = tightest {
-        incoming.push(Incoming::Used { used, limit });
+    let tightest = figures.min_by_key(|&(used, limit, _)| limit.saturating_sub(used));
+    if let Some((used, limit, window_ms)) = tightest {
+        incoming.push(Incoming::Used { used, limit, window_ms });
     }
 }
 
@@ -264,7 +355,7 @@ mod tests {
             tag.0
         );
         match run(&body).as_deref() {
-            Ok([Incoming::Answer { tag: found, outcome, news }]) => {
+            Ok([.., Incoming::Answer { tag: found, outcome, news }]) => {
                 assert_eq!((*found, *outcome), (tag, expected), "{body}");
                 assert_eq!((i64::from(news.code), news.reason.as_str()), (code, text));
             }
@@ -307,6 +398,49 @@ mod tests {
     }
 
     #[test]
+    fn rest_answers_follow_the_same_table() {
+        use Outcome::{Accepted, Failed, NotFound, Rejected, Unknown};
+        let order =
+            r#"{"symbol":"BTCUSDT","orderId":28,"clientOrderId":"a","status":"CANCELED","executedQty":"0"}"#;
+        for (purpose, status, body, expected) in [
+            (Purpose::Cancel, 200, order, Accepted),
+            (Purpose::Order, 200, order, Accepted),
+            (Purpose::Cancel, 400, r#"{"code":-2011,"msg":"Unknown order sent."}"#, Rejected),
+            (Purpose::Order, 400, r#"{"code":-2013,"msg":"Order does not exist."}"#, NotFound),
+            (Purpose::Cancel, 429, r#"{"code":-1003,"msg":"Too many requests"}"#, Rejected),
+            (Purpose::Order, 418, r#"{"code":-1003,"msg":"Way too many requests"}"#, Failed),
+            (Purpose::Cancel, 503, "<html>", Unknown),
+            (Purpose::Cancel, 0, "", Unknown),
+            (Purpose::Order, 0, "", Failed),
+            (Purpose::OpenOrders, 502, "", Failed),
+        ] {
+            let (tag, mut incoming) = (Tag::new(purpose, 3, 9), Vec::new());
+            let mut bytes = body.as_bytes().to_vec();
+            http(&mut Tape::default(), tag, status, &mut bytes, &mut incoming).expect("no error of ours");
+            assert!(
+                matches!(incoming[..], [.., Incoming::Answer { tag: found, outcome, .. }] if found == tag && outcome == expected),
+                "{purpose:?} {status} {body}: {incoming:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusals_for_the_rate_and_for_the_time_are_told() {
+        let id = Tag::new(Purpose::Place, 3, 9).0;
+        let text = format!(
+            r#"{{"id":{id},"status":418,"error":{{"code":-1003,"msg":"Way too much","data":{{"serverTime":1783000000000,"retryAfter":1783000004500}}}}}}"#
+        );
+        assert_eq!(run(&text).expect("decodes")[0], Incoming::Limited { wait_ms: Some(4_500) });
+        let text = format!(
+            r#"{{"id":{id},"status":400,"error":{{"code":-1021,"msg":"outside of the recvWindow"}}}}"#
+        );
+        assert_eq!(run(&text).expect("decodes")[0], Incoming::ClockOff);
+        let id = Tag::session(CLOCK).0;
+        let text = format!(r#"{{"id":{id},"status":200,"result":{{"serverTime":1783000000000}}}}"#);
+        assert_eq!(run(&text), Ok(vec![Incoming::VenueTime { unix_ms: 1_783_000_000_000 }]));
+    }
+
+    #[test]
     fn an_acknowledgement_names_the_order() {
         let tag = Tag::new(Purpose::Place, 0, 0);
         let text = format!(
@@ -314,7 +448,7 @@ mod tests {
             tag.0
         );
         let incoming = run(&text).expect("decodes");
-        assert_eq!(incoming[0], Incoming::Used { used: 98, limit: 100 });
+        assert_eq!(incoming[0], Incoming::Used { used: 98, limit: 100, window_ms: 10_000 });
         let Incoming::Answer { outcome: Outcome::Accepted, news, .. } = incoming[1] else {
             panic!("{incoming:?}")
         };

@@ -1,4 +1,5 @@
-//! Binance Spot order entry: the WebSocket API for orders, queries and the user data stream, all on one connection.
+//! Binance Spot order entry: the WebSocket API for orders, queries and the user data stream, all on one connection; REST
+//! for cancels and questions while that is not there.
 //!
 //! Source for all of this folder: binance-spot-api-docs, commit a5e0bc3 (2026-07-21), web-socket-api.md and
 //! user-data-stream.md.
@@ -13,10 +14,15 @@ pub(super) use sign::ed25519_from_pem;
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::json::Tape;
-use crate::orders::ledger::{Order, Tag};
+use crate::orders::ledger::{Order, Purpose, Tag};
 use crate::raw::DecodeError;
 
-use super::{EncodeError, Incoming, OrderGateway, Outgoing, Stamp};
+use super::{EncodeError, Incoming, JoinStep, OrderGateway, Outgoing, Stamp};
+
+/// Numbers of the session's own requests.
+const SUBSCRIBE: u32 = 0;
+const LOGON: u32 = 1;
+const CLOCK: u32 = 2;
 
 /// An account at Binance.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub struct BinanceOrders {
     api_key: Vec<u8>,
     /// How old a request may be when it arrives, in milliseconds.
     receive_window_ms: u64,
+    /// The connection took our key: requests on it are not signed.
+    logged_on: bool,
     /// Parameters in signing order, and the signature; reused.
     payload: Vec<u8>,
     tape: Tape,
@@ -38,6 +46,7 @@ impl BinanceOrders {
             key,
             api_key: api_key.trim_ascii().to_vec(),
             receive_window_ms: receive_window_ms.clamp(1, 60_000),
+            logged_on: false,
             payload: Vec::with_capacity(1_024),
             tape: Tape::default(),
         }
@@ -54,11 +63,37 @@ impl OrderGateway for BinanceOrders {
         15_000_000_000
     }
 
+    fn by_frame(&self, _purpose: Purpose) -> bool {
+        true
+    }
+
+    fn works_without_session(&self) -> bool {
+        true
+    }
+
+    fn join_step(&self, step: u32) -> JoinStep {
+        if step == 0 && self.key.can_log_on() { JoinStep::SendAndWait } else { JoinStep::Send }
+    }
+
+    fn has_clock(&self) -> bool {
+        true
+    }
+
+    fn clock(&mut self, out: &mut Outgoing) {
+        Self::write_clock(out);
+    }
+
+    /// Log on, if the key can; the user data stream.
     fn join(&mut self, step: u32, stamp: &Stamp, out: &mut Outgoing) -> Result<bool, EncodeError> {
-        if step > 0 {
-            return Ok(false);
+        out.by_http = false;
+        if step == 0 {
+            self.logged_on = false;
         }
-        self.write_join(stamp, out);
+        match (step, self.key.can_log_on()) {
+            (0, true) => self.write_logon(stamp, out),
+            (0, false) | (1, true) => self.write_join(stamp, out),
+            _ => return Ok(false),
+        }
         Ok(true)
     }
 
@@ -82,7 +117,7 @@ impl OrderGateway for BinanceOrders {
         stamp: &Stamp,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        self.write_named(tag, b"order.cancel", order, directory, stamp, out);
+        self.write_named(tag, true, order, directory, stamp, out);
         Ok(())
     }
 
@@ -106,7 +141,7 @@ impl OrderGateway for BinanceOrders {
         stamp: &Stamp,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        self.write_named(tag, b"order.status", order, directory, stamp, out);
+        self.write_named(tag, false, order, directory, stamp, out);
         Ok(())
     }
 
@@ -131,18 +166,19 @@ impl OrderGateway for BinanceOrders {
     }
 
     fn decode_frame(&mut self, frame: &mut [u8], incoming: &mut Vec<Incoming>) -> Result<(), DecodeError> {
-        decode::frame(&mut self.tape, frame, incoming)
+        let before = incoming.len();
+        let result = decode::frame(&mut self.tape, frame, incoming);
+        self.logged_on |= incoming[before..].contains(&Incoming::Token);
+        result
     }
 
     fn decode_http(
         &mut self,
         tag: Tag,
-        _status: u16,
-        _body: &mut [u8],
+        status: u16,
+        body: &mut [u8],
         incoming: &mut Vec<Incoming>,
     ) -> Result<(), DecodeError> {
-        // Nothing is asked over HTTP here.
-        incoming.push(decode::unanswered(tag));
-        Ok(())
+        decode::http(&mut self.tape, tag, status, body, incoming)
     }
 }

@@ -48,6 +48,11 @@ impl BinanceKey {
         Ok(Self::Ed25519(Box::new(ed25519_from_pem(secret.expose_trimmed())?)))
     }
 
+    /// Whether a connection can be logged on with it. Source: binance-spot-api-docs, web-socket-api.md, commit a5e0bc3.
+    pub const fn can_log_on(&self) -> bool {
+        matches!(self, Self::Ed25519(_))
+    }
+
     /// Appends the signature of `payload` to `out`: hexadecimal or base 64, nothing escaped.
     pub fn sign(&self, payload: &[u8], out: &mut Vec<u8>) {
         match self {

@@ -18,14 +18,19 @@ use crate::decimal::Number;
 use crate::json::{Tape, Value};
 use crate::orders::id::Uuid;
 use crate::orders::ledger::{Outcome, Purpose, Tag};
-use crate::orders::life::{ClientKey, OrderNews};
+use crate::orders::life::{ClientKey, OrderNews, Terms};
 use crate::orders::report::{Reason, ReportState};
+use crate::orders::request::{OrderKind, OrderSide};
+use crate::orders::text::Text;
 use crate::orders::venue::{Incoming, read};
 use crate::raw::DecodeError;
 use crate::rfc3339;
 use crate::time::VenueTime;
 
-use super::CoinbaseOrders;
+use super::{CoinbaseOrders, Page};
+
+/// Pages of a list that are read: 250 orders each.
+const PAGES_MAX: u32 = 20;
 
 /// A text frame of the `user` connection.
 pub(super) fn frame(
@@ -118,6 +123,24 @@ fn order(row: Value<'_>, names: &Names) -> Result<OrderNews, DecodeError> {
     })
 }
 
+/// What an order in a list is; `None` for kinds that we never send.
+fn terms(row: Value<'_>) -> Option<Terms> {
+    let side = match read::text(row, "side") {
+        b"BUY" => OrderSide::Buy,
+        b"SELL" => OrderSide::Sell,
+        _ => return None,
+    };
+    let (name, configuration) = row.get("order_configuration")?.fields()?.next()?;
+    let kind = if name.starts_with("market") { OrderKind::Market } else { OrderKind::Limit };
+    Some(Terms {
+        symbol: Text::new(read::text(row, "product_id"))?,
+        side,
+        kind,
+        price: read::number(configuration, "limit_price").ok()?.unwrap_or_default(),
+        qty: read::number(configuration, "base_size").ok()??,
+    })
+}
+
 /// The product of two numbers, if it fits.
 fn product(first: Number, second: Number) -> Option<Number> {
     let (first, second) = (first.trimmed(), second.trimmed());
@@ -128,6 +151,7 @@ fn product(first: Number, second: Number) -> Option<Number> {
 /// The answer to a REST request.
 pub(super) fn http(
     tape: &mut Tape,
+    pages: &mut Vec<Page>,
     tag: Tag,
     status: u16,
     body: &mut [u8],
@@ -135,8 +159,10 @@ pub(super) fn http(
 ) -> Result<(), DecodeError> {
     let purpose = tag.purpose().ok_or(DecodeError::Invalid { field: "tag" })?;
     let before = incoming.len();
+    let page = pages.iter().position(|page| page.tag == tag).map(|at| pages.swap_remove(at));
     if status == 200 {
-        let result = success(tape, tag, purpose, body, incoming);
+        let number = page.map_or(0, |page| page.number) + 1;
+        let result = success(tape, pages, number, tag, purpose, body, incoming);
         if result.is_err() {
             incoming.truncate(before);
             incoming.push(Incoming::Answer { tag, outcome: no_answer(purpose), news: OrderNews::default() });
@@ -169,6 +195,8 @@ const fn no_answer(purpose: Purpose) -> Outcome {
 
 fn success(
     tape: &mut Tape,
+    pages: &mut Vec<Page>,
+    number: u32,
     tag: Tag,
     purpose: Purpose,
     body: &mut [u8],
@@ -201,10 +229,17 @@ fn success(
         _ => {
             let rows = root.get("orders").and_then(Value::items);
             for row in rows.ok_or(DecodeError::Missing { field: "orders" })? {
-                incoming.push(Incoming::Item { tag, news: order(row, &REST)? });
+                let news = OrderNews { terms: terms(row), ..order(row, &REST)? };
+                incoming.push(Incoming::Item { tag, news });
             }
             let more = root.get("has_next").and_then(Value::bool).unwrap_or(false);
-            incoming.push(Incoming::End { tag, complete: !more });
+            let cursor = read::text(root, "cursor");
+            if more && !cursor.is_empty() && number < PAGES_MAX {
+                pages.push(Page { tag, cursor: cursor.to_vec(), number });
+                incoming.push(Incoming::More { tag });
+            } else {
+                incoming.push(Incoming::End { tag, complete: !more });
+            }
         }
     }
     Ok(())
@@ -316,6 +351,46 @@ mod tests {
         check(Order, 404, r#"{"error":"NOT_FOUND","message":"order not found"}"#, NotFound);
         check(Order, 500, "", Failed);
         check(OpenOrders, 429, "", Failed);
+    }
+
+    #[test]
+    fn a_list_goes_on_page_by_page_and_a_failed_page_begins_anew() {
+        let mut out = crate::orders::venue::Outgoing::new();
+        let stamp = crate::orders::venue::Stamp { unix_ms: 1_783_000_000_000, nonce: 1, random: 2 };
+        let (mut gateway, tag) = (gateway(), Tag::new(Purpose::OpenOrders, 0, 4));
+        let row = r#"{"order_id":"a1","client_order_id":"6f1c2c1e-0000-4000-8000-000000000001","status":"OPEN","product_id":"BTC-USD","side":"SELL","filled_size":"0","order_configuration":{"limit_limit_gtc":{"base_size":"0.5","limit_price":"64000.00","post_only":true}}}"#;
+        let page = |next: bool, cursor: &str| {
+            format!(r#"{{"orders":[{row}],"has_next":{next},"cursor":"{cursor}"}}"#)
+        };
+        let mut ask = |gateway: &mut CoinbaseOrders, status: u16, body: &str| {
+            gateway.open_orders(tag, &stamp, &mut out).expect("encodes");
+            let path = String::from_utf8_lossy(&out.path).into_owned();
+            let mut incoming = Vec::new();
+            gateway.decode_http(tag, status, &mut body.as_bytes().to_vec(), &mut incoming).expect("decodes");
+            let cursor = path.split("&cursor=").nth(1).unwrap_or("none").to_owned();
+            (cursor, incoming)
+        };
+        let (cursor, incoming) = ask(&mut gateway, 200, &page(true, "c/2"));
+        assert_eq!((cursor.as_str(), incoming[1]), ("none", Incoming::More { tag }));
+        let Incoming::Item { news, .. } = incoming[0] else { panic!("{incoming:?}") };
+        let terms = news.terms.expect("whole");
+        assert_eq!((terms.symbol.as_str(), terms.side), ("BTC-USD", OrderSide::Sell));
+        assert_eq!((terms.price.to_string(), terms.qty.to_string()), ("64000.00".into(), "0.5".into()));
+        let (cursor, incoming) = ask(&mut gateway, 200, &page(false, ""));
+        assert_eq!((cursor.as_str(), incoming[1]), ("c%2F2", Incoming::End { tag, complete: true }));
+        ask(&mut gateway, 200, &page(true, "c3"));
+        let (cursor, _) = ask(&mut gateway, 502, "");
+        assert_eq!(cursor, "c3");
+        let (cursor, _) = ask(&mut gateway, 200, &page(true, "same"));
+        assert_eq!(cursor, "none");
+        for _ in 0..PAGES_MAX - 2 {
+            assert_eq!(ask(&mut gateway, 200, &page(true, "same")).1[1], Incoming::More { tag });
+        }
+        assert_eq!(
+            ask(&mut gateway, 200, &page(true, "same")).1[1],
+            Incoming::End { tag, complete: false },
+            "it ends"
+        );
     }
 
     const USER: &str = r#"{"channel":"user","timestamp":"2026-11-21T01:00:06.000000000Z","sequence_num":2,"events":[{"type":"update","orders":[{"order_id":"a1b2c3d4-0000-4000-8000-000000000001","client_order_id":"6f1c2c1e-0000-4000-8000-000000000001","product_id":"BTC-USD","order_side":"BUY","order_type":"Limit","status":"OPEN","cumulative_quantity":"0.0004","leaves_quantity":"0.0006","avg_price":"64000","limit_price":"64000","filled_value":"25.6","number_of_fills":"1","completion_percentage":"40.00","total_fees":"0.15","post_only":"true","cancel_reason":"","reject_reason":"","creation_time":"2026-11-21T00:59:55.123456Z"}]}]}"#;

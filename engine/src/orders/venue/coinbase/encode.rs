@@ -2,7 +2,7 @@
 
 use crate::directory::Directory;
 use crate::orders::check::trimmed;
-use crate::orders::ledger::Order;
+use crate::orders::ledger::{Order, Tag};
 use crate::orders::request::{OrderKind, OrderSide, TimeInForce};
 use crate::orders::venue::{EncodeError, Outgoing, Stamp, Transport, write};
 
@@ -139,6 +139,7 @@ impl CoinbaseOrders {
     /// By the venue's id if it is known. There is no question by ours: the newest orders on the instrument are listed.
     pub(super) fn write_query(
         &mut self,
+        tag: Tag,
         order: &Order,
         directory: &Directory,
         stamp: &Stamp,
@@ -149,15 +150,25 @@ impl CoinbaseOrders {
             self.begin(Transport::Get, &[BATCH], stamp, out);
             out.path.extend_from_slice(b"?limit=250&product_ids=");
             write::percent(directory.instrument(order.listing).venue_symbol.as_bytes(), &mut out.path);
+            self.write_cursor(tag, out);
         } else {
             self.begin(Transport::Get, &[HISTORICAL, id.as_bytes()], stamp, out);
         }
     }
 
-    pub(super) fn write_open_orders(&mut self, stamp: &Stamp, out: &mut Outgoing) {
+    pub(super) fn write_open_orders(&mut self, tag: Tag, stamp: &Stamp, out: &mut Outgoing) {
         self.begin(Transport::Get, &[BATCH], stamp, out);
         // The filter misses orders that are pending or queued; those are asked for one by one.
         out.path.extend_from_slice(b"?order_status=OPEN&limit=250");
+        self.write_cursor(tag, out);
+    }
+
+    /// Where the next page of this list begins, if it is that which is asked for.
+    fn write_cursor(&self, tag: Tag, out: &mut Outgoing) {
+        if let Some(page) = self.pages.iter().find(|page| page.tag == tag) {
+            out.path.extend_from_slice(b"&cursor=");
+            write::percent(&page.cursor, &mut out.path);
+        }
     }
 }
 

@@ -15,13 +15,21 @@ pub use sign::CoinbaseKey;
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::json::Tape;
-use crate::orders::ledger::{Order, Tag};
+use crate::orders::ledger::{Order, Purpose, Tag};
 use crate::raw::DecodeError;
 
 use super::{EncodeError, Incoming, OrderGateway, Outgoing, Stamp};
 
 /// Where the venue answers; part of what a token signs.
 pub const LIVE_HOST: &str = "api.coinbase.com";
+
+/// The next page of a list.
+#[derive(Debug)]
+struct Page {
+    tag: Tag,
+    cursor: Vec<u8>,
+    number: u32,
+}
 
 /// An account at Coinbase.
 #[derive(Debug)]
@@ -38,6 +46,8 @@ pub struct CoinbaseOrders {
     /// Last frame number of this connection.
     sequence: Option<u64>,
     joined: bool,
+    /// Lists that have another page: whose, where it begins, and which it is.
+    pages: Vec<Page>,
     tape: Tape,
 }
 
@@ -53,19 +63,9 @@ impl CoinbaseOrders {
             scratch: Vec::with_capacity(1_024),
             sequence: None,
             joined: false,
+            pages: Vec::new(),
             tape: Tape::default(),
         }
-    }
-
-    /// Makes the token for the next new order, off the hot path: after each new order, and when
-    /// [`wants_token`](Self::wants_token) says so. An order that finds none makes its own.
-    pub fn prepare(&mut self, stamp: &Stamp) {
-        self.write_prepared(stamp);
-    }
-
-    /// Whether there is no token for the next new order, or one that is soon too old.
-    pub fn wants_token(&self, stamp: &Stamp) -> bool {
-        !self.has_prepared(stamp)
     }
 }
 
@@ -78,6 +78,24 @@ impl OrderGateway for CoinbaseOrders {
     /// later; the rest is margin for lists that lag.
     fn not_found_final_ns(&self) -> u64 {
         30_000_000_000
+    }
+
+    fn by_frame(&self, _purpose: Purpose) -> bool {
+        false
+    }
+
+    fn works_without_session(&self) -> bool {
+        true
+    }
+
+    /// Whether there is no token for the next new order, or one that is soon too old. An order that finds none makes its
+    /// own.
+    fn wants_token(&self, stamp: &Stamp) -> bool {
+        !self.has_prepared(stamp)
+    }
+
+    fn prepare(&mut self, stamp: &Stamp) {
+        self.write_prepared(stamp);
     }
 
     /// The channel, then heartbeats, without which the venue closes a quiet connection.
@@ -128,19 +146,19 @@ impl OrderGateway for CoinbaseOrders {
 
     fn query(
         &mut self,
-        _tag: Tag,
+        tag: Tag,
         _attempt: u32,
         order: &Order,
         directory: &Directory,
         stamp: &Stamp,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        self.write_query(order, directory, stamp, out);
+        self.write_query(tag, order, directory, stamp, out);
         Ok(())
     }
 
-    fn open_orders(&mut self, _tag: Tag, stamp: &Stamp, out: &mut Outgoing) -> Result<(), EncodeError> {
-        self.write_open_orders(stamp, out);
+    fn open_orders(&mut self, tag: Tag, stamp: &Stamp, out: &mut Outgoing) -> Result<(), EncodeError> {
+        self.write_open_orders(tag, stamp, out);
         Ok(())
     }
 
@@ -166,6 +184,6 @@ impl OrderGateway for CoinbaseOrders {
         body: &mut [u8],
         incoming: &mut Vec<Incoming>,
     ) -> Result<(), DecodeError> {
-        decode::http(&mut self.tape, tag, status, body, incoming)
+        decode::http(&mut self.tape, &mut self.pages, tag, status, body, incoming)
     }
 }

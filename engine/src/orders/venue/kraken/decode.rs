@@ -17,9 +17,11 @@
 
 use crate::json::{Tape, Value, quote_numbers};
 use crate::orders::ledger::{Outcome, Purpose, Tag};
-use crate::orders::life::{Execution, OrderNews};
+use crate::orders::life::{Execution, OrderNews, Terms};
 use crate::orders::report::{Asset, Liquidity, Reason, ReportState};
+use crate::orders::request::{OrderKind, OrderSide};
 use crate::orders::secret::Secret;
+use crate::orders::text::Text;
 use crate::orders::venue::{Incoming, read};
 use crate::raw::DecodeError;
 use crate::rfc3339;
@@ -90,9 +92,29 @@ fn answer(root: Value<'_>, incoming: &mut Vec<Incoming>) -> Result<(), DecodeErr
             };
             incoming.push(Incoming::Answer { tag, outcome: Outcome::Accepted, news });
         }
-        _ => incoming.push(Incoming::Answer { tag, outcome: outcome(purpose, error), news }),
+        _ => {
+            slow_down(error, incoming);
+            incoming.push(Incoming::Answer { tag, outcome: outcome(purpose, error), news });
+        }
     }
     Ok(())
+}
+
+/// Too many requests: what was refused counts too, so a pause is the only way out.
+fn slow_down(error: &[u8], incoming: &mut Vec<Incoming>) {
+    const LIMITED: [&[u8]; 4] = [
+        b"EOrder:Rate limit exceeded",
+        b"EAPI:Rate limit exceeded",
+        b"Exceeded msg rate",
+        b"EService:Throttled",
+    ];
+    // Source: docs.kraken.com, API errors, 2026: 15 minutes after too many wrong signatures or nonces.
+    const LOCKOUT_MS: u64 = 900_000;
+    if LIMITED.iter().any(|text| error.starts_with(text)) {
+        incoming.push(Incoming::Limited { wait_ms: None });
+    } else if error.starts_with(b"EGeneral:Temporary lockout") {
+        incoming.push(Incoming::Limited { wait_ms: Some(LOCKOUT_MS) });
+    }
 }
 
 /// The table above.
@@ -180,7 +202,29 @@ fn execution(row: Value<'_>) -> Result<OrderNews, DecodeError> {
         cum_quote: read::number(row, "cum_cost")?,
         reason: Reason::cut(reason),
         venue_time: rfc3339::parse(read::text(row, "timestamp")).unwrap_or(VenueTime::ABSENT),
+        terms: terms(row),
         ..OrderNews::default()
+    })
+}
+
+/// What an order is, where a row says it whole: the snapshot of the channel, and new orders.
+fn terms(row: Value<'_>) -> Option<Terms> {
+    let kind = match read::text(row, "order_type") {
+        b"limit" => OrderKind::Limit,
+        b"market" => OrderKind::Market,
+        _ => return None,
+    };
+    let side = match read::text(row, "side") {
+        b"buy" => OrderSide::Buy,
+        b"sell" => OrderSide::Sell,
+        _ => return None,
+    };
+    Some(Terms {
+        symbol: Text::new(read::text(row, "symbol"))?,
+        side,
+        kind,
+        price: read::number(row, "limit_price").ok()?.unwrap_or_default(),
+        qty: read::number(row, "order_qty").ok()??,
     })
 }
 
@@ -250,6 +294,7 @@ fn rest(
     let error = errors.into_iter().flatten().filter_map(Value::bytes).find(|text| !text.starts_with(b"W"));
     if let Some(error) = error {
         let not_found = purpose == Purpose::Order && error.starts_with(b"EOrder:Unknown order");
+        slow_down(error, incoming);
         if not_found {
             incoming.push(Incoming::Answer { tag, outcome: Outcome::NotFound, news: OrderNews::default() });
         } else {
@@ -378,7 +423,10 @@ mod tests {
                 tag.0
             );
             let news = OrderNews { reason: Reason::cut(error.as_bytes()), ..OrderNews::default() };
-            assert_eq!(run(&text), [Incoming::Answer { tag, outcome: expected, news }], "{error}");
+            let incoming = run(&text);
+            assert_eq!(incoming.last(), Some(&Incoming::Answer { tag, outcome: expected, news }), "{error}");
+            let limited = incoming.contains(&Incoming::Limited { wait_ms: None });
+            assert_eq!(limited, error.contains("Rate limit"), "{error}");
         }
         assert_eq!(outcome(Purpose::Cancel, b"EOrder:Unknown order"), Rejected);
         for (status, purpose, expected) in [

@@ -12,11 +12,11 @@ pub use sign::KrakenKey;
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::json::Tape;
-use crate::orders::ledger::{Order, Tag};
+use crate::orders::ledger::{Order, Purpose, Tag};
 use crate::orders::secret::Secret;
 use crate::raw::DecodeError;
 
-use super::{EncodeError, Incoming, OrderGateway, Outgoing, Stamp};
+use super::{EncodeError, Incoming, JoinStep, OrderGateway, Outgoing, Stamp};
 
 /// An account at Kraken.
 #[derive(Debug)]
@@ -55,6 +55,23 @@ impl OrderGateway for KrakenOrders {
     /// Each order carries a deadline of `encode::DEADLINE_MS` after which the engine refuses it; the rest is margin.
     fn not_found_final_ns(&self) -> u64 {
         15_000_000_000
+    }
+
+    fn by_frame(&self, purpose: Purpose) -> bool {
+        matches!(purpose, Purpose::Place | Purpose::Cancel | Purpose::CancelAll)
+    }
+
+    fn works_without_session(&self) -> bool {
+        false // its cancels need the token of a connection
+    }
+
+    /// Nonces must arrive in order.
+    fn calls_max(&self) -> usize {
+        1
+    }
+
+    fn join_step(&self, step: u32) -> JoinStep {
+        if step == 0 { JoinStep::Call } else { JoinStep::Send }
     }
 
     /// A token by REST, then the subscription on the private connection.

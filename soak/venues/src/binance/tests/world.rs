@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::*;
 use crate::world::{START_NS, World};
 
-pub(super) fn config(product: Product, rate: f64) -> BinanceConfig {
+pub(in crate::binance) fn config(product: Product, rate: f64) -> BinanceConfig {
     BinanceConfig {
         instruments: default_instruments("USDT")[..3].to_vec(),
         messages_per_instrument_per_s: rate,

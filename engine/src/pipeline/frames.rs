@@ -1,0 +1,365 @@
+//! From bytes to messages: a slot for each frame, its decoding, in pieces where it is long, and what becomes of frames that
+//! cannot be decoded.
+//!
+//! Knows no order and no book beyond giving up those that a lost frame may have concerned.
+
+use super::{FrameOutcome, Pipeline, Readiness, WIDENINGS_MAX, saturated};
+use crate::dead_letter::{DeadLetter, DeadReason, Priority};
+use crate::directory::Directory;
+use crate::event::BookReason;
+use crate::ids::{LineId, TraceId};
+use crate::pool::{Handle, Taken};
+use crate::probe::{PathStage, Probe};
+use crate::raw::{DecodeError, Decoded, Notice, Raw};
+use crate::time::ReceiveTime;
+use crate::venue::{BookRule, Venue};
+
+/// A frame that is read in pieces, between two of them.
+#[derive(Debug)]
+pub(super) struct Half<P> {
+    raw: Handle<Raw>,
+    progress: P,
+    widenings: usize,
+}
+
+impl<V: Venue> Pipeline<V> {
+    /// Whether a frame may be taken: a slot for it is reserved. When the wait for one has lasted 100 ms, the answer is
+    /// yes, with a counted error, until a slot is free again: frames are then decoded where nothing can keep them.
+    #[inline]
+    pub fn readiness(&mut self, now: ReceiveTime) -> Readiness {
+        if self.raw.is_some() { Readiness::Ready } else { self.reserve_raw(now) }
+    }
+
+    #[cold]
+    fn reserve_raw(&mut self, now: ReceiveTime) -> Readiness {
+        if self.raw_given_up {
+            self.raw = self.pools.raws.take();
+            self.raw_given_up = self.raw.is_none();
+            self.counts.pool_timeouts_total += u64::from(self.raw_given_up);
+            return Readiness::Ready;
+        }
+        match self.pools.raws.take_patiently(&mut self.raw_waiting_since, now) {
+            Taken::Handle(raw) => self.raw = Some(raw),
+            Taken::Wait { deadline } => return Readiness::Wait { deadline },
+            Taken::TimedOut => {
+                self.raw_given_up = true;
+                self.counts.pool_timeouts_total += 1;
+            }
+        }
+        Readiness::Ready
+    }
+
+    /// Takes one text frame of `line`, whole. The payload may be changed.
+    pub fn frame(
+        &mut self,
+        line: LineId,
+        payload: &mut [u8],
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> FrameOutcome {
+        let trace = self.trace_frame(line);
+        self.decode_and_apply(trace, at, payload, probe, |venue, payload, directory, raw| {
+            venue.decode(payload, directory, raw)
+        })
+    }
+
+    /// Takes about `bytes_max` bytes of a text frame of `line`. `None`: it has not ended; hand it over again, untouched,
+    /// before any other frame of that line. What comes of it is what [`frame`](Self::frame) makes of it, as of the time of
+    /// its first piece.
+    #[inline]
+    pub fn frame_piece(
+        &mut self,
+        line: LineId,
+        payload: &mut [u8],
+        bytes_max: usize,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> Option<FrameOutcome> {
+        if payload.len() <= bytes_max {
+            return Some(self.frame(line, payload, at, probe));
+        }
+        self.long_frame_piece(line, payload, bytes_max, at, probe)
+    }
+
+    #[cold]
+    fn long_frame_piece(
+        &mut self,
+        line: LineId,
+        payload: &mut [u8],
+        bytes_max: usize,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> Option<FrameOutcome> {
+        let mut half = match self.halves[line.index()].take() {
+            Some(half) => half,
+            None => {
+                let Some(mut raw) = self.raw.take().or_else(|| self.pools.raws.take()) else {
+                    // Nothing to keep it in between its pieces.
+                    return Some(self.frame(line, payload, at, probe));
+                };
+                begin(&mut raw, self.trace_frame(line), at);
+                Half { raw, progress: V::Progress::default(), widenings: 0 }
+            }
+        };
+        let Half { raw, progress, widenings } = &mut half;
+        let (trace, at) = (raw.trace, raw.receive_time);
+        self.counts.pieces_total += 1;
+        let decoded = self.venue.decode_piece(payload, &mut self.directory, raw, progress, bytes_max);
+        let decoded = match decoded {
+            Ok(Some(decoded)) => Ok(decoded),
+            Ok(None) => {
+                self.halves[line.index()] = Some(half);
+                return None;
+            }
+            Err(DecodeError::Wider { listing, decimals }) if *widenings < WIDENINGS_MAX => {
+                self.directory.widen(listing, decimals);
+                self.counts.widenings_total += 1;
+                *widenings += 1;
+                *progress = V::Progress::default();
+                begin(raw, trace, at);
+                self.halves[line.index()] = Some(half);
+                return None;
+            }
+            Err(error) => Err(error),
+        };
+        let reserve = std::mem::take(&mut self.reserve);
+        Some(self.decoded(decoded, Some(half.raw), reserve, payload, trace, at, probe))
+    }
+
+    /// The connection of `line` is gone, and with it the rest of a frame that was half read.
+    pub fn give_up_frame(&mut self, line: LineId) {
+        if self.halves[line.index()].take().is_some() {
+            self.counts.halves_given_up_total += 1;
+        }
+    }
+
+    /// A frame of `line` was too long to be taken, `bytes` in all; `head` is its beginning. The book that it was for, if the
+    /// head tells, breaks alone; else those that it may have been for.
+    #[cold]
+    pub fn oversized(
+        &mut self,
+        line: LineId,
+        head: &[u8],
+        bytes: u64,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> FrameOutcome {
+        let trace = self.trace_frame(line);
+        self.counts.oversized_total += 1;
+        let said = self.venue.decode_head(head, &self.directory);
+        let outcome = self.reject(DecodeError::Oversized { bytes }, head, trace, at);
+        if let Some(number) = said.connection_sequence {
+            self.connection_number(line, number, at, probe);
+        }
+        let book = said.listing.and_then(|listing| {
+            self.directory
+                .streams_of(listing)
+                .find(|(channel, _)| channel.is_book())
+                .map(|(_, stream)| stream)
+        });
+        match book {
+            Some(stream) => self.break_book_on(line, stream, BookReason::Oversized, at, probe),
+            None if self.venue.book_rule().is_blind() => {
+                self.break_books_on(line, BookReason::Oversized, at, probe);
+            }
+            None => {}
+        }
+        outcome
+    }
+
+    /// Takes the body of the answer to a GET of `path`. The body may be changed.
+    pub fn rest(
+        &mut self,
+        path: &str,
+        body: &mut [u8],
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> FrameOutcome {
+        self.counts.rest_bodies_total += 1;
+        let trace = TraceId::new(LineId(u8::MAX), self.counts.rest_bodies_total);
+        self.decode_and_apply(trace, at, body, probe, |venue, body, directory, raw| {
+            venue.decode_rest(path, body, directory, raw)
+        })
+    }
+
+    #[inline]
+    fn trace_frame(&mut self, line: LineId) -> TraceId {
+        let state = &mut self.lines[line.index()];
+        state.frames += 1;
+        self.counts.frames_total += 1;
+        TraceId::new(line, state.frames)
+    }
+
+    #[inline]
+    fn decode_and_apply(
+        &mut self,
+        trace: TraceId,
+        at: ReceiveTime,
+        payload: &mut [u8],
+        probe: &mut impl Probe,
+        mut decode: impl FnMut(&mut V, &mut [u8], &mut Directory, &mut Raw) -> Result<Decoded, DecodeError>,
+    ) -> FrameOutcome {
+        let mut slot = self.raw.take().or_else(|| self.pools.raws.take());
+        let mut reserve = std::mem::take(&mut self.reserve);
+        let raw: &mut Raw = match &mut slot {
+            Some(handle) => handle,
+            None => &mut reserve,
+        };
+        let mut decoded = self.decode_once(payload, raw, trace, at, &mut decode);
+        for _ in 0..WIDENINGS_MAX {
+            let Err(DecodeError::Wider { listing, decimals }) = decoded else { break };
+            self.directory.widen(listing, decimals);
+            self.counts.widenings_total += 1;
+            decoded = self.decode_once(payload, raw, trace, at, &mut decode);
+        }
+        self.decoded(decoded, slot, reserve, payload, trace, at, probe)
+    }
+
+    /// Goes on with a frame that was read to its end, into `slot` or, where there is none, into `reserve`.
+    #[inline]
+    #[allow(clippy::too_many_arguments, reason = "the one place where both ways of decoding meet")]
+    fn decoded(
+        &mut self,
+        decoded: Result<Decoded, DecodeError>,
+        mut slot: Option<Handle<Raw>>,
+        mut reserve: Raw,
+        payload: &[u8],
+        trace: TraceId,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> FrameOutcome {
+        let raw: &Raw = match &slot {
+            Some(handle) => handle,
+            None => &reserve,
+        };
+        let decoded_after_ns = probe.now().since_ns(at);
+        probe.stage(PathStage::Decoded, decoded_after_ns);
+        if self.streams.len() < self.directory.streams().len() {
+            self.adopt_streams();
+        }
+        // Of a frame that is broken the number is not to be relied on either; the next one's shows that it is missing.
+        let is_readable = decoded.as_ref().err().is_none_or(|error| !may_hide_an_update(error));
+        let next_on_line = match raw.connection_sequence {
+            Some(number) if is_readable => self.connection_number(trace.line(), number, at, probe),
+            _ => true,
+        };
+        let outcome = match decoded {
+            Err(error) => {
+                let outcome = self.reject(error, payload, trace, at);
+                if may_hide_an_update(&error) && self.venue.book_rule().is_blind() {
+                    self.break_books_on(trace.line(), BookReason::UpdateUndecodable, at, probe);
+                }
+                outcome
+            }
+            Ok(Decoded::Notice(notice)) => self.notice(notice),
+            // An older number on its connection: the frame was seen before.
+            Ok(Decoded::Data) if !next_on_line => {
+                let kept = raw.messages.iter().filter(|message| self.keeps(message.listing)).count() as u64;
+                self.counts.messages_total += kept;
+                self.counts.stale_total += kept;
+                FrameOutcome::Done
+            }
+            Ok(Decoded::Data) => {
+                self.batch_since.get_or_insert(at);
+                let held = self.apply_all(raw, saturated(decoded_after_ns), probe);
+                if held {
+                    self.hold(&mut slot, &reserve);
+                }
+                FrameOutcome::Done
+            }
+        };
+        if let Some(mut handle) = slot {
+            Raw::reset(&mut handle);
+            self.raw = Some(handle);
+        }
+        Raw::reset(&mut reserve);
+        self.reserve = reserve;
+        outcome
+    }
+
+    #[inline]
+    fn decode_once(
+        &mut self,
+        payload: &mut [u8],
+        raw: &mut Raw,
+        trace: TraceId,
+        at: ReceiveTime,
+        decode: &mut impl FnMut(&mut V, &mut [u8], &mut Directory, &mut Raw) -> Result<Decoded, DecodeError>,
+    ) -> Result<Decoded, DecodeError> {
+        begin(raw, trace, at);
+        decode(&mut self.venue, payload, &mut self.directory, raw)
+    }
+
+    /// Checks the number of a frame on its connection, where the venue numbers frames. Returns whether it is new; a jump
+    /// breaks every book of the connection.
+    fn connection_number(
+        &mut self,
+        line: LineId,
+        number: u64,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> bool {
+        let Some(state) = self.lines.get_mut(line.index()) else { return true };
+        match state.connection_sequence {
+            Some(last) if number <= last => return false,
+            Some(last) if number > last + 1 => {
+                state.connection_sequence = Some(number);
+                self.counts.connection_gaps_total += 1;
+                self.break_books_on(line, BookReason::ConnectionGap, at, probe);
+            }
+            _ => state.connection_sequence = Some(number),
+        }
+        true
+    }
+
+    /// Counts a frame that could not be decoded and keeps its first bytes.
+    #[cold]
+    fn reject(
+        &mut self,
+        error: DecodeError,
+        payload: &[u8],
+        trace: TraceId,
+        at: ReceiveTime,
+    ) -> FrameOutcome {
+        self.counts.decode_errors_total += 1;
+        self.errors.add(error.name());
+        let mut letter = DeadLetter::new(DeadReason::Undecodable(error.name()), Priority::Low, at, trace);
+        letter.provider = Some(self.directory.provider());
+        self.dispatcher.letters.write(letter.with_excerpt(payload));
+        FrameOutcome::Undecodable(error)
+    }
+
+    fn notice(&mut self, notice: Notice) -> FrameOutcome {
+        self.skipped.add(notice.name());
+        if let Notice::Accepted { stream: Some(stream), depth: Some(depth), .. } = &notice {
+            let listing = self.directory.carries(*stream).listing;
+            if let Some(Some(book)) = self.books.get_mut(listing.index()) {
+                book.set_depth(usize::from(*depth));
+            }
+            for standby in self.standby.get_mut(listing.index()).into_iter().flatten() {
+                standby.feed.set_depth(usize::from(*depth));
+            }
+        }
+        FrameOutcome::Notice(notice)
+    }
+}
+
+/// Empties a raw for a frame.
+#[inline]
+fn begin(raw: &mut Raw, trace: TraceId, at: ReceiveTime) {
+    Raw::reset(raw);
+    raw.trace = trace;
+    raw.receive_time = at;
+}
+
+impl BookRule {
+    /// Whether an update that is missing would not show in those that follow: nothing numbers or sums them up.
+    const fn is_blind(self) -> bool {
+        matches!(self, Self::StreamSnapshotConnection | Self::StreamSnapshotUnnumbered)
+    }
+}
+
+/// Whether a frame that was refused may have held a book update. Channels and symbols that nobody asked for did not.
+const fn may_hide_an_update(error: &DecodeError) -> bool {
+    !matches!(error, DecodeError::UnknownChannel | DecodeError::UnknownSymbol)
+}

@@ -1,0 +1,156 @@
+//! What a provider tells its operator.
+
+use crate::connection::Lost;
+use crate::ids::LineId;
+
+/// Something that an operator wants to know. Rare; never one per event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A connection shook hands.
+    Connected(LineId),
+    /// A connection is over.
+    Lost(LineId, Lost),
+    /// The venue refused a subscription.
+    SubscriptionRefused {
+        /// On which connection.
+        line: LineId,
+        /// The venue's code, 0 if it has none.
+        code: i64,
+        /// The venue's words.
+        reason: String,
+        /// The streams that the request named, as `symbol channel`.
+        streams: Vec<String>,
+    },
+    /// A message was too long to be taken; what it was about is asked for again.
+    Oversized {
+        /// On which connection.
+        line: LineId,
+        /// Its length.
+        bytes: u64,
+        /// What is taken.
+        bytes_max: usize,
+    },
+    /// The venue's instrument list does not have a symbol, or does not trade it.
+    Unlisted {
+        /// Canonical symbol.
+        symbol: String,
+        /// The venue's spelling that was looked for.
+        venue_symbol: String,
+    },
+    /// The venue ceased to trade an instrument, and its streams ended.
+    Delisted {
+        /// Canonical symbol.
+        symbol: String,
+        /// The venue's spelling.
+        venue_symbol: String,
+        /// Streams that ended.
+        streams: usize,
+    },
+    /// The venue halted an instrument, or trades it again; its streams stay.
+    Halted {
+        /// Canonical symbol.
+        symbol: String,
+        /// Whether it is halted now.
+        halted: bool,
+    },
+    /// A book broke again and again: it is asked for after a pause.
+    Unprovable {
+        /// The stream, as `symbol channel`.
+        stream: String,
+        /// How often in a row it broke.
+        failures: u32,
+        /// The pause, in seconds.
+        pause_s: u64,
+    },
+    /// A stream had missed something although its connection lived. It is subscribed anew.
+    StreamDead {
+        /// The stream, as `symbol channel`.
+        stream: String,
+    },
+    /// A REST request failed and will be tried again.
+    RestFailed {
+        /// Path without the query.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The venue told us to slow down.
+    RestPaused {
+        /// HTTP status, 429 or 418.
+        status: u16,
+        /// For how long, in seconds.
+        seconds: u64,
+    },
+    /// The venue announced that it closes connections.
+    ShutdownSoon(LineId),
+    /// A new line has taken over from an old one.
+    Rolled {
+        /// The old one.
+        from: LineId,
+        /// The new one.
+        to: LineId,
+    },
+    /// Every book was proved, for the first time.
+    BooksProved {
+        /// How many there are.
+        books: usize,
+        /// After the start, in nanoseconds.
+        after_ns: u64,
+        /// REST requests sent until then.
+        rest_requests: u64,
+        /// Their weight, in the venue's units.
+        rest_weight: u64,
+        /// Subscription messages sent until then, on all connections.
+        messages: u64,
+    },
+}
+
+impl std::fmt::Display for Happening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connected(line) => write!(f, "line {line} connected"),
+            Self::Lost(line, lost) => write!(f, "line {line}: {lost}"),
+            Self::SubscriptionRefused { line, code, reason, streams } => {
+                write!(
+                    f,
+                    "subscribe failed on line {line}: {reason} ({code}), streams {}",
+                    streams.join(", ")
+                )
+            }
+            Self::Oversized { line, bytes, bytes_max } => {
+                write!(
+                    f,
+                    "line {line}: a message of {bytes} bytes was passed over, {bytes_max} are taken at most"
+                )
+            }
+            Self::Unlisted { symbol, venue_symbol } => {
+                write!(f, "instrument failed: {symbol} is not listed, or not trading, as {venue_symbol}")
+            }
+            Self::Delisted { symbol, venue_symbol, streams } => write!(
+                f,
+                "instrument ended: {symbol} is not traded any more as {venue_symbol}; its {streams} streams ended, subscribe \
+                 them again when it is"
+            ),
+            Self::Halted { symbol, halted } => {
+                write!(f, "instrument {}: {symbol}", if *halted { "halted" } else { "trades again" })
+            }
+            Self::Unprovable { stream, failures, pause_s } => write!(
+                f,
+                "book failed {failures} times in a row: {stream}; its precision is asked for anew, it itself in {pause_s} s"
+            ),
+            Self::StreamDead { stream } => {
+                write!(f, "stream failed: {stream} was silent and had missed something; subscribed anew")
+            }
+            Self::RestFailed { path, reason } => write!(f, "GET {path} failed: {reason}"),
+            Self::RestPaused { status, seconds } => write!(f, "REST paused for {seconds} s: HTTP {status}"),
+            Self::Rolled { from, to } => write!(f, "line {to} took over from line {from}"),
+            Self::ShutdownSoon(line) => write!(f, "line {line}: the venue announced a shutdown"),
+            Self::BooksProved { books, after_ns, rest_requests, rest_weight, messages } => write!(
+                f,
+                "{books} books proved after {:.2} s: {messages} subscription messages, {rest_requests} REST requests of \
+                 weight {rest_weight}",
+                *after_ns as f64 / 1e9,
+            ),
+        }
+    }
+}

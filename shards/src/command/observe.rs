@@ -1,0 +1,71 @@
+//! What the supervisor of a run notes by time: the watchdog's incidents and the timeline.
+
+use crate::collect::Collector;
+use crate::launch::Gateway;
+use crate::machine::place::Place;
+use crate::report::timeline::Timeline;
+use crate::report::{DisturbanceKind, RunReport};
+use crate::topology::{HostMode, OnStall, ShardIndex};
+use crate::watch::{Stall, Watch, place_words, sight};
+
+/// Notes what happens to the shards of one run.
+#[derive(Debug)]
+pub(super) struct Observer {
+    pub(super) watch: Watch,
+    pub(super) timeline: Timeline,
+    /// The shards in the watchdog's order.
+    shards: Vec<ShardIndex>,
+}
+
+impl Observer {
+    pub(super) fn new(gateway: &Gateway) -> Self {
+        let topology = &gateway.topology;
+        let shards: Vec<ShardIndex> = gateway.threads().map(|(shard, ..)| shard).collect();
+        let names = shards.iter().map(|shard| {
+            let plan = topology.shard(*shard);
+            (plan.name.clone(), Some(plan.core))
+        });
+        let stall_ns = u64::from(topology.watchdog.stall_ms) * 1_000_000;
+        let watch = Watch::new(names, topology.host == HostMode::Dedicated, stall_ns);
+        Self { watch, timeline: Timeline::default(), shards }
+    }
+
+    /// Looks at every shard. Returns a line for each stall that began or ended, and whether the run must end for it.
+    pub(super) fn look(&mut self, gateway: &Gateway, run_ns: u64) -> Vec<(String, bool)> {
+        let ask = self.watch.asks_kernel(run_ns);
+        let sights: Vec<_> =
+            gateway.threads().map(|(_, thread, counters)| sight(counters, thread, ask)).collect();
+        let stalls = self.watch.look(run_ns, &sights);
+        stalls.into_iter().map(|stall| self.line(gateway, stall)).collect()
+    }
+
+    fn line(&self, gateway: &Gateway, stall: Stall) -> (String, bool) {
+        let topology = &gateway.topology;
+        let shard = self.shards[stall.shard];
+        let (name, stalled_ms) = (&topology.shard(shard).name, stall.stalled_ns / 1_000_000);
+        if stall.over {
+            return (format!("[{name}] turns again after {stalled_ms} ms"), false);
+        }
+        let mut place = place_words(topology, shard, stall.place);
+        if stall.place == Place::Idle {
+            place += " (the kernel gives it no core, or a wake was lost)";
+        }
+        let line = format!("[{name}] stalled: no turn for {stalled_ms} ms; last known place: {place}");
+        (line, topology.watchdog.then == OnStall::Abort)
+    }
+
+    /// Puts what was noted into the report.
+    pub(super) fn fill(self, report: &mut RunReport, collector: &Collector) {
+        let (incidents, dropped_total) = self.watch.finish();
+        // Counted by the shards or the kernel for the whole run elsewhere; these two only the watchdog knows.
+        for what in [DisturbanceKind::Stalls, DisturbanceKind::LostPinning] {
+            for incident in incidents.iter().filter(|incident| incident.what == what) {
+                report.disturb(what, Some(&incident.shard), incident.count, &incident.detail);
+            }
+        }
+        report.outliers = collector.outliers().beside(&incidents);
+        report.incidents = incidents;
+        report.incidents_dropped_total = dropped_total;
+        report.timeline = self.timeline;
+    }
+}

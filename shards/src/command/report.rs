@@ -1,0 +1,164 @@
+//! `meltica report`: what a run left, as tables, one page and pictures; two runs beside each other.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns};
+use crate::report::compare::{CHANGE_MIN, Change, INTERVALS_MIN, Outcome, WARM_UP_MS, compare};
+use crate::report::html::{comparison_page, page};
+use crate::report::read::LeftBehind;
+use crate::report::table::{TableStyle, exit_text, grouped, latency};
+use crate::report::timeline_picture::timeline_svg;
+
+/// What a run left behind as tables and one page; with a second directory, what got better or worse.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A report directory, as report/2026-11-21T03-30-00Z.
+    directory: PathBuf,
+    /// Another one, of a later run, to compare with it.
+    second: Option<PathBuf>,
+    /// Where the page goes [default: report.html in DIRECTORY, comparison.html in SECOND].
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The report, or the comparison, as JSON on standard output; no page is written unless --out says where.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    /// Runs it.
+    pub fn run(self) -> u8 {
+        let read = |directory: &Path| {
+            LeftBehind::read(directory).map_err(|error| {
+                eprintln!("meltica: {error}");
+                EXIT_REFUSED
+            })
+        };
+        let first = match read(&self.directory) {
+            Ok(first) => first,
+            Err(code) => return code,
+        };
+        let second = match self.second.as_deref().map(read).transpose() {
+            Ok(second) => second,
+            Err(code) => return code,
+        };
+        match &second {
+            None => self.one(&first),
+            Some(second) => self.two(&first, second),
+        }
+    }
+
+    fn one(&self, run: &LeftBehind) -> u8 {
+        if self.json {
+            return Self::print(&run.report).max(self.page(None, || page(run)));
+        }
+        print!("{}", exit_text(&run.report, TableStyle { columns: columns(), colour: false }));
+        for note in &run.notes {
+            println!("Note: {note}.");
+        }
+        let picture = write(&run.directory.join("timeline.svg"), &timeline_svg(&run.report));
+        self.page(Some(run.directory.join("report.html")), || page(run)).max(picture)
+    }
+
+    fn two(&self, first: &LeftBehind, second: &LeftBehind) -> u8 {
+        let changes = compare(first, second);
+        let rule = rule();
+        let html = || comparison_page(first, second, &changes, &rule);
+        if self.json {
+            return Self::print(&changes).max(self.page(None, html));
+        }
+        print!("{}", shown(&changes));
+        println!("\n{rule}");
+        for (name, run) in [("first", first), ("second", second)] {
+            for note in &run.notes {
+                println!("Note on the {name}: {note}.");
+            }
+        }
+        self.page(Some(second.directory.join("comparison.html")), html)
+    }
+
+    fn print(value: &impl serde::Serialize) -> u8 {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => {
+                println!("{text}");
+                EXIT_OK
+            }
+            Err(error) => {
+                eprintln!("meltica: it cannot be printed: {error}");
+                EXIT_FAILED
+            }
+        }
+    }
+
+    fn page(&self, usual: Option<PathBuf>, html: impl FnOnce() -> String) -> u8 {
+        let Some(path) = self.out.clone().or(usual) else { return EXIT_OK };
+        write(&path, &html())
+    }
+}
+
+fn write(path: &Path, text: &str) -> u8 {
+    match fs::write(path, text) {
+        Ok(()) => {
+            eprintln!("wrote {}", path.display());
+            EXIT_OK
+        }
+        Err(error) => {
+            eprintln!("meltica: cannot write {}: {error}; --out names another place", path.display());
+            EXIT_FAILED
+        }
+    }
+}
+
+fn rule() -> String {
+    format!(
+        "A latency changed if the medians of the two runs' intervals are further apart than half of each run's distance \
+         between its quartiles, added up, and than {:.0} %; the first {} s and figures with fewer than {INTERVALS_MIN} intervals do \
+         not count. A counter changed if it differs by more than twice what a count of its size does by chance.",
+        CHANGE_MIN * 100.0,
+        WARM_UP_MS / 1_000
+    )
+}
+
+/// The changes as a table: what is worse first, what is the same only as a count.
+fn shown(changes: &[Change]) -> String {
+    let count = |outcome: Outcome| changes.iter().filter(|change| change.outcome == outcome).count();
+    let mut text = String::new();
+    let rows: Vec<&Change> =
+        changes.iter().filter(|change| matches!(change.outcome, Outcome::Worse | Outcome::Better)).collect();
+    let wide = |of: fn(&Change) -> &str, least: usize| {
+        rows.iter().map(|change| of(change).chars().count()).max().unwrap_or(0).max(least)
+    };
+    let (of, what) = (wide(|change| &change.of, 2), wide(|change| &change.what, 4));
+    if !rows.is_empty() {
+        let _ = writeln!(
+            text,
+            "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {:>9}",
+            "", "of", "what", "first", "second", "change"
+        );
+    }
+    for change in &rows {
+        let value = |value: f64| {
+            if change.is_latency { latency(value as u64) } else { grouped(value.round() as u64) }
+        };
+        let relative = change.relative().map_or("new".to_owned(), |part| format!("{:+.1}%", part * 100.0));
+        let _ = writeln!(
+            text,
+            "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {relative:>9}",
+            change.outcome.name(),
+            change.of,
+            change.what,
+            value(change.first),
+            value(change.second)
+        );
+    }
+    let _ = writeln!(
+        text,
+        "{} worse, {} better, {} within noise, {} with too few intervals",
+        count(Outcome::Worse),
+        count(Outcome::Better),
+        count(Outcome::Same),
+        count(Outcome::Unknown)
+    );
+    text
+}

@@ -1,0 +1,284 @@
+//! Streams that say nothing wrong: quiet markets, streams that died on a connection that lives, books without numbers that went
+//! wrong unseen, books that cannot be proved, and instruments that are delisted. Simulated clock and network, some seeds each.
+
+use engine::event::{BookReason, BookStatus};
+use engine::provider::Happening;
+use engine::venue::Venue;
+use simvenues::{Fault, Product, VenueFault};
+use soak::sim::{SECOND_NS, Twin, World, WorldOptions};
+
+const SEEDS: std::ops::Range<u64> = 1..4;
+
+/// A settled world for each seed, with 25 s of its streams' pace, and what happens in it.
+fn each_seed<V: Venue>(twin: impl Fn() -> Twin<V>, scene: impl Fn(&mut World<V>)) {
+    for seed in SEEDS {
+        let mut world = World::with(WorldOptions::with_seed(seed), twin());
+        world.settle();
+        world.run_s(25.0);
+        scene(&mut world);
+    }
+}
+
+/// The same scene on each venue.
+macro_rules! on_each_venue {
+    ($binance:ident, $kraken:ident, $coinbase:ident: $scene:ident) => {
+        #[test]
+        fn $binance() {
+            $scene(|| Twin::binance(Product::Spot));
+        }
+        #[test]
+        fn $kraken() {
+            $scene(Twin::kraken);
+        }
+        #[test]
+        fn $coinbase() {
+            $scene(Twin::coinbase);
+        }
+    };
+}
+
+/// The second of three.
+fn hit<V: Venue>(world: &World<V>) -> String {
+    world.symbols()[1].clone()
+}
+
+fn assert_neighbours_undisturbed<V: Venue>(world: &World<V>) {
+    let (ledger, hit) = (world.ledger(), hit(world));
+    for symbol in world.symbols().iter().filter(|symbol| **symbol != hit) {
+        assert!(!ledger.disturbed(symbol), "seed {}: {symbol}: {:?}", world.options.seed, ledger.states);
+    }
+}
+
+fn happened<V: Venue>(world: &World<V>, wanted: impl Fn(&Happening) -> bool) -> usize {
+    world.happenings.iter().filter(|(_, happening)| wanted(happening)).count()
+}
+
+fn is_dead(happening: &Happening) -> bool {
+    matches!(happening, Happening::StreamDead { .. })
+}
+
+// -- quiet ---------------------------------------------------------------------------------------------------------------
+
+fn a_quiet_market<V: Venue>(twin: impl Fn() -> Twin<V>) {
+    each_seed(twin, |world| {
+        let seed = world.options.seed;
+        world.site.set_rate(0.0, world.now_ns);
+        world.run_s(300.0);
+        assert!(world.all_proved(), "seed {seed}: {:?}", world.happenings);
+        let care = *world.provider.care_counts();
+        assert!(care.silence_checks_total >= 3, "seed {seed}: {care:?}");
+        // Each question about one silence comes after twice the time of the one before.
+        let streams = world.provider.pipeline.directory.streams().len() as u64;
+        assert!(care.silence_checks_total <= 6 * streams, "seed {seed}: {care:?}");
+        assert_eq!((care.dead_streams_total, happened(world, is_dead)), (0, 0), "seed {seed}");
+        assert!(world.provider.connections().iter().all(|line| line.counts.lost_total == 0), "seed {seed}");
+        for symbol in world.symbols() {
+            assert!(!world.ledger().disturbed(&symbol), "seed {seed}: {symbol}: {:?}", world.ledger().states);
+        }
+        world.site.set_rate(50.0, world.now_ns);
+        world.run_s(5.0);
+        world.finish();
+    });
+}
+
+on_each_venue!(
+    a_quiet_binance_is_no_outage, a_quiet_kraken_is_no_outage, a_quiet_coinbase_is_no_outage: a_quiet_market
+);
+
+#[test]
+fn a_binance_book_without_updates_is_proved_by_a_second_snapshot_of_the_same_number() {
+    for seed in SEEDS {
+        let mut world = World::new(WorldOptions::with_seed(seed));
+        world.site.set_rate(0.0, world.now_ns);
+        world.run_for("all books proved", 15.0, World::all_proved);
+        let care = *world.provider.care_counts();
+        assert_eq!(care.quiet_snapshots_total, 2 * 3, "seed {seed}: {care:?}");
+        world.run_s(120.0);
+        assert_eq!(world.provider.care_counts().quiet_snapshots_total, 2 * 3, "seed {seed}: and no more");
+        let sent_at_rest = world.provider.rest_counts().sent_total;
+        world.site.set_rate(50.0, world.now_ns);
+        world.run_s(10.0);
+        assert_eq!(world.provider.pipeline.counts().resyncs_total, 0, "seed {seed}: updates joined");
+        assert!(world.provider.rest_counts().sent_total <= sent_at_rest + 1, "seed {seed}");
+        world.finish();
+    }
+}
+
+#[test]
+fn a_binance_book_that_reconnects_in_a_quiet_market_is_proved_again() {
+    for seed in SEEDS {
+        let mut world = World::new(WorldOptions::with_seed(seed));
+        world.settle();
+        world.site.set_rate(0.0, world.now_ns);
+        world.fault(&Fault::Disconnect(simvenues::Target::All, simvenues::How::Drop));
+        world.run_for("the loss", 2.0, |world| !world.all_proved());
+        world.run_for("the second proof", 20.0, World::all_proved);
+        world.site.set_rate(50.0, world.now_ns);
+        world.finish();
+    }
+}
+
+// -- dead ----------------------------------------------------------------------------------------------------------------
+
+fn a_dead_trade_stream<V: Venue>(twin: impl Fn() -> Twin<V>) {
+    each_seed(twin, |world| {
+        let (seed, symbol) = (world.options.seed, hit(world));
+        let drop = VenueFault::DropTrades { symbol: symbol.clone(), count: u32::MAX };
+        world.fault(&Fault::Venue(drop));
+        world.run_s(2.0);
+        let before = world.ledger().trades[&symbol];
+        world.run_for("the discovery", 40.0, |world| happened(world, is_dead) > 0);
+        let ledger_after = world.ledger().trades[&symbol];
+        assert!(ledger_after.recovered_total > before.recovered_total, "seed {seed}: {ledger_after:?}");
+        assert_neighbours_undisturbed(world);
+        world.fault(&Fault::Venue(VenueFault::Clear));
+        world.run_s(3.0);
+        world.finish();
+    });
+}
+
+#[test]
+fn a_dead_binance_trade_stream_is_found_and_its_trades_are_fetched() {
+    a_dead_trade_stream(|| Twin::binance(Product::Spot));
+}
+
+#[test]
+fn a_dead_kraken_trade_stream_is_found_and_its_trades_are_fetched() {
+    a_dead_trade_stream(Twin::kraken);
+}
+
+#[test]
+fn a_dead_binance_book_stream_is_found_named_and_made_anew() {
+    each_seed(
+        || Twin::binance(Product::Spot),
+        |world| {
+            let (seed, symbol) = (world.options.seed, hit(world));
+            let drop = VenueFault::DropUpdates { symbol: symbol.clone(), count: u32::MAX };
+            world.fault(&Fault::Venue(drop));
+            world.run_for("the discovery", 60.0, |world| happened(world, is_dead) > 0);
+            let silent = world.ledger().state_count(&symbol, BookStatus::Stale, BookReason::Silent);
+            assert_eq!(silent, 1, "seed {seed}: {:?}", world.ledger().states);
+            assert_neighbours_undisturbed(world);
+            world.fault(&Fault::Venue(VenueFault::Clear));
+            world.run_for("the second proof", 70.0, World::all_proved);
+            world.finish();
+        },
+    );
+}
+
+// -- best prices ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_coinbase_book_that_went_wrong_unseen_is_found_by_its_best_prices_and_subscribed_anew() {
+    each_seed(Twin::coinbase, |world| {
+        let (seed, symbol) = (world.options.seed, hit(world));
+        let drop = VenueFault::DropUpdates { symbol: symbol.clone(), count: u32::MAX };
+        world.fault(&Fault::Venue(drop));
+        let failed = |world: &World<_>| {
+            world.ledger().state_count(&symbol, BookStatus::Suspect, BookReason::VerificationFailed)
+        };
+        world.run_for("the discovery", 300.0, |world| failed(world) == 1);
+        world.fault(&Fault::Venue(VenueFault::Clear));
+        world.run_for("the second proof", 2.0, World::all_proved);
+        let counts = *world.provider.pipeline.counts();
+        assert_eq!(counts.verification_failures_total, 1, "seed {seed}: {counts:?}");
+        assert!(counts.top_disagreements_total >= 3, "seed {seed}: three samples in a row: {counts:?}");
+        assert_neighbours_undisturbed(world);
+        world.finish();
+    });
+}
+
+#[test]
+fn coinbase_books_are_verified_in_turn_and_none_is_called_wrong() {
+    each_seed(Twin::coinbase, |world| {
+        world.run_s(400.0);
+        let counts = *world.provider.pipeline.counts();
+        assert!(counts.verified_total >= 6, "seed {}: {counts:?}", world.options.seed);
+        assert_eq!((counts.verification_failures_total, counts.resyncs_total), (0, 0), "{counts:?}");
+        world.finish();
+    });
+}
+
+// -- never right ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_kraken_checksum_that_never_fits_is_asked_for_ever_more_rarely_and_said_so() {
+    each_seed(Twin::kraken, |world| {
+        let (seed, symbol) = (world.options.seed, hit(world));
+        let lie = VenueFault::LieChecksum { symbol: symbol.clone(), count: u32::MAX };
+        world.fault(&Fault::Venue(lie));
+        let requests = world.provider.rest_counts().sent_total;
+        let mismatches = |world: &World<_>| {
+            world.ledger().state_count(&symbol, BookStatus::Suspect, BookReason::ChecksumMismatch)
+        };
+        world.run_s(60.0);
+        let first = mismatches(world);
+        // 0, 0, 1, 2, 4, 8, 16, 32 s.
+        assert!((5..=9).contains(&first), "seed {seed}: {first} mismatches in a minute");
+        world.run_s(240.0);
+        let later = mismatches(world) - first;
+        assert!(later <= 4, "seed {seed}: {later} mismatches in four minutes");
+        let said = world.ledger().state_count(&symbol, BookStatus::Suspect, BookReason::Unprovable);
+        let counts = *world.provider.pipeline.counts();
+        assert!(said >= 3 && counts.unprovable_total == said as u64, "seed {seed}: {said}, {counts:?}");
+        assert!(happened(world, |happening| matches!(happening, Happening::Unprovable { .. })) >= 3);
+        let asked = world.provider.rest_counts().sent_total - requests;
+        assert!(asked >= 3, "seed {seed}: the precision was asked for anew: {asked}");
+        assert_neighbours_undisturbed(world);
+        world.fault(&Fault::Venue(VenueFault::Clear));
+        world.run_for("the second proof", 310.0, World::all_proved);
+        world.finish();
+    });
+}
+
+// -- delisted ------------------------------------------------------------------------------------------------------------
+
+fn a_delisted_instrument<V: Venue>(twin: impl Fn() -> Twin<V>) {
+    each_seed(twin, |world| {
+        let (seed, symbol) = (world.options.seed, hit(world));
+        world.fault(&Fault::Venue(VenueFault::Delist { symbol: symbol.clone() }));
+        let delisted = |world: &World<V>| {
+            happened(
+                world,
+                |happening| matches!(happening, Happening::Delisted { symbol, streams: 3, .. } if *symbol == hit(world)),
+            )
+        };
+        world.run_for("the notice", 60.0, |world| delisted(world) == 1);
+        world.run_s(120.0);
+        assert_eq!(delisted(world), 1, "seed {seed}: said once");
+        let states = world.ledger().state_count(&symbol, BookStatus::Stale, BookReason::Delisted);
+        assert_eq!(states, 1, "seed {seed}: {:?}", world.ledger().states);
+        assert_eq!(world.provider.pipeline.counts().delisted_total, 1, "seed {seed}");
+        assert_eq!(world.provider.books_proved(), (2, 2), "seed {seed}: its book is not wanted any more");
+        assert_neighbours_undisturbed(world);
+        let carried = |line: &engine::connection::Connection| line.streams().len();
+        assert_eq!(carried(&world.provider.connections()[0]), 6, "seed {seed}: its streams ended");
+        let lost: u64 = world.provider.connections().iter().map(|line| line.counts.lost_total).sum();
+        assert_eq!(lost, 0, "seed {seed}: {:?}", world.happenings);
+        world.assert_balanced();
+        let ledger = world.ledger();
+        assert!(ledger.violations.is_empty(), "seed {seed}: {:#?}", ledger.violations);
+        for truth in world.site.truth() {
+            let trades = ledger.trades[&truth.symbol];
+            assert!(trades.last + 200 > truth.trade_id_last.expect("it trades"), "seed {seed}: {trades:?}");
+        }
+    });
+}
+
+on_each_venue!(
+    an_instrument_that_binance_delists_ends_alone,
+    an_instrument_that_kraken_delists_ends_alone,
+    an_instrument_that_coinbase_delists_ends_alone: a_delisted_instrument
+);
+
+#[test]
+fn kraken_tells_itself_that_an_instrument_is_delisted_and_nobody_waits_for_a_silence() {
+    each_seed(Twin::kraken, |world| {
+        let ordered_ns = world.now_ns;
+        world.fault(&Fault::Venue(VenueFault::Delist { symbol: hit(world) }));
+        world.run_for("the notice", 2.0, |world| {
+            happened(world, |happening| matches!(happening, Happening::Delisted { .. })) == 1
+        });
+        assert!(world.now_ns - ordered_ns < SECOND_NS);
+    });
+}
