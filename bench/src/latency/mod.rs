@@ -365,7 +365,7 @@ shards:
     lines: 1
     instruments: [{symbols}]
     channels: [trade, book]
-    book: {{depth_max: 10000, snapshot_limit: 1000, verify_s: 3600}}
+    book: {{depth_max: 10000, snapshot_limit: 1000, verify_s: 300}}
     rest_weight_share: 0.8
     reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}
 merges: []
