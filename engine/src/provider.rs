@@ -198,8 +198,12 @@ impl<V: Venue> Provider<V> {
             if !connection.is_live() {
                 return handled;
             }
+            let seen = connection.has_kept_text();
             let outcome = match connection.next_text(&mut self.rng, now) {
                 Ok(Some(Incoming::Text(text))) => {
+                    if !seen {
+                        probe.frame(line, now, text);
+                    }
                     match self.pipeline.frame_piece(line, text, PIECE_BYTES_MAX, now, probe) {
                         Some(outcome) => outcome,
                         None => {
