@@ -59,6 +59,8 @@ enum What {
     List,
     /// Messages before this one found no block.
     Lost,
+    /// The run ends: every file is complete when the block comes back.
+    Finished,
 }
 
 const HEAD_BYTES: usize = 16;
@@ -73,6 +75,7 @@ impl Head {
             What::List => 3,
             What::Lost => 4,
             What::Ended => 5,
+            What::Finished => 6,
         };
         bytes[1] = self.line;
         bytes[2..4].copy_from_slice(&self.path_bytes.to_le_bytes());
@@ -89,6 +92,7 @@ impl Head {
             2 => What::Answer,
             3 => What::List,
             5 => What::Ended,
+            6 => What::Finished,
             _ => What::Lost,
         };
         Self {
@@ -234,11 +238,12 @@ impl Tap {
 
     /// Hands over the rest and waits for the disk, for a second at most. What it came to, for `report.json`.
     pub fn finish(&mut self) -> Value {
-        // Room for saying what was lost last.
-        if self.lost > 0 && self.outbox.available() == 0 && self.block.is_none() {
+        if self.outbox.available() == 0 {
+            // Room for the end, and for saying what was lost last.
+            self.hand_over();
             self.block = self.outbox.wait_for_block(STOP_WAIT);
         }
-        self.say_lost();
+        self.put(What::Finished, LineId(0), 0, "", &[]);
         self.hand_over();
         let written = self.outbox.wait_until_written(STOP_WAIT);
         let progress = &self.progress;
@@ -321,7 +326,9 @@ mod tests {
 
     #[test]
     fn a_head_survives_its_bytes() {
-        for what in [What::Opened, What::Ended, What::Frame, What::Answer, What::List, What::Lost] {
+        for what in
+            [What::Opened, What::Ended, What::Frame, What::Answer, What::List, What::Lost, What::Finished]
+        {
             let head =
                 Head { what, line: 7, receive_ns: u64::MAX - 3, path_bytes: 513, payload_bytes: 70_000 };
             assert_eq!(Head::read(&head.to_bytes()), head);

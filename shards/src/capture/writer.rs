@@ -110,6 +110,10 @@ impl Writer {
             block.clear();
             inbox.give_back(block);
         }
+        self.close_all();
+    }
+
+    fn close_all(&mut self) {
         let lines: Vec<u8> = self.sessions.keys().copied().collect();
         for line in lines {
             self.close(line);
@@ -173,6 +177,8 @@ impl Writer {
                     }
                 }
             }
+            What::Finished => self.close_all(),
+            // Counted by who reads the stream.
             What::Lost => {}
         }
     }
@@ -223,6 +229,7 @@ impl Writer {
         if let Err(error) = file.flush() {
             self.refused(&error);
         }
+        row.lost += std::mem::take(&mut self.lost);
         row.closed = true;
         self.progress.bytes_written.fetch_add(row.bytes, Ordering::Release);
         if let Some(known) = self.rows.iter_mut().find(|known| known.name == row.name) {
