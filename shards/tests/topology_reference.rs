@@ -141,17 +141,33 @@ const WRONG: &[&str] = &["[]", "[[]]", "{\"zzzzzzzzzzzz\": 1}", "\"\"", "-1", "\
 fn fits(mapping: &str, key: &str) -> String {
     let path = path_of(mapping, key);
     let mut words: Vec<String> = Vec::new();
-    for wrong in WRONG {
-        let wrong: Value = serde_json::from_str(wrong).expect("JSON");
-        for fits in said(&path, |topology| at(topology, mapping)[key] = wrong.clone()) {
-            let fits = fits.strip_prefix("fits ").or_else(|| fits.strip_prefix("fits: ")).unwrap_or(&fits);
-            // What follows from the value is not what fits.
-            if fits != "this key must be there" && !words.iter().any(|word| word.contains(fits)) {
-                words.retain(|word| !fits.contains(word.as_str()));
-                words.push(fits.to_owned());
+    for alone in [false, true] {
+        for wrong in WRONG {
+            let wrong: Value = serde_json::from_str(wrong).expect("JSON");
+            let change = |topology: &mut Value| {
+                let mapping = at(topology, mapping);
+                // One of two that exclude one another says more by itself.
+                if alone {
+                    *mapping = json!({});
+                }
+                mapping[key] = wrong;
+            };
+            for fits in said(&path, change) {
+                let fits =
+                    fits.strip_prefix("fits ").or_else(|| fits.strip_prefix("fits: ")).unwrap_or(&fits);
+                // What follows from the value is not what fits.
+                let follows = fits.starts_with("this key must be there");
+                if !follows && !words.iter().any(|word| word.contains(fits)) {
+                    words.retain(|word| !fits.contains(word.as_str()));
+                    words.push(fits.to_owned());
+                }
             }
         }
+        if !words.is_empty() {
+            break;
+        }
     }
+    assert!(!words.is_empty(), "the reader says nothing of {path}, whatever stands there");
     words.join("; ")
 }
 

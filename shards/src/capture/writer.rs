@@ -6,6 +6,7 @@
 //! mean nothing in JSON, become spaces. `index.tsv` says what each file holds.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -272,7 +273,7 @@ impl Writer {
         let mut text = String::from("file\tfirst_ns\tlast_ns\tframes\tanswers\tlost\tbytes\n");
         for row in &self.rows {
             let Row { name, first_ns, last_ns, frames, answers, lost, bytes, .. } = row;
-            text.push_str(&format!("{name}\t{first_ns}\t{last_ns}\t{frames}\t{answers}\t{lost}\t{bytes}\n"));
+            let _ = writeln!(text, "{name}\t{first_ns}\t{last_ns}\t{frames}\t{answers}\t{lost}\t{bytes}");
         }
         let new = self.directory.join("index.tsv.new");
         std::fs::write(&new, text)?;
