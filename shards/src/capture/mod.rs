@@ -365,6 +365,8 @@ mod tests {
         assert_eq!((head(lost).what, head(lost).payload_bytes), (What::Lost, 2));
         let last = lost + HEAD_BYTES;
         assert_eq!((head(last).line, head(last).receive_ns), (2, 8));
-        assert_eq!(&stream[last + HEAD_BYTES..], b"{}");
+        let end = last + HEAD_BYTES + 2;
+        assert_eq!(&stream[last + HEAD_BYTES..end], b"{}");
+        assert_eq!((head(end).what, end + HEAD_BYTES), (What::Finished, stream.len()));
     }
 }

@@ -351,14 +351,15 @@ mod tests {
         }
         writer.close(0);
         let last = std::fs::read_to_string(path.join("line0-0002-000000.tsv")).expect("the last session");
-        assert_eq!(last, "1001\trest:/list\t{ }\n1010\tws\tx\n");
-        let second = std::fs::read_to_string(path.join("line0-0002-000001.tsv")).expect("its second file");
-        assert_eq!(second, "1001\trest:/list\t{ }\n1011\trest:/depth\ty\n");
+        assert_eq!(last, "1001\trest:/list\t{ }\n1010\tws\tx\n1011\trest:/depth\ty\n");
         let index = std::fs::read_to_string(path.join("index.tsv")).expect("the index");
         let rows: Vec<Vec<&str>> = index.lines().skip(1).map(|row| row.split('\t').collect()).collect();
         assert_eq!(rows.len(), 3, "{index}");
-        let newest = &rows[1];
-        assert_eq!((newest[0], newest[3], newest[5]), ("line0-0002-000000.tsv", "1", "4"), "{index}");
+        assert_eq!((rows[0][0], rows[1][0]), ("line0-0001-000004.tsv", "line0-0001-000005.tsv"), "{index}");
+        assert_eq!((rows[0][3], rows[0][4], rows[0][5]), ("1", "1", "0"), "{index}");
+        // Lost before the session was opened anew, told by the next file.
+        assert_eq!(rows[2][0], "line0-0002-000000.tsv", "{index}");
+        assert_eq!((rows[2][3], rows[2][4], rows[2][5]), ("1", "2", "4"), "{index}");
         let files = std::fs::read_dir(&path).expect("the directory").count();
         assert_eq!(files, 4, "three files and the index");
         std::fs::remove_dir_all(path).expect("it can be removed");
