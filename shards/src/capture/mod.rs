@@ -268,7 +268,7 @@ impl Tap {
         let lost_bytes = if self.lost > 0 { HEAD_BYTES } else { 0 };
         let bytes = lost_bytes + HEAD_BYTES + path.len() + payload.len();
         let room = self.block.as_ref().map_or(0, |block| BLOCK_BYTES - block.len());
-        let fits = path.len() <= usize::from(u16::MAX) && payload.len() <= u32::MAX as usize;
+        let fits = u16::try_from(path.len()).is_ok() && u32::try_from(payload.len()).is_ok();
         if !fits || (bytes > room && bytes > room + self.outbox.available() * BLOCK_BYTES) {
             self.lost = self.lost.saturating_add(1);
             self.counts.lost_total += 1;
