@@ -358,7 +358,8 @@ mod tests {
         tap.frame(LineId(2), 8, b"{}");
         tap.finish();
         drop(tap);
-        let stream: Vec<u8> = written.iter().take(2).flatten().collect();
+        drop(thread);
+        let stream: Vec<u8> = written.iter().flatten().collect();
         let head = |at: usize| Head::read(stream[at..at + HEAD_BYTES].try_into().expect("a head"));
         assert_eq!((head(0).what, head(0).payload_bytes as usize), (What::Frame, BLOCK_BYTES));
         let lost = HEAD_BYTES + BLOCK_BYTES;
