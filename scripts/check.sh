@@ -2,7 +2,7 @@
 # Everything that CI does, in CI's order: what is cheap and says most comes first. `.ci/run` installs the tools and calls this.
 #
 #   scripts/check.sh                 all stages
-#   scripts/check.sh format guards   some of them: format guards policy lint docs tests
+#   scripts/check.sh format guards   some of them: format guards policy lint docs tests package
 #
 # A stage that cannot run says SKIPPED and why, at once and in the summary; it never passes silently.
 set -euo pipefail
@@ -69,7 +69,20 @@ stage_tests() {
   scripts/test.sh
 }
 
-all=(format guards policy lint docs tests)
+# The debug binary that the tests have left; alone, it builds that first.
+stage_package() {
+  local line
+  cargo build --locked -p shards --bin meltica
+  local said code=0
+  said=$(mktemp)
+  scripts/package/test-package.sh "${CARGO_TARGET_DIR:-target}/debug/meltica" 2>"$said" || code=$?
+  cat "$said" >&2
+  while IFS= read -r line; do skipped+=("$line"); done < <(sed -n 's/^SKIPPED: //p' "$said")
+  rm -f "$said"
+  return "$code"
+}
+
+all=(format guards policy lint docs tests package)
 (($# > 0)) || set -- "${all[@]}"
 
 summary=()

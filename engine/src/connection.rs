@@ -441,6 +441,12 @@ impl Connection {
         Ok(text.map(|(text, bytes)| Incoming::Text(&mut text[..bytes])))
     }
 
+    /// Whether [`next_text`](Self::next_text) will give a text that it gave before.
+    #[inline]
+    pub const fn has_kept_text(&self) -> bool {
+        self.half_read
+    }
+
     /// The text that came last was read in part: [`next_text`](Self::next_text) gives it once more, and nothing is read
     /// from the socket until then.
     pub const fn keep_text(&mut self) {

@@ -1,6 +1,7 @@
 //! Where the engine reports how long its stages took. The shard records it in histograms; a replay ignores it.
 
-use crate::time::{Clock, FixedClock};
+use crate::ids::LineId;
+use crate::time::{Clock, FixedClock, ReceiveTime};
 
 /// A stage of an event's way inside the engine; measured from the receive time of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,12 @@ pub enum PathStage {
 pub trait Probe: Clock {
     /// A stage ended `ns` nanoseconds after the bytes were received.
     fn stage(&mut self, stage: PathStage, ns: u64);
+
+    /// A text frame of `line` came, and nothing has touched it yet. Told once, also of one that is read in pieces.
+    #[inline]
+    fn frame(&mut self, line: LineId, at: ReceiveTime, text: &[u8]) {
+        let _ = (line, at, text);
+    }
 
     /// The handler of the consumer in `seat` of this shard is about to be called.
     #[inline]

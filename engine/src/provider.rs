@@ -202,8 +202,12 @@ impl<V: Venue> Provider<V> {
             if !connection.is_live() {
                 return handled;
             }
+            let seen = connection.has_kept_text();
             let outcome = match connection.next_text(&mut self.rng, now) {
                 Ok(Some(Incoming::Text(text))) => {
+                    if !seen {
+                        probe.frame(line, now, text);
+                    }
                     let outcome = self.pipeline.frame_piece(line, text, PIECE_BYTES_MAX, now, probe);
                     let Some(outcome) = outcome else {
                         // The rest in the next turn; the other connections have theirs before.

@@ -18,12 +18,13 @@ use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
 use engine::ring::{Receiver, Sender, ring};
 use engine::routing::{Delivery, Route};
 
+use crate::capture::Tap;
 use crate::collect::{Collector, RunStart, ShardIdentity};
 use crate::consumer::ConsumerShard;
 use crate::control::controller::{self as control, Held};
 use crate::control::link;
 use crate::control::switches::Switches;
-use crate::machine::clock::Clock;
+use crate::machine::clock::{Clock, wall_ns};
 use crate::machine::executor::{
     JoinHandle, LoopCounters, ShardError, ShardOptions, Stop, drive, spawn_shard,
 };
@@ -106,6 +107,16 @@ pub enum LaunchError {
         merge: String,
         /// Why.
         reason: String,
+    },
+    /// What a provider receives cannot be kept.
+    #[error("provider {provider}: capture into {}: {source}; check the directory and its rights", dir.display())]
+    Capture {
+        /// Its name.
+        provider: String,
+        /// Where to.
+        dir: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// A provider cannot trade.
     #[error("provider {provider}: orders: {reason}")]
@@ -203,6 +214,7 @@ struct ProviderParts {
     websocket: Target,
     rest: Target,
     orders: Option<orders::ProviderEnd>,
+    tap: Option<Tap>,
 }
 
 /// Starts everything that `topology` says.
@@ -546,6 +558,7 @@ fn wire(
             websocket,
             rest,
             orders: None,
+            tap: start_tap(plan)?,
         };
         for (number, shard) in topology.shards.iter().enumerate() {
             let Some(rings) = shard.rings() else { continue };
@@ -579,6 +592,16 @@ fn wire(
         all.push(part);
     }
     Ok((all, receivers))
+}
+
+/// Starts the capture that a provider asks for.
+fn start_tap(plan: &ProviderPlan) -> Result<Option<Tap>, LaunchError> {
+    let Some(capture) = &plan.capture else { return Ok(None) };
+    let moment = (wall_ns(), Clock::new().now());
+    let tap = Tap::start(capture, &plan.name, SystemTime::now(), moment);
+    let refused =
+        |source| LaunchError::Capture { provider: plan.name.clone(), dir: capture.dir.clone(), source };
+    tap.map(Some).map_err(refused)
 }
 
 /// Adds the way to a shard with what its topology says about waiting for it; gives its number.

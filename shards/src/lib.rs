@@ -18,6 +18,7 @@ pub mod launch;
 // The shards, by the way of an event.
 pub mod orders;
 pub mod provider;
+pub mod capture;
 pub mod markers;
 pub mod merger;
 pub mod consumer;

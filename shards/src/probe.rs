@@ -1,8 +1,10 @@
 //! The shard's clock and histograms as the engine sees them.
 
+use engine::ids::LineId;
 use engine::probe::{PathStage, Probe};
 use engine::time::{Clock as EngineClock, ReceiveTime};
 
+use crate::capture::Tap;
 use crate::machine::clock::Clock;
 use crate::machine::place::Place;
 use crate::stages::{ShardStages, Stage};
@@ -11,12 +13,19 @@ use crate::stages::{ShardStages, Stage};
 pub struct ShardProbe<'a> {
     clock: &'a Clock,
     stages: &'a mut ShardStages,
+    tap: Option<&'a mut Tap>,
 }
 
 impl<'a> ShardProbe<'a> {
     /// A probe over a shard's clock and histograms.
     pub fn new(clock: &'a Clock, stages: &'a mut ShardStages) -> Self {
-        Self { clock, stages }
+        Self { clock, stages, tap: None }
+    }
+
+    /// The same, which also keeps raw frames.
+    #[must_use]
+    pub fn with_tap(self, tap: Option<&'a mut Tap>) -> Self {
+        Self { tap, ..self }
     }
 }
 
@@ -39,6 +48,13 @@ impl Probe for ShardProbe<'_> {
             PathStage::FannedOut => Stage::FirstToLast,
         };
         self.stages.record(stage, ns);
+    }
+
+    #[inline]
+    fn frame(&mut self, line: LineId, at: ReceiveTime, text: &[u8]) {
+        if let Some(tap) = &mut self.tap {
+            tap.frame(line, at.ns(), text);
+        }
     }
 
     #[inline]

@@ -18,6 +18,7 @@ use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
+use crate::capture::Tap;
 use crate::control::link::{NewInstrument, Reply, RouteChange, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::{Turn, sleep};
@@ -112,6 +113,8 @@ pub struct Driver<V: Venue> {
     /// Order entry, where this provider trades.
     orders: Option<Box<dyn Trade>>,
     rolls: Rolls,
+    /// Keeps what comes as it came, where the topology asks for it.
+    tap: Option<Box<Tap>>,
 }
 
 /// A provider of any venue: one call a turn, everything below it is static.
@@ -176,6 +179,7 @@ impl<V: Venue> Driver<V> {
             listing: None,
             orders: None,
             rolls: Rolls::default(),
+            tap: None,
         }
     }
 
@@ -200,6 +204,13 @@ impl<V: Venue> Driver<V> {
         self
     }
 
+    /// The same, with everything that comes kept as it came.
+    #[must_use]
+    pub fn with_tap(mut self, tap: Option<Tap>) -> Self {
+        self.tap = tap.map(Box::new);
+        self
+    }
+
     fn token(&self, line: LineId) -> Token {
         Token(u32::from(self.index) * TOKENS_PER_PROVIDER + u32::from(line.0))
     }
@@ -220,7 +231,7 @@ impl<V: Venue> Driver<V> {
             let outcome = stream.read(space);
             let now_ns = io.clock.now();
             let now = ReceiveTime::from_ns(now_ns);
-            let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+            let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
             match outcome {
                 Ok(0) => {
                     let lost = Lost::Socket("the venue ended the connection".to_owned());
@@ -257,7 +268,7 @@ impl<V: Venue> Driver<V> {
     fn go_on(&mut self, line: LineId, io: &mut Io) -> usize {
         self.sockets[line.index()].more = false;
         let now = ReceiveTime::from_ns(io.clock.now());
-        let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+        let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
         let frames = self.provider.take_frames(line, now, &mut probe);
         if frames == FRAMES_PER_TURN_MAX {
             self.sockets[line.index()].more = true;
@@ -276,6 +287,9 @@ impl<V: Venue> Driver<V> {
                     // The close frame, if there is one; nobody waits for it.
                     let _ = stream.send(self.provider.connection_mut(line).pending());
                     let _ = io.poller.remove(&stream);
+                    if let Some(tap) = &mut self.tap {
+                        tap.ended(line, now_ns);
+                    }
                 }
                 *slot = LineSocket::default();
             }
@@ -365,6 +379,9 @@ impl<V: Venue> Driver<V> {
         match stream.poll_ready(now_ns) {
             Ok(true) => {
                 slot.ready = true;
+                if let Some(tap) = &mut self.tap {
+                    tap.opened(line, now_ns);
+                }
                 let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
                 self.provider.opened(line, ReceiveTime::from_ns(now_ns), &mut probe);
                 true
@@ -394,7 +411,12 @@ impl<V: Venue> Driver<V> {
         while let Some((id, request)) = self.provider.poll_rest(now) {
             worked += 1;
             match self.http.submit(&Request::get(request.path.as_str()), now_ns + REST_NS_MAX) {
-                Ok(request) => self.under_way.push((request, id)),
+                Ok(number) => {
+                    if let Some(tap) = &mut self.tap {
+                        tap.asked(number, &request.path);
+                    }
+                    self.under_way.push((number, id));
+                }
                 Err(error) => self.provider.rest_failed(id, error.to_string(), now),
             }
         }
@@ -406,6 +428,11 @@ impl<V: Venue> Driver<V> {
             let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else { continue };
             let (_, id) = self.under_way.swap_remove(at);
             let now = ReceiveTime::from_ns(io.clock.now());
+            if let Some(tap) = &mut self.tap {
+                let body = answer.as_ref().ok().filter(|response| response.status == 200);
+                let list = self.provider.pipeline.venue.instruments_request();
+                tap.answered(request, body.map(|response| &response.body[..]), &list.path, now.ns());
+            }
             match answer {
                 Ok(mut response) => {
                     let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
@@ -622,7 +649,11 @@ impl<V: Venue> Drive for Driver<V> {
 
     fn summary(&mut self) -> ProviderSummary {
         self.provider.pipeline.release_slots();
-        ProviderSummary::of(self.index, &self.provider)
+        let mut summary = ProviderSummary::of(self.index, &self.provider);
+        if let Some(tap) = &mut self.tap {
+            summary.facts["capture"] = tap.finish();
+        }
+        summary
     }
 }
 
@@ -648,8 +679,12 @@ impl<V: Venue> Driver<V> {
             // The supervisor is gone only while the process ends.
             let _ = self.reports.send(Report { provider: self.index, happening: Happened::Feed(happening) });
         }
+        if let Some(tap) = &mut self.tap {
+            tap.flush(now_ns);
+        }
         let mut at = self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns);
         at = at.min(self.http.next_deadline_ns().unwrap_or(u64::MAX)).min(self.rolls.deadline_ns());
+        at = at.min(self.tap.as_ref().map_or(u64::MAX, |tap| tap.deadline_ns()));
         for slot in &self.sockets {
             at = at.min(slot.stream.as_ref().and_then(Stream::deadline_ns).unwrap_or(u64::MAX));
             if slot.wanted {

@@ -1,5 +1,6 @@
 //! The commands of the binary, one module each. Each returns the process's exit code.
 
+mod cli;
 pub mod ctl;
 pub mod definition;
 pub mod doctor;
@@ -14,6 +15,8 @@ pub mod top;
 pub mod topology;
 
 use std::path::Path;
+
+pub use cli::Cli;
 
 use crate::consumers;
 use crate::topology::{Topology, TopologyErrors, load_with};

@@ -293,6 +293,27 @@ struct Verdict {
 }
 
 impl Verdict {
+    /// What a provider's capture came to. One with holes is said, and does not fail the run.
+    fn captured(&mut self, provider: &str, capture: &Value) {
+        let whole = capture["complete"] == true;
+        let error = capture["error"].as_str().map_or(String::new(), |error| format!(": {error}"));
+        self.lines.push(format!(
+            "{}{provider}: captured {} frames and {} answers into {}{}",
+            if whole { "" } else { "meltica: " },
+            capture["frames_total"],
+            capture["answers_total"],
+            capture["dir"].as_str().unwrap_or_default(),
+            if whole {
+                String::new()
+            } else {
+                format!(
+                    "; {} messages found no room, the disk refused {}{error}",
+                    capture["lost_total"], capture["refused_by_disk_total"]
+                )
+            },
+        ));
+    }
+
     /// What became of orders: a line a consumer, and what is not well. Returns the facts for the report.
     fn orders(&mut self, topology: &Topology, provider: &str, orders: &OrdersSummary) -> Value {
         let consumer = |id: ConsumerId| {
@@ -447,6 +468,9 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
         }
         let mut facts = summary.facts.clone();
         facts["outputs"] = outputs;
+        if let Some(capture) = facts.get("capture") {
+            verdict.captured(&plan.name, capture);
+        }
         if let Some(orders) = &summary.orders {
             facts["orders"] = verdict.orders(topology, &plan.name, orders);
         }

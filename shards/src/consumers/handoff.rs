@@ -75,6 +75,12 @@ impl<T> Outbox<T> {
         Some(block)
     }
 
+    /// Blocks that can be had now.
+    #[inline]
+    pub fn available(&self) -> usize {
+        self.free.slots()
+    }
+
     /// Hands a block over.
     pub fn hand_over(&mut self, block: T) {
         self.full.push(block).unwrap_or_else(|_| unreachable!("the ring holds every block"));

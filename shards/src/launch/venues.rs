@@ -138,12 +138,13 @@ pub fn driver(
     let now = ReceiveTime::from_ns(now_ns);
     let lateness_ns = options.patience.lateness_ns;
     let orders = parts.orders.take().map(|orders| orders.start(tasks, now_ns, reports.clone()));
-    let ProviderParts { index, plan, directory, wakers, markers, websocket, rest, .. } = parts;
+    let ProviderParts { index, plan, directory, wakers, markers, websocket, rest, tap, .. } = parts;
     with_venue!(plan.product, book_depth_max as u16, |venue| {
         let pipeline = Pipeline::new(venue, directory, dispatcher, options);
         let provider = Provider::new(pipeline, provider_options, now);
         let driver = Driver::new(index, provider, websocket, rest, wakers, reports);
-        Box::new(driver.with_markers(&markers, lateness_ns).with_rolls(plan.roll).with_orders(orders))
+        let driver = driver.with_markers(&markers, lateness_ns).with_rolls(plan.roll);
+        Box::new(driver.with_tap(tap).with_orders(orders))
     })
 }
 

@@ -102,6 +102,11 @@ pub const PRINTER_LINES_PER_S: Bound = bound(1, 1000, "lines a second; more is n
 /// Size of a recording's files.
 pub const RECORDER_ROTATE_MIB: Bound =
     bound(1, 65_536, "MiB; 1 is a few seconds, 65536 a day of a busy topology");
+/// Size of a capture's files.
+pub const CAPTURE_ROTATE_MIB: Bound =
+    bound(1, 65_536, "MiB; each file begins with the instrument list, which may take several");
+/// Files of a capture that are kept.
+pub const CAPTURE_KEEP: Bound = bound(2, 10_000, "files of one run; the oldest go first, open ones stay");
 /// Open orders of a consumer at one provider; the table of orders holds 4096.
 pub const OPEN_ORDERS_MAX: Bound = bound(1, 4096, "open orders; a provider's table holds 4096");
 /// Orders of a consumer within any second.

@@ -186,6 +186,9 @@ fn add_provider(budget: &mut MemoryBudget, topology: &Topology, plan: &ProviderP
         + u64::from(pools.events) * (SLOT_BYTES + EVENT_SLOT_BYTES);
     budget
         .add(format!("{name}: {} frames, {} raws, {} events", pools.frames, pools.raws, pools.events), bytes);
+    if plan.capture.is_some() {
+        budget.add(format!("{name}: blocks of the capture"), crate::capture::BLOCKS_BYTES);
+    }
     let connections = launch::connections(plan) as u64;
     budget.add(format!("{name}: buffers of {connections} connections"), connections * CONNECTION_BYTES);
     let (depth_max, reserve, _) = launch::book_sizes(plan);

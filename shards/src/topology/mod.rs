@@ -35,7 +35,7 @@ pub use fix_script::fix_script;
 pub use offer::{Channel, ChannelKind, Product};
 pub use options::{ConsumerOptions, PrinterOutput};
 pub use plan::{
-    BookDepth, BookPlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
+    BookDepth, BookPlan, CapturePlan, ConsumerPlan, ControlPlan, Delivery, Endpoints, HostMode, InstrumentId,
     ListedInstrument, MergeIndex, MergeKind, MergePlan, OnPanic, OnStall, Pools, ProviderIndex, ProviderPlan,
     ReorderPlan, ReportPlan, RingSizes, Role, RollPlan, ShardIndex, ShardPlan, SimulatedPlan, Subscription,
     Topology, WatchdogPlan,

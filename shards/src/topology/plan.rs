@@ -174,6 +174,8 @@ pub struct ProviderPlan {
     pub orders: Option<OrdersPlan>,
     /// When lines are rolled of themselves; `None`: only when the venue ends them.
     pub roll: Option<RollPlan>,
+    /// Where its raw messages are kept; `None`: nowhere.
+    pub capture: Option<CapturePlan>,
     /// Line in the file, for messages.
     pub line: usize,
 }
@@ -229,6 +231,18 @@ pub struct ReorderPlan {
     pub flush_ms: u32,
     /// Events one stream may hold.
     pub held_events_max: u32,
+}
+
+/// Where the raw messages of a provider are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CapturePlan {
+    /// Directory that gets one directory a run.
+    pub dir: PathBuf,
+    /// Size from which a file is followed by the next, in MiB.
+    pub rotate_mib: u32,
+    /// Files of one run that are kept, the current ones counted.
+    pub keep: u32,
 }
 
 /// When lines are rolled of themselves.

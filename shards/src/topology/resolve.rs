@@ -446,6 +446,10 @@ fn resolve_provider(
                 Some(RollPlan { after_h, quiet_from_min, quiet_to_min })
             }
         },
+        capture: match &provider.capture {
+            None => None,
+            Some(at) => Some(at.value.clone()?),
+        },
         line: provider.spot.line,
     })
 }

@@ -11,7 +11,7 @@ use super::bounds::{self, Bound};
 use super::keys::{At, Found, Keys};
 use super::offer::{CHANNEL_KINDS, ChannelKind, Offer, Product};
 use super::options::{ConsumerOptions, read_options};
-use super::plan::{Delivery, HostMode, MergeKind, OnPanic, OnStall, Pools, RingSizes};
+use super::plan::{CapturePlan, Delivery, HostMode, MergeKind, OnPanic, OnStall, Pools, RingSizes};
 use super::problem::{Problems, Spot, did_you_mean, quoted};
 use super::trading::{JournalPlan, LimitsPlan, WrittenOrders, read_journal, read_limits};
 use super::yaml::{Node, Value};
@@ -103,6 +103,7 @@ pub(super) struct WrittenProvider {
     pub reorder: Option<WrittenReorder>,
     pub orders: Option<WrittenOrders>,
     pub roll: Option<WrittenRoll>,
+    pub capture: Option<At<Option<CapturePlan>>>,
 }
 
 /// `trade`, or `{kline: 1m}`.

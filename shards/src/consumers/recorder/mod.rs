@@ -52,13 +52,13 @@ pub fn factory(config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
         .map_or_else(|| utc::file_name(config.started_at), |name| name.to_string_lossy().into_owned());
     let parent = |source| ConsumerError::Io { path: dir.clone(), source };
     std::fs::create_dir_all(dir).map_err(parent)?;
-    let path = own_directory(dir, &format!("{run}-{}", config.name))?;
+    let path = own_directory(dir, &format!("{run}-{}", config.name)).map_err(parent)?;
     let io = |source| ConsumerError::Io { path: path.clone(), source };
     on(config, Directory(path.clone()), u64::from(*rotate_mib) << 20, BLOCK_COUNT).map_err(io)
 }
 
 /// Makes a directory that nobody else has: two gateways may start within one second and record to one place.
-fn own_directory(parent: &Path, name: &str) -> Result<PathBuf, ConsumerError> {
+pub(crate) fn own_directory(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
     let mut path = parent.join(name);
     for number in 2.. {
         match std::fs::create_dir(&path) {
@@ -66,7 +66,7 @@ fn own_directory(parent: &Path, name: &str) -> Result<PathBuf, ConsumerError> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && number < 1_000 => {
                 path = parent.join(format!("{name}-{number}"));
             }
-            Err(source) => return Err(ConsumerError::Io { path, source }),
+            Err(error) => return Err(error),
         }
     }
     Ok(path)

@@ -1,5 +1,7 @@
 //! A provider as it is written: venue, endpoints, instruments, books, and when its lines are rolled.
 
+use std::path::PathBuf;
+
 use super::{
     WrittenBook, WrittenEndpoints, WrittenProvider, WrittenReorder, WrittenRoll, integer, name,
     read_channels, read_symbols,
@@ -7,6 +9,7 @@ use super::{
 use crate::topology::bounds;
 use crate::topology::keys::{At, Found, Keys};
 use crate::topology::offer::{PRODUCTS, Product};
+use crate::topology::plan::CapturePlan;
 use crate::topology::problem::Problems;
 use crate::topology::trading::read_orders;
 use crate::topology::yaml::Value;
@@ -53,6 +56,7 @@ pub(super) fn read_provider(found: &Found<'_>, problems: &mut Problems) -> Optio
     });
     let roll = keys.may("roll").and_then(|found| read_roll(&found, problems));
     let orders = keys.may("orders").and_then(|found| read_orders(&found, problems));
+    let capture = keys.may("capture").map(|found| found.at(read_capture(&found, problems)));
     let spot = found.spot.clone();
     keys.close(problems);
     Some(WrittenProvider {
@@ -69,6 +73,20 @@ pub(super) fn read_provider(found: &Found<'_>, problems: &mut Problems) -> Optio
         reorder,
         orders,
         roll,
+        capture,
+    })
+}
+
+fn read_capture(found: &Found<'_>, problems: &mut Problems) -> Option<CapturePlan> {
+    let mut keys = found.keys(problems)?;
+    let dir = keys.must("dir", problems).and_then(|found| found.text("the path of a directory", problems));
+    let rotate_mib = integer(&mut keys, "rotate_mib", bounds::CAPTURE_ROTATE_MIB, problems);
+    let keep = integer(&mut keys, "keep", bounds::CAPTURE_KEEP, problems);
+    keys.close(problems);
+    Some(CapturePlan {
+        dir: PathBuf::from(dir?),
+        rotate_mib: rotate_mib?.value as u32,
+        keep: keep?.value as u32,
     })
 }
 
