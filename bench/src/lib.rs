@@ -6,9 +6,11 @@
 pub mod capture;
 pub mod counting;
 pub mod decoding;
+pub mod joining;
 pub mod latency;
 pub mod levels;
 pub mod messages;
 pub mod rig;
 pub mod round_trip;
+pub mod trading;
 pub mod wire;

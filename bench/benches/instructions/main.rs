@@ -11,6 +11,7 @@ mod codec;
 mod decode;
 mod dispatch;
 mod frame;
+mod orders;
 mod pipeline;
 mod sequence;
 
@@ -21,6 +22,7 @@ use codec::codec_group;
 use decode::decode_group;
 use dispatch::dispatch_group;
 use frame::frame_group;
+use orders::orders_group;
 use pipeline::pipeline_group;
 use sequence::sequence_group;
 
@@ -40,5 +42,6 @@ main!(
     book_group,
     dispatch_group,
     pipeline_group,
-    codec_group
+    codec_group,
+    orders_group
 );
