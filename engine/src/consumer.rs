@@ -299,6 +299,7 @@ impl Host {
             on_panic,
             timer_at: ReceiveTime::default(),
             restart_at: None,
+            has_fallen: false,
             pause_ns: seat::RESTART_PAUSE_NS,
             version_min: Vec::new(),
             turn_ns: 0,
@@ -520,6 +521,14 @@ impl Host {
             self.deliver_order(&event, probe);
         }
         waiting
+    }
+
+    /// A consumer that panicked since it was asked last: nobody looks after its orders.
+    #[inline]
+    pub fn poll_fallen(&mut self) -> Option<ConsumerId> {
+        let seat = self.seats.iter_mut().find(|seat| seat.has_fallen)?;
+        seat.has_fallen = false;
+        Some(seat.id)
     }
 
     /// Where the requests of these consumers go.

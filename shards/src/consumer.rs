@@ -1,5 +1,7 @@
 //! A consumer shard: drains its rings in batches and lends each event to the consumers that want it.
 
+use std::sync::Arc;
+
 use engine::consumer::Host;
 use engine::event::Event;
 use engine::ids::{ConsumerId, ProviderId, StreamId};
@@ -8,6 +10,7 @@ use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 
 use crate::control::link::{Command, Numbered, Reply, ShardEnd};
+use crate::control::switches::Switches;
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
@@ -68,6 +71,8 @@ pub struct ConsumerShard {
     critical: Vec<Receiver<OrderEvent>>,
     /// By provider: what wakes its shard.
     order_wakers: Vec<Waker>,
+    /// Where a consumer that panicked loses its right to trade.
+    switches: Option<Arc<Switches>>,
 }
 
 impl ConsumerShard {
@@ -94,13 +99,19 @@ impl ConsumerShard {
             wire,
             critical: Vec::new(),
             order_wakers: Vec::new(),
+            switches: None,
         }
     }
 
-    /// The same, with the rings of news of orders, and by provider what wakes the shard that takes orders.
+    /// The same, with the rings of news of orders, by provider what wakes the shard that takes orders, and who may trade.
     #[must_use]
-    pub fn with_orders(mut self, critical: Vec<Receiver<OrderEvent>>, wakers: Vec<Waker>) -> Self {
-        (self.critical, self.order_wakers) = (critical, wakers);
+    pub fn with_orders(
+        mut self,
+        critical: Vec<Receiver<OrderEvent>>,
+        wakers: Vec<Waker>,
+        switches: Arc<Switches>,
+    ) -> Self {
+        (self.critical, self.order_wakers, self.switches) = (critical, wakers, Some(switches));
         self
     }
 
@@ -193,6 +204,11 @@ impl ConsumerShard {
                 waker.wake();
             }
         });
+        while let Some(consumer) = self.host.poll_fallen() {
+            if let Some(switches) = &self.switches {
+                switches.consumer_lost(consumer.index());
+            }
+        }
         told
     }
 

@@ -331,7 +331,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                 }
             }
             let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire)
-                .with_orders(orders.critical, orders.wakers);
+                .with_orders(orders.critical, orders.wakers, orders.switches);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)

@@ -48,6 +48,8 @@ pub struct ConsumerEnd {
     pub critical: Vec<Receiver<OrderEvent>>,
     /// By provider: what wakes its shard.
     pub wakers: Vec<Waker>,
+    /// Who may trade.
+    pub switches: Arc<Switches>,
 }
 
 /// What a provider's order entry is made of, before its shard starts.
@@ -92,6 +94,7 @@ pub fn wire(
                 outbox: Outbox::new(Arc::clone(switches) as Arc<dyn engine::orders::MayTrade>),
                 critical: Vec::new(),
                 wakers: waker_of.clone(),
+                switches: Arc::clone(switches),
             })
         })
         .collect();

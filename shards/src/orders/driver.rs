@@ -135,6 +135,8 @@ pub struct Orders<G> {
     /// Listing by instrument number; `u16::MAX` for none.
     listing_of: Vec<u16>,
     switches_version: u64,
+    /// By seat: how often its consumer was lost, as far as the desk knows.
+    losses: Vec<u64>,
     durable: u64,
     unwritten: VecDeque<Unwritten>,
     unanswered: VecDeque<(ClientOrderId, u64)>,
@@ -151,10 +153,11 @@ impl<G: OrderGateway> Orders<G> {
     pub fn new(desk: Desk<G>, parts: Parts) -> Self {
         let mut orders = Self {
             accounts: parts.seats.iter().map(|seat| Account::new(seat.consumer, 64)).collect(),
-            parts,
             desk,
             listing_of: Vec::new(),
             switches_version: 0,
+            losses: vec![0; parts.seats.len()],
+            parts,
             durable: 0,
             unwritten: VecDeque::with_capacity(TIMED_MAX),
             unanswered: VecDeque::with_capacity(TIMED_MAX),
@@ -189,8 +192,12 @@ impl<G: OrderGateway> Orders<G> {
         } else {
             self.desk.lift(None);
         }
-        for seat in self.parts.seats.clone() {
-            let consumer = usize::from(seat.consumer.0);
+        for (number, &seat) in self.parts.seats.iter().enumerate() {
+            let consumer = seat.consumer.index();
+            let losses = switches.losses(consumer);
+            if std::mem::replace(&mut self.losses[number], losses) != losses {
+                self.desk.consumer_lost(seat.consumer, now);
+            }
             self.desk.set_trading(seat.consumer, switches.trading(consumer), now);
             if switches.killed_alone(consumer) {
                 self.desk.kill(Some(seat.consumer), now);
