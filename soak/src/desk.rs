@@ -80,6 +80,7 @@ pub struct Desk<G> {
     directory: Directory,
     specs: Vec<InstrumentSpec>,
     rng: Rng,
+    nonce: u64,
     out: Outgoing,
     incoming: Vec<Incoming>,
     wire: Option<Wire>,
@@ -128,6 +129,7 @@ impl<G: OrderGateway> Desk<G> {
             directory,
             specs,
             rng: Rng::with_seed(seed ^ 0xde5c),
+            nonce: 0,
             out: Outgoing::new(),
             incoming: Vec::new(),
             wire: None,
@@ -143,9 +145,9 @@ impl<G: OrderGateway> Desk<G> {
     }
 
     fn stamp(&mut self) -> Stamp {
-        // Requests of one instant have different nonces.
-        let nonce = self.now_ns + u64::from(self.rng.u16(..));
-        Stamp { unix_ms: self.now_ns / MS_NS, nonce, random: self.rng.u128(..) }
+        // Requests of one instant have different nonces, in their order.
+        self.nonce = self.now_ns.max(self.nonce + 1);
+        Stamp { unix_ms: self.now_ns / MS_NS, nonce: self.nonce, random: self.rng.u128(..) }
     }
 
     /// Orders a fault of order entry now.
