@@ -151,7 +151,8 @@ impl Of<'_> {
             }
             Product::CoinbaseAdvanced | Product::CoinbaseExchange => {
                 let made = CoinbaseKey::new(&key.secret).map_err(bad)?;
-                let gateway = CoinbaseOrders::new(key.name.expose(), made, &rest.host);
+                // A token names the host as the request does.
+                let gateway = CoinbaseOrders::new(key.name.expose(), made, &rest.authority());
                 let (desk, checkpoint) = self.desk(ids, gateway, options, &journal)?;
                 (AnyDesk::Coinbase(desk), checkpoint)
             }
@@ -200,12 +201,6 @@ impl Of<'_> {
     }
 
     fn options(&self, private: &Target, path: &str) -> DeskOptions {
-        let default_port = if private.tls.is_some() { 443 } else { 80 };
-        let host = if private.port == default_port {
-            private.host.clone()
-        } else {
-            format!("{}:{}", private.host, private.port)
-        };
         DeskOptions {
             durability: match self.journal.durability {
                 Durability::Sync => DeskDurability::Sync,
@@ -219,7 +214,7 @@ impl Of<'_> {
             // Behind all lines of the market data.
             line: engine::ids::LineId(self.plan.lines + 2),
             seed: fastrand::u64(..),
-            ..DeskOptions::new(&host, path)
+            ..DeskOptions::new(&private.authority(), path)
         }
     }
 
