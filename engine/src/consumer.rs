@@ -486,7 +486,7 @@ impl Host {
     pub fn deliver_order(&mut self, event: &OrderEvent, probe: &mut impl Probe) {
         let concerned = event.consumer();
         let began = probe.now();
-        probe.stage(PathStage::Reported, began.since_ns(event.receive_time()));
+        probe.reported(event.provider(), began.since_ns(event.receive_time()));
         let Self { seats, catalog, replicas, requests, outbox, letters, .. } = self;
         let shared = &mut Shared { catalog, replicas, requests, outbox };
         for (number, seat) in seats.iter_mut().enumerate() {

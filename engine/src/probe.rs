@@ -1,5 +1,6 @@
 //! Where the engine reports how long its stages took. The shard records it in histograms; a replay ignores it.
 
+use crate::ids::ProviderId;
 use crate::time::{Clock, FixedClock};
 
 /// A stage of an event's way inside the engine; measured from the receive time of its bytes.
@@ -23,6 +24,13 @@ pub enum PathStage {
 pub trait Probe: Clock {
     /// A stage ended `ns` nanoseconds after the bytes were received.
     fn stage(&mut self, stage: PathStage, ns: u64);
+
+    /// News of an order is about to be shown to its consumer, `ns` nanoseconds after the provider read it.
+    #[inline]
+    fn reported(&mut self, provider: ProviderId, ns: u64) {
+        let _ = provider;
+        self.stage(PathStage::Reported, ns);
+    }
 
     /// The handler of the consumer in `seat` of this shard is about to be called.
     #[inline]

@@ -11,6 +11,7 @@ use engine::time::ReceiveTime;
 
 use crate::control::link::{Command, Numbered, Reply, ShardEnd};
 use crate::control::switches::Switches;
+use crate::launch::ConsumerEnd;
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
@@ -73,6 +74,8 @@ pub struct ConsumerShard {
     order_wakers: Vec<Waker>,
     /// Where a consumer that panicked loses its right to trade.
     switches: Option<Arc<Switches>>,
+    /// By provider: its own histogram of reports.
+    reports: Vec<Option<usize>>,
 }
 
 impl ConsumerShard {
@@ -100,18 +103,16 @@ impl ConsumerShard {
             critical: Vec::new(),
             order_wakers: Vec::new(),
             switches: None,
+            reports: Vec::new(),
         }
     }
 
-    /// The same, with the rings of news of orders, by provider what wakes the shard that takes orders, and who may trade.
+    /// The same, with what it needs for orders, and by provider its own histogram of reports.
     #[must_use]
-    pub fn with_orders(
-        mut self,
-        critical: Vec<Receiver<OrderEvent>>,
-        wakers: Vec<Waker>,
-        switches: Arc<Switches>,
-    ) -> Self {
-        (self.critical, self.order_wakers, self.switches) = (critical, wakers, Some(switches));
+    pub fn with_orders(mut self, end: ConsumerEnd, reports: Vec<Option<usize>>) -> Self {
+        self.host.set_outbox(end.outbox);
+        (self.critical, self.order_wakers, self.switches) = (end.critical, end.wakers, Some(end.switches));
+        self.reports = reports;
         self
     }
 
@@ -186,7 +187,7 @@ impl ConsumerShard {
     fn drain_critical(&mut self) -> usize {
         let mut taken = 0;
         for ring in &mut self.critical {
-            let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
+            let mut probe = ShardProbe::new(&self.clock, &mut self.stages).with_reports(&self.reports);
             let host = &mut self.host;
             taken += ring.drain(CRITICAL_PER_DRAIN_MAX, |event| host.deliver_order(event, &mut probe));
         }

@@ -44,8 +44,9 @@ use crate::topology::{
 
 use merges::Merges;
 pub(crate) use merges::{facts_of, interval_of};
-pub use venues::{Simulation, SimulationError};
 #[cfg(feature = "simulate")]
+pub use orders::ConsumerEnd;
+pub use venues::{Simulation, SimulationError};
 pub use venues::{simulated_default, simulated_lists};
 
 /// Makes a consumer on its shard.
@@ -301,14 +302,15 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             wants.extend(merges.subscribed(consumer).map(|(provider, stream, _)| (provider, stream, None)));
             seats.push((index, consumer.name.clone(), consumer.on_panic, factory, wants));
         }
+        let orders = consumer_orders[number].take().expect("each consumer shard has its order rings");
         let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
+        let (layout, reports) = orders.layout(layout);
         let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[number]);
         let wire = shard_ends[number].take().expect("each shard has one wire");
-        let orders = consumer_orders[number].take().expect("each consumer shard has its order rings");
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
@@ -318,7 +320,6 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let mut host = Host::new(catalog, LETTERS_MAX);
-            host.set_outbox(orders.outbox);
             for (index, name, on_panic, factory, wants) in seats {
                 let on_panic = match on_panic {
                     topology::OnPanic::Restart => OnPanic::Restart,
@@ -331,7 +332,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                 }
             }
             let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire)
-                .with_orders(orders.critical, orders.wakers, orders.switches);
+                .with_orders(orders, reports);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
@@ -379,13 +380,16 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let shard = ShardIndex(number as u8);
         let plan = gateway.topology.shard(shard).clone();
         let Role::Provider { pools, .. } = plan.role else { continue };
-        let own: Vec<ProviderParts> = {
+        let mut own: Vec<ProviderParts> = {
             let (own, rest) = parts.into_iter().partition(|part| part.plan.shard == shard);
             parts = rest;
             own
         };
-        let (mut stages, end) =
-            ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
+        let mut layout = StageLayout::default();
+        for orders in own.iter_mut().filter_map(|part| part.orders.as_mut()) {
+            layout = orders.add_stages(layout);
+        }
+        let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);

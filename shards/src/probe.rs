@@ -1,5 +1,6 @@
 //! The shard's clock and histograms as the engine sees them.
 
+use engine::ids::ProviderId;
 use engine::probe::{PathStage, Probe};
 use engine::time::{Clock as EngineClock, ReceiveTime};
 
@@ -11,12 +12,20 @@ use crate::stages::{ShardStages, Stage};
 pub struct ShardProbe<'a> {
     clock: &'a Clock,
     stages: &'a mut ShardStages,
+    reports: &'a [Option<usize>],
 }
 
 impl<'a> ShardProbe<'a> {
     /// A probe over a shard's clock and histograms.
     pub fn new(clock: &'a Clock, stages: &'a mut ShardStages) -> Self {
-        Self { clock, stages }
+        Self { clock, stages, reports: &[] }
+    }
+
+    /// The same, for a shard that gets reports of orders: by provider, its own histogram of them.
+    #[must_use]
+    pub const fn with_reports(mut self, reports: &'a [Option<usize>]) -> Self {
+        self.reports = reports;
+        self
     }
 }
 
@@ -42,12 +51,20 @@ impl Probe for ShardProbe<'_> {
     }
 
     #[inline]
+    fn reported(&mut self, provider: ProviderId, ns: u64) {
+        match self.reports.get(provider.index()) {
+            Some(&Some(own)) => self.stages.record_own(own, ns),
+            _ => self.stages.record(Stage::ReportToDelivered, ns),
+        }
+    }
+
+    #[inline]
     fn entering(&mut self, seat: usize) {
         self.stages.enter(Place::Handler(seat as u16));
     }
 
     #[inline]
     fn handler(&mut self, seat: usize, ns: u64) {
-        self.stages.record_handler(seat, ns);
+        self.stages.record_own(seat, ns);
     }
 }

@@ -338,7 +338,7 @@ fn a_channel_of_usdm_stands_on_its_own_route() {
     refused(
         &[("product: spot\n    shard: md0\n    endpoints: simulated", usdm)],
         &[
-            "t.yaml:17: providers[0].channels[3]: found {kline: 1m}, this product offers: trade, book, partial_book, ticker; kline is carried by product: usdm_market, as a provider of its own",
+            "t.yaml:16: providers[0].channels[3]: found {kline: 1m}, this product offers: trade, book, partial_book, ticker; kline is carried by product: usdm_market, as a provider of its own",
         ],
     );
     let other_route = BASE.replace("  - name: kraken\n", "  - {name: market, venue: binance, product: usdm_market, shard: md0, endpoints: simulated, lines: 1, instruments: [BTC-USDT], channels: [agg_trade, ticker_24h, {kline: 1m}], rest_weight_share: 0.1, reorder: {lateness_ms: 150, flush_ms: 50, held_events_max: 200}}\n  - name: kraken\n");
@@ -479,9 +479,8 @@ fn endpoints_are_safe_and_exist() {
         &[("endpoints: live", "endpoints: testnet")],
         &["t.yaml:24: providers[1].endpoints: found testnet, kraken spot has none; fits: simulated, live"],
     );
-    const WS: &str = "fits wss://host[:port][/path], or ws:// to this machine (127.0.0.1, [::1], localhost)";
-    const REST: &str =
-        "fits https://host[:port][/path], or http:// to this machine (127.0.0.1, [::1], localhost)";
+    const WS: &str = "fits wss://host[:port], or ws:// to this machine (127.0.0.1, [::1], localhost); paths are the venue's own";
+    const REST: &str = "fits https://host[:port], or http:// to this machine (127.0.0.1, [::1], localhost); paths are the venue's own";
     let at = "t.yaml:24: providers[1].endpoints";
     refused(
         &[(
@@ -493,13 +492,18 @@ fn endpoints_are_safe_and_exist() {
             &format!("{at}.rest: found a user or password in a URL, {REST}"),
         ],
     );
-    for url in ["ws://127.0.0.1:9000/v2", "ws://[::1]:9000", "ws://localhost", "wss://example.org:443/v2"] {
+    for url in ["ws://127.0.0.1:9000", "ws://[::1]:9000", "ws://localhost", "wss://example.org:443"] {
         let text = BASE.replace(
             "endpoints: live",
             &format!("endpoints: {{websocket: '{url}', rest: 'https://example.org', ca_file: ca.pem}}"),
         );
         read(&text).unwrap_or_else(|message| panic!("{url}: {message}"));
     }
+    let with_path = "endpoints: {websocket: 'wss://example.org/v2', rest: 'https://example.org'}";
+    refused(
+        &[("endpoints: live", with_path)],
+        &[&format!("{at}.websocket: found 'wss://example.org/v2', {WS}")],
+    );
     refused(
         &[("simulated: {seed: 1, messages_per_instrument_per_s: 20, speed: 1.0, book_levels: 500}\n", "")],
         &[

@@ -538,7 +538,8 @@ mod tests {
                 "positions": [{ "symbol": "BTC-USDT", "qty": "-0.002", "price_average": "64000.5" }],
             }],
         }] }));
-        let words = |line: usize| text.lines().nth(line).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let words =
+            |line: usize| text.lines().nth(line).map(|line| line.split_whitespace().collect::<Vec<_>>());
         assert_eq!(words(2), Some(vec!["binance", "live", "2", "0", "7", "6", "3", "1", "0"]));
         let maker = ["maker", "binance", "7", "-", "3", "-", "-", "-0.002", "BTC-USDT", "@", "64000.5"];
         assert_eq!(words(5).as_deref(), Some(&maker[..]));

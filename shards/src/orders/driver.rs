@@ -31,7 +31,6 @@ use super::status::{OrdersHappening, OrdersStatus, OrdersSummary};
 use crate::control::switches::Switches;
 use crate::machine::poller::Ready;
 use crate::provider::Io;
-use crate::stages::Stage;
 use crate::status::{Happened, Report};
 use crate::topology::{Durability, OnStop};
 
@@ -92,6 +91,19 @@ pub struct Seat {
     pub limits: Limits,
 }
 
+/// A provider's own histograms: their indexes in the layout of its shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OrderCells {
+    /// Of [`Stage::SubmitToReady`](crate::stages::Stage::SubmitToReady).
+    pub to_ready: usize,
+    /// Of [`Stage::ReadyToWritten`](crate::stages::Stage::ReadyToWritten).
+    pub ready_to_written: usize,
+    /// Of [`Stage::SubmitToWritten`](crate::stages::Stage::SubmitToWritten).
+    pub to_written: usize,
+    /// Of [`Stage::WrittenToAck`](crate::stages::Stage::WrittenToAck).
+    pub to_ack: usize,
+}
+
 /// What [`Orders`] is made of beside its desk.
 pub struct Parts {
     /// Index of the provider in the topology.
@@ -114,6 +126,8 @@ pub struct Parts {
     pub on_stop: OnStop,
     /// Time and chance.
     pub chance: Chance,
+    /// Its histograms.
+    pub cells: OrderCells,
     /// To the supervisor.
     pub reports: mpsc::Sender<Report>,
 }
@@ -123,6 +137,8 @@ pub struct Parts {
 struct Unwritten {
     wire_id: ClientOrderId,
     submitted_at: ReceiveTime,
+    /// When its bytes were ready; 0 before.
+    ready_ns: u64,
     /// The journal's position that must be durable before it leaves.
     position: u64,
 }
@@ -261,7 +277,7 @@ impl<G: OrderGateway> Orders<G> {
                 && self.unwritten.len() < TIMED_MAX
             {
                 let (wire_id, submitted_at) = (order.wire_id, request.submitted_at);
-                self.unwritten.push_back(Unwritten { wire_id, submitted_at, position });
+                self.unwritten.push_back(Unwritten { wire_id, submitted_at, ready_ns: 0, position });
             }
         }
     }
@@ -290,6 +306,7 @@ impl<G: OrderGateway> Orders<G> {
         if ended > 0 {
             self.desk.on_timer(&mut turn);
         }
+        self.note_ready(io);
         let sent = self.parts.session.serve(&mut self.desk, io);
         if sent > 0 || made > 0 {
             self.note_written(io);
@@ -300,6 +317,21 @@ impl<G: OrderGateway> Orders<G> {
         sent.min(1) + made + ended
     }
 
+    /// Orders whose bytes lie ready: those that need not wait for the disk.
+    fn note_ready(&mut self, io: &mut Io) {
+        let waits = |order: &&mut Unwritten| order.ready_ns == 0;
+        let mut fresh = self.unwritten.iter_mut().rev().take_while(waits).peekable();
+        if fresh.peek().is_none() {
+            return;
+        }
+        let now_ns = io.clock.now();
+        for order in fresh.filter(|order| order.position <= self.durable) {
+            order.ready_ns = now_ns;
+            let took_ns = now_ns.saturating_sub(order.submitted_at.ns());
+            io.stages.record_own(self.parts.cells.to_ready, took_ns);
+        }
+    }
+
     /// Orders whose bytes have left: those that need not wait for the disk.
     fn note_written(&mut self, io: &mut Io) {
         let now_ns = io.clock.now();
@@ -307,7 +339,11 @@ impl<G: OrderGateway> Orders<G> {
             if order.position > self.durable {
                 return;
             }
-            io.stages.record(Stage::SubmitToWritten, now_ns.saturating_sub(order.submitted_at.ns()));
+            let cells = self.parts.cells;
+            io.stages.record_own(cells.to_written, now_ns.saturating_sub(order.submitted_at.ns()));
+            if order.ready_ns > 0 {
+                io.stages.record_own(cells.ready_to_written, now_ns.saturating_sub(order.ready_ns));
+            }
             if self.unanswered.len() == TIMED_MAX {
                 self.unanswered.pop_front();
             }
@@ -324,7 +360,7 @@ impl<G: OrderGateway> Orders<G> {
                     let known = self.unanswered.iter().position(|(wire_id, _)| *wire_id == report.wire_id);
                     if let Some((_, written_ns)) = known.and_then(|at| self.unanswered.remove(at)) {
                         let took_ns = report.receive_time.ns().saturating_sub(written_ns);
-                        io.stages.record(Stage::WrittenToAck, took_ns);
+                        io.stages.record_own(self.parts.cells.to_ack, took_ns);
                     }
                 }
                 OrderEvent::Report(report) if report.state == ReportState::Rejected => {

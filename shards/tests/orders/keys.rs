@@ -84,7 +84,11 @@ fn no_output_holds_a_key() {
             .map(|path| asked(&address, path))
             .into();
         assert!(answers[0].contains("meltica_orders_open{provider=\"binance\"}"), "{}", answers[0]);
-        assert!(answers[1].contains("\"orders\":[{") && answers[1].contains("\"acks_total\""), "{}", answers[1]);
+        assert!(
+            answers[1].contains("\"orders\":[{") && answers[1].contains("\"acks_total\""),
+            "{}",
+            answers[1]
+        );
         std::fs::write(home.0.join("answers"), answers.concat()).expect("our directory");
         let status = child.wait().expect("a child");
         assert!(status.success(), "{}", std::fs::read_to_string(home.0.join("stderr")).unwrap());

@@ -16,8 +16,8 @@ use shards::launch::{Ended, Factory, Gateway, launch};
 use shards::live::Board;
 use shards::topology::{self, Against};
 use simvenues::{
-    BinanceConfig, CoinbaseConfig, CoinbaseProduct, InstrumentSpec, KrakenConfig, Options, Server, VenueConfig,
-    default_instruments, start_with,
+    BinanceConfig, CoinbaseConfig, CoinbaseProduct, InstrumentSpec, KrakenConfig, Options, Server,
+    VenueConfig, default_instruments, start_with,
 };
 
 /// A wait that lasts longer has failed. Long, because test machines are busy.
