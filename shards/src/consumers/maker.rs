@@ -23,7 +23,6 @@ const PAUSE_NS: u64 = 1_000_000_000;
 enum Quote {
     #[default]
     None,
-    /// Asked for; not heard of yet.
     Asked,
     Works(ClientOrderId),
     Leaves,
