@@ -1,4 +1,5 @@
-//! No thread of the data path allocates once it is warm: a gateway over the loopback, under an allocator that counts.
+//! No thread of the data path allocates once it is warm: a gateway over the loopback, under an allocator that counts. The
+//! order path is on it, but for what its journal hands to the kernel.
 
 #![cfg(feature = "simulate")]
 
@@ -29,7 +30,10 @@ static WATCHING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 /// Where the first few came from.
 static PLACES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-const PLACES_MAX: usize = 16;
+const PLACES_MAX: usize = 64;
+/// Allocations of the journal for one batch of records that it hands to the kernel, at most: the batch's copy, the task that
+/// writes it and what the runtime keeps of the write. It is off the path of orders under `durability: batch`.
+const PER_BATCH_MAX: u64 = 12;
 
 thread_local! {
     /// Whether this thread is of the data path; set by the consumer, and by name for providers.
@@ -204,6 +208,8 @@ struct Watched {
     allocations: u64,
     frames: u64,
     reports: u64,
+    /// Batches that the journal wrote.
+    batches: u64,
     places: Vec<String>,
 }
 
@@ -237,12 +243,15 @@ fn watched(endpoints: &str) -> Watched {
     ALLOCATIONS.store(0, Ordering::SeqCst);
     WATCHING.store(true, Ordering::SeqCst);
     let (from, from_reports) = (received(&board), reported());
+    let batches = |board: &Board| board.orders().map(|status| status.journal.batches_total).sum::<u64>();
+    let from_batches = batches(&board);
     wait(&mut gateway, &mut board, "30,000 events", |board| received(board) > from + 30_000);
     WATCHING.store(false, Ordering::SeqCst);
     let watched = Watched {
         allocations: ALLOCATIONS.load(Ordering::SeqCst),
         frames: frames(&board) - from_frames,
         reports: reported() - from_reports,
+        batches: batches(&board) - from_batches,
         places: std::mem::take(&mut *PLACES.lock().expect("nobody panicked with it")),
     };
     let ended = gateway.stop();
@@ -290,8 +299,13 @@ fn tls_venue() -> (simvenues::Server, std::path::PathBuf) {
 fn warm_shards_allocate_nothing_and_over_tls_rustls_alone_does() {
     let plain = watched("simulated");
     assert!(plain.reports >= 20, "orders and reports were watched too: {}", plain.reports);
-    eprintln!("{} reports, {} allocations", plain.reports, plain.allocations);
-    assert_eq!(plain.allocations, 0, "first places:\n{}", plain.places.join("\n\n"));
+    eprintln!("{} reports, {} batches, {} allocations", plain.reports, plain.batches, plain.allocations);
+    // A status is some milliseconds old: a batch more may have been written.
+    let batches = plain.batches + 2;
+    assert!(plain.allocations <= PER_BATCH_MAX * batches, "{} in {batches} batches", plain.allocations);
+    for place in &plain.places {
+        assert!(place.contains("orders::journal"), "an allocation beside the journal's:\n{place}");
+    }
 
     let (server, ca) = tls_venue();
     let port = server.address().port();

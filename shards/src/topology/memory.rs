@@ -51,7 +51,7 @@ pub const STAGES: u64 = Stage::COUNT as u64;
 
 /// Order entry of one provider beside its rings: 4,096 orders, 65,536 ids and executions, the journal's buffer, read
 /// buffer (measured; the same at every venue).
-pub const ORDER_ENTRY_BYTES: u64 = 1;
+pub const ORDER_ENTRY_BYTES: u64 = 28 << 20;
 /// Own histograms of a provider that trades: until ready, until written, the system call, until the first answer.
 const ORDER_HISTOGRAMS: u64 = 4;
 

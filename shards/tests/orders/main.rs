@@ -34,11 +34,10 @@ fn fills_and_rests(venue: &Venue, home: &Home) {
     rig.ends(1);
     let last = *rig.reports(1).last().expect("it ended");
     assert_eq!((last.state, last.cum_qty, last.remaining_qty.0), (ReportState::Filled, last.qty, 0));
-    // Coinbase tells sums of executions, without their ids and prices.
-    let has_executions = !last.flags.has(ReportFlags::PRICE_DERIVED);
-    assert_eq!(has_executions, venue.plan.name != "coinbase");
-    assert!(last.last_price.0 > 0 && has_executions != last.execution_id.is_empty());
-    assert!(!has_executions || !last.fee_asset.is_empty());
+    // Coinbase tells sums of executions, without their ids.
+    let tells_executions = venue.plan.name != "coinbase";
+    assert!(last.last_price.0 > 0 && tells_executions != last.execution_id.is_empty());
+    assert!(!tells_executions || !last.fee_asset.is_empty());
     // The sum of its executions is the whole.
     let executed: i64 = rig.reports(1).iter().map(|report| report.last_qty.0).sum();
     assert_eq!(executed, last.qty.0);
