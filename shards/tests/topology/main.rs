@@ -97,7 +97,7 @@ fn the_base_and_the_shipped_file_are_accepted() {
     assert_eq!(instruments, [50, 50, 50]);
     assert_eq!(topology.consumers.len(), 6);
     let bytes = memory::memory_budget(&topology).total_bytes();
-    assert!(bytes < 320 << 20, "the shipped file takes {} MiB", bytes >> 20);
+    assert!(bytes < 256 << 20, "the shipped file takes {} MiB", bytes >> 20);
 }
 
 #[test]
