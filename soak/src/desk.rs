@@ -15,7 +15,7 @@ use engine::decimal::{Decimals, Number};
 use engine::directory::{Directory, OrderFilters};
 use engine::ids::{ConsumerId, InstrumentId, Listing, ProviderId, TraceId};
 use engine::orders::check::{BookPolicy, Limits, Market};
-use engine::orders::ledger::{OnSessionLoss, SessionState};
+use engine::orders::ledger::{OnSessionLoss, Purpose, SessionState};
 use engine::orders::report::ReportFlags;
 use engine::orders::venue::{EncodeError, Incoming, OrderGateway, Outgoing, Stamp, Transport};
 use engine::orders::{
@@ -338,6 +338,15 @@ impl<G: OrderGateway> Desk<G> {
         });
     }
 
+    /// The next part of an answer.
+    fn ask_page(&mut self, tag: Tag) {
+        match tag.purpose() {
+            Some(Purpose::Fills) => self.ask(Query::Fills(tag)),
+            Some(Purpose::OpenOrders) => self.ask(Query::OpenOrders(tag)),
+            _ => self.ask_order(tag, 0),
+        }
+    }
+
     fn ask(&mut self, query: Query) {
         match query {
             Query::OpenOrders(tag) => {
@@ -486,8 +495,8 @@ impl<G: OrderGateway> Desk<G> {
                     self.refused.push(news.code);
                     return self.lose_wire();
                 }
+                Incoming::More { tag } => self.ask_page(tag),
                 Incoming::Token
-                | Incoming::More { .. }
                 | Incoming::Limited { .. }
                 | Incoming::VenueTime { .. }
                 | Incoming::ClockOff => {}

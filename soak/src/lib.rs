@@ -8,6 +8,7 @@ pub mod kill9;
 pub mod ledger;
 pub mod lines;
 pub mod orders;
+pub mod overload;
 pub mod rolls;
 pub mod sim;
 pub mod subscribe;

@@ -5,6 +5,7 @@
 mod book;
 mod counts;
 mod frames;
+mod join;
 mod lines;
 mod order;
 mod pace;
@@ -108,11 +109,15 @@ pub enum Readiness {
 }
 
 /// What of a connection matters to the order of its streams.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LineState {
     frames: u64,
     connection_sequence: Option<u64>,
     race: Race,
+    /// Streams of which an older line has yet to bring what this one has brought.
+    ahead: Vec<join::Ahead>,
+    /// When it last brought something.
+    heard_at: ReceiveTime,
 }
 
 /// How a line fared against the others that carry the same streams.
@@ -153,6 +158,8 @@ pub struct Pipeline<V: Venue> {
     top: Option<top::TopCheck>,
     /// Books give up a hole at once: the wait for another line is over.
     impatient: bool,
+    /// What is held is not looked at again before.
+    look_at: ReceiveTime,
     /// Whether a snapshot of the book is under way, by listing.
     snapshot_wanted: Vec<bool>,
     lines: Vec<LineState>,
@@ -203,6 +210,7 @@ impl<V: Venue> Pipeline<V> {
             shadow: None,
             top: None,
             impatient: false,
+            look_at: ReceiveTime::default(),
             snapshot_wanted: Vec::new(),
             lines: vec![LineState::default(); usize::from(options.lines).max(1)],
             halves: (0..options.lines.max(1)).map(|_| None).collect(),
@@ -242,6 +250,7 @@ impl<V: Venue> Pipeline<V> {
             }
             self.counts.messages_total += 1;
             if usize::from(raw.trace.line().0) < self.lines.len() {
+                self.lines[raw.trace.line().index()].heard_at = raw.receive_time;
                 let stream = &mut self.streams[message.stream.index()];
                 stream.line = Some(raw.trace.line());
                 stream.pace.note(raw.receive_time);

@@ -105,7 +105,13 @@ impl Kraken {
                     .iter()
                     .map(|id| self.private_order(account, id_number('O', id)?))
                     .collect();
-                Ok(self.order_entries(orders.ok_or("EOrder:Unknown order")?.into_iter()))
+                let orders = orders.ok_or("EOrder:Unknown order")?;
+                if form.get("trades") != Some("true") {
+                    return Ok(self.order_entries(orders.into_iter()));
+                }
+                let entries: Vec<String> =
+                    orders.into_iter().map(|order| self.entry_with_trades(order)).collect();
+                Ok(format!("{{{}}}", entries.join(",")))
             }
             "TradesHistory" => {
                 let bound = |name: &str| form.get(name).map_or(Ok(None), |text| seconds(text).map(Some));
@@ -176,6 +182,15 @@ impl Kraken {
         let entries: Vec<String> =
             orders.map(|order| encode::order_entry(&self.listings[order.instrument], order)).collect();
         format!("{{{}}}", entries.join(","))
+    }
+
+    /// An order with the ids of its executions.
+    fn entry_with_trades(&self, order: &Order) -> String {
+        let fills = self.private_fills(order.account).filter(|fill| fill.order == order.id);
+        let ids: Vec<String> = fills.map(|fill| format!("\"{}\"", super::execution_id(fill))).collect();
+        let entry = encode::order_entry(&self.listings[order.instrument], order);
+        let open = entry.strip_suffix('}').expect("an object");
+        if ids.is_empty() { entry } else { format!("{open},\"trades\":[{}]}}", ids.join(",")) }
     }
 
     fn trade_entries<'a>(&self, fills: impl Iterator<Item = &'a Fill>) -> String {
