@@ -304,7 +304,12 @@ fn warm_shards_allocate_nothing_and_over_tls_rustls_alone_does() {
     let batches = plain.batches + 2;
     assert!(plain.allocations <= PER_BATCH_MAX * batches, "{} in {batches} batches", plain.allocations);
     for place in &plain.places {
-        assert!(place.contains("orders::journal"), "an allocation beside the journal's:\n{place}");
+        // The runtime makes a timer of its own while a batch is under way; a turn of ours would be among its callers.
+        let of_runtime = place.contains("glommio::sys") && !place.contains("shards::");
+        assert!(
+            place.contains("orders::journal") || of_runtime,
+            "an allocation beside the journal's:\n{place}"
+        );
     }
 
     let (server, ca) = tls_venue();
