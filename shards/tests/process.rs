@@ -131,7 +131,9 @@ fn assert_good(report: &Value) {
         assert_eq!(outputs.len(), if name == "binance" { 2 } else { 3 });
         for output in outputs {
             let count = |name: &str| output[name].as_u64().expect("a count");
-            assert!(count("offered_total") > 50, "{output}");
+            // A rule joins a few instruments, whose books alone go there.
+            let offered_min = if output["to"] == "merge0" { 0 } else { 500 };
+            assert!(count("offered_total") > offered_min, "{output}");
             assert_eq!(count("dropped_total"), 0, "{output}");
             let reached = count("delivered_total") + count("unchanged_total");
             let accounted = reached + count("coalesced_total") + count("in_flight");

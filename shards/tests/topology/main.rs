@@ -407,9 +407,9 @@ fn fairness_has_a_mark_and_a_burst_that_fit() {
     };
     let fits = "fits 0.1 to 1, at most three digits after the point";
     for (fairness, key, found) in [
-        ("{high_water: 0.05, burst_events: 32}", ".high_water", format!("found 0.05, {fits}")),
-        ("{high_water: 1.5, burst_events: 32}", ".high_water", format!("found 1.5, {fits}")),
-        ("{high_water: 0.1234, burst_events: 32}", ".high_water", format!("found 0.1234, {fits}")),
+        ("{high_water: 0.05, burst_events: 32}", ".high_water", format!("found '0.05', {fits}")),
+        ("{high_water: 1.5, burst_events: 32}", ".high_water", format!("found '1.5', {fits}")),
+        ("{high_water: 0.1234, burst_events: 32}", ".high_water", format!("found '0.1234', {fits}")),
         ("{high_water: half, burst_events: 32}", ".high_water", format!("found 'half', {fits}")),
         ("{high_water: 0.5, burst_events: 0}", ".burst_events", "found 0, fits 1 to 4096".to_owned()),
         ("{high_water: 0.5, burst_events: 4097}", ".burst_events", "found 4097, fits 1 to 4096".to_owned()),

@@ -210,7 +210,7 @@ fn orders_stand_by_provider_and_by_consumer() {
     }
     model.view = View::Consumers;
     let text = shown(&mut model, 120, 24);
-    assert_eq!(row(&text, "binance  ")[..8], ["binance", "live", "2", "0", "40.0", "78", "5", "1"]);
+    assert_eq!(row(&text, "binance  ")[..8], ["binance", "live", "2", "0", "40", "78", "5", "1"]);
     let maker = row(&text, "binance < maker");
     assert_eq!(maker[..5], ["binance", "<", "maker", "0", "78"]);
     assert_eq!(maker[maker.len() - 2..], ["0.003", "BTC-USDT"]);
