@@ -138,13 +138,11 @@ impl StageLayout {
 
     /// The name of one histogram: a stage's, or `<stage>:<name>`.
     pub fn cell_name(&self, index: usize) -> String {
-        match Stage::ALL.get(index) {
-            Some(stage) => stage.name().to_owned(),
-            None => {
-                let (stage, name) = &self.own[index - Stage::COUNT];
-                format!("{}:{name}", stage.name())
-            }
+        if let Some(stage) = Stage::ALL.get(index) {
+            return stage.name().to_owned();
         }
+        let (stage, name) = &self.own[index - Stage::COUNT];
+        format!("{}:{name}", stage.name())
     }
 }
 

@@ -171,10 +171,10 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
         Run { board: Board::default(), notes, is_slow, rows: Vec::new(), overload_reports: 0, full: 0 };
     let outcome = run.through(options, &mut gateway);
     let ended = gateway.stop();
+    let latencies = outcome?;
     if let Some((shard, reason)) = ended.panicked.first() {
         return Err(format!("shard {shard}: {reason}"));
     }
-    let latencies = outcome?;
     let mut broken = Vec::new();
     for (number, row) in run.rows.iter_mut().enumerate() {
         let truth = truth(&gateway, number);

@@ -141,7 +141,7 @@ impl Consumer for Maker {
             OrderEvent::Report(report) => self.report(report),
             OrderEvent::SessionGap { provider, .. } if *provider == self.at.provider => self.session = false,
             OrderEvent::SessionRestored { provider, .. } if *provider == self.at.provider => {
-                self.session = true
+                self.session = true;
             }
             _ => {}
         }
