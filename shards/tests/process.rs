@@ -141,6 +141,10 @@ fn assert_good(report: &Value) {
         }
     }
     assert_eq!(report["consumers"].as_array().map(Vec::len), Some(6));
+}
+
+/// What a run of some seconds has in its report of orders: a session at every venue, and how long the ways of orders took.
+fn assert_traded(report: &Value) {
     let stages = report.to_string();
     for (name, way) in
         [("binance", "binance-hmac"), ("kraken", "kraken-token"), ("coinbase", "coinbase-es256")]
@@ -168,6 +172,7 @@ fn the_shipped_topology_runs_proves_its_books_and_writes_its_report() {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
     assert_good(&scratch.report());
+    assert_traded(&scratch.report());
     assert!(err.contains("books 150/150 proved"), "{err}");
     assert!(!err.contains('\u{1b}'), "no terminal, no control sequences: {err}");
     assert!(out.lines().all(|line| line.chars().count() <= 120), "{out}");
