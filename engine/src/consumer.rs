@@ -299,6 +299,7 @@ impl Host {
             on_panic,
             timer_at: ReceiveTime::default(),
             restart_at: None,
+            has_fallen: false,
             pause_ns: seat::RESTART_PAUSE_NS,
             version_min: Vec::new(),
             turn_ns: 0,
@@ -485,7 +486,7 @@ impl Host {
     pub fn deliver_order(&mut self, event: &OrderEvent, probe: &mut impl Probe) {
         let concerned = event.consumer();
         let began = probe.now();
-        probe.stage(PathStage::Reported, began.since_ns(event.receive_time()));
+        probe.reported(event.provider(), began.since_ns(event.receive_time()));
         let Self { seats, catalog, replicas, requests, outbox, letters, .. } = self;
         let shared = &mut Shared { catalog, replicas, requests, outbox };
         for (number, seat) in seats.iter_mut().enumerate() {
@@ -520,6 +521,14 @@ impl Host {
             self.deliver_order(&event, probe);
         }
         waiting
+    }
+
+    /// A consumer that panicked since it was asked last: nobody looks after its orders.
+    #[inline]
+    pub fn poll_fallen(&mut self) -> Option<ConsumerId> {
+        let seat = self.seats.iter_mut().find(|seat| seat.has_fallen)?;
+        seat.has_fallen = false;
+        Some(seat.id)
     }
 
     /// Where the requests of these consumers go.

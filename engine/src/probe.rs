@@ -1,6 +1,6 @@
 //! Where the engine reports how long its stages took. The shard records it in histograms; a replay ignores it.
 
-use crate::ids::LineId;
+use crate::ids::{LineId, ProviderId};
 use crate::time::{Clock, FixedClock, ReceiveTime};
 
 /// A stage of an event's way inside the engine; measured from the receive time of its bytes.
@@ -29,6 +29,13 @@ pub trait Probe: Clock {
     #[inline]
     fn frame(&mut self, line: LineId, at: ReceiveTime, text: &[u8]) {
         let _ = (line, at, text);
+    }
+
+    /// News of an order is about to be shown to its consumer, `ns` nanoseconds after the provider read it.
+    #[inline]
+    fn reported(&mut self, provider: ProviderId, ns: u64) {
+        let _ = provider;
+        self.stage(PathStage::Reported, ns);
     }
 
     /// The handler of the consumer in `seat` of this shard is about to be called.

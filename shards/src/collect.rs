@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::report::interval_log::{IntervalLog, LogState};
 use crate::report::timeline::{Outlier, Outliers};
 use crate::report::{DisturbanceKind, RunReport, ShardReport, StageSummary};
-use crate::stages::{CollectorEnd, LATENCY_NS_MAX, SIGNIFICANT_DIGITS, Stage, StageCell, StageSet};
+use crate::stages::{
+    CollectorEnd, LATENCY_NS_MAX, SIGNIFICANT_DIGITS, Stage, StageCell, StageLayout, StageSet,
+};
 
 /// Who a shard is, for every table and file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,7 +314,7 @@ impl CollectedShard {
         self.live_interval_ns = interval_ns;
         self.live.clear();
         for index in 0..self.totals.len() {
-            gather(interval, set, index);
+            gather(interval, set, self.end.layout(), index);
             if interval.count() == 0 {
                 continue;
             }
@@ -360,14 +362,14 @@ impl CollectedShard {
     }
 }
 
-/// Puts one stage of one set into `interval`. The consumers of a shard are also its [`Stage::Handler`]:
-/// the shard records each call once, and here they come together.
-fn gather(interval: &mut StageTotal, set: &StageSet, index: usize) {
+/// Puts one stage of one set into `interval`, with its parts: the shard records each call of a consumer, and each order of
+/// a provider, once, and here they come together.
+fn gather(interval: &mut StageTotal, set: &StageSet, layout: &StageLayout, index: usize) {
     interval.reset();
     interval.add_cell(&set.cells()[index]);
-    if Stage::ALL.get(index) == Some(&Stage::Handler) {
-        for consumer in &set.cells()[Stage::COUNT..] {
-            interval.add_cell(consumer);
+    if let Some(&stage) = Stage::ALL.get(index) {
+        for part in layout.parts_of(stage) {
+            interval.add_cell(&set.cells()[part]);
         }
     }
 }
@@ -375,7 +377,7 @@ fn gather(interval: &mut StageTotal, set: &StageSet, index: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::{ShardStages, StageLayout};
+    use crate::stages::ShardStages;
 
     fn identity(name: &str) -> ShardIdentity {
         ShardIdentity { name: name.to_owned(), core: Some(0), role: "provider".to_owned() }
@@ -442,7 +444,7 @@ mod tests {
         let thread = std::thread::spawn(move || {
             for now_ns in 0..RECORDS {
                 shard.record(Stage::ReceiveToDecoded, now_ns % 1_000);
-                shard.record_handler(0, 100);
+                shard.record_own(0, 100);
                 shard.turn(now_ns);
             }
             shard.finish(RECORDS);
@@ -461,9 +463,9 @@ mod tests {
         let (mut shard, end) = ShardStages::new(&StageLayout::new(["alpha", "beta"]), 10, 0);
         let mut collector = collector();
         collector.register(identity("c0"), end);
-        shard.record_handler(0, 100);
-        shard.record_handler(1, 300);
-        shard.record_handler(1, 300);
+        shard.record_own(0, 100);
+        shard.record_own(1, 300);
+        shard.record_own(1, 300);
         shard.exchange(10);
         assert_eq!(collector.collect(), 1);
         let expected = [("handler", 3), ("handler:alpha", 1), ("handler:beta", 2)];

@@ -1,5 +1,7 @@
 //! A consumer shard: drains its rings in batches and lends each event to the consumers that want it.
 
+use std::sync::Arc;
+
 use engine::consumer::Host;
 use engine::event::Event;
 use engine::ids::{ConsumerId, ProviderId, StreamId};
@@ -8,6 +10,8 @@ use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 
 use crate::control::link::{Command, Numbered, Reply, ShardEnd};
+use crate::control::switches::Switches;
+use crate::launch::ConsumerEnd;
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
@@ -68,6 +72,10 @@ pub struct ConsumerShard {
     critical: Vec<Receiver<OrderEvent>>,
     /// By provider: what wakes its shard.
     order_wakers: Vec<Waker>,
+    /// Where a consumer that panicked loses its right to trade.
+    switches: Option<Arc<Switches>>,
+    /// By provider: its own histogram of reports.
+    reports: Vec<Option<usize>>,
 }
 
 impl ConsumerShard {
@@ -94,13 +102,17 @@ impl ConsumerShard {
             wire,
             critical: Vec::new(),
             order_wakers: Vec::new(),
+            switches: None,
+            reports: Vec::new(),
         }
     }
 
-    /// The same, with the rings of news of orders, and by provider what wakes the shard that takes orders.
+    /// The same, with what it needs for orders, and by provider its own histogram of reports.
     #[must_use]
-    pub fn with_orders(mut self, critical: Vec<Receiver<OrderEvent>>, wakers: Vec<Waker>) -> Self {
-        (self.critical, self.order_wakers) = (critical, wakers);
+    pub fn with_orders(mut self, end: ConsumerEnd, reports: Vec<Option<usize>>) -> Self {
+        self.host.set_outbox(end.outbox);
+        (self.critical, self.order_wakers, self.switches) = (end.critical, end.wakers, Some(end.switches));
+        self.reports = reports;
         self
     }
 
@@ -175,7 +187,7 @@ impl ConsumerShard {
     fn drain_critical(&mut self) -> usize {
         let mut taken = 0;
         for ring in &mut self.critical {
-            let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
+            let mut probe = ShardProbe::new(&self.clock, &mut self.stages).with_reports(&self.reports);
             let host = &mut self.host;
             taken += ring.drain(CRITICAL_PER_DRAIN_MAX, |event| host.deliver_order(event, &mut probe));
         }
@@ -193,6 +205,11 @@ impl ConsumerShard {
                 waker.wake();
             }
         });
+        while let Some(consumer) = self.host.poll_fallen() {
+            if let Some(switches) = &self.switches {
+                switches.consumer_lost(consumer.index());
+            }
+        }
         told
     }
 

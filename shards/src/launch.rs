@@ -4,34 +4,27 @@
 mod merges;
 mod orders;
 mod venues;
+mod wiring;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine::channel::Channel;
-use engine::consumer::{Catalog, Consumer, Host, MakeConsumer, OnPanic, ProviderFacts, StreamFacts};
-use engine::directory::Directory;
-use engine::dispatch::{Dispatcher, Fairness};
-use engine::event::Event;
-use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
-use engine::ring::{Receiver, Sender, ring};
-use engine::routing::{Delivery, Route};
+use engine::consumer::{Catalog, Consumer, Host, MakeConsumer, OnPanic};
+use engine::ids::ConsumerId;
 
-use crate::capture::Tap;
 use crate::collect::{Collector, RunStart, ShardIdentity};
 use crate::consumer::ConsumerShard;
 use crate::control::controller::{self as control, Held};
 use crate::control::link;
 use crate::control::switches::Switches;
-use crate::machine::clock::{Clock, wall_ns};
+use crate::machine::clock::Clock;
 use crate::machine::executor::{
     JoinHandle, LoopCounters, ShardError, ShardOptions, Stop, drive, spawn_shard,
 };
 use crate::machine::idle::{Idle, IdlePolicy, Waker};
 use crate::machine::poller::Poller;
 use crate::machine::resolve::Resolver;
-use crate::machine::target::Target;
 use crate::machine::tls::TlsSetupError;
 use crate::merger::MergerShard;
 use crate::provider::{Io, ProviderShard};
@@ -39,15 +32,16 @@ use crate::report::usage::ThreadUsage;
 use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
 use crate::status::{Report, STATUS_RING, Status};
-use crate::topology::{
-    self, ConsumerPlan, HostMode, ProviderPlan, RingSizes, Role, ShardIndex, Subscription, Topology,
-};
+use crate::topology::{self, ConsumerPlan, HostMode, ProviderPlan, Role, ShardIndex, Topology};
 
 use merges::Merges;
 pub(crate) use merges::{facts_of, interval_of};
+pub use orders::ConsumerEnd;
 pub use venues::{Simulation, SimulationError};
 #[cfg(feature = "simulate")]
 pub use venues::{simulated_default, simulated_lists};
+use wiring::{ProviderParts, catalog_of, for_each_stream, subscriptions, wire};
+pub(crate) use wiring::{add_output, engine_channel};
 
 /// Makes a consumer on its shard.
 pub type Factory = Box<dyn Fn() -> Box<dyn Consumer> + Send>;
@@ -201,22 +195,6 @@ pub struct Ended {
     pub took: Duration,
 }
 
-/// The parts of one provider that are made before its thread exists.
-struct ProviderParts {
-    index: u8,
-    plan: ProviderPlan,
-    directory: Directory,
-    routes: Vec<(StreamId, Route)>,
-    outputs: Vec<(ShardId, Sender<Event>, RingSizes)>,
-    wakers: Vec<Waker>,
-    /// Outputs that go to merge shards: they get markers.
-    markers: Vec<usize>,
-    websocket: Target,
-    rest: Target,
-    orders: Option<orders::ProviderEnd>,
-    tap: Option<Tap>,
-}
-
 /// Starts everything that `topology` says.
 ///
 /// # Errors
@@ -313,14 +291,15 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             wants.extend(merges.subscribed(consumer).map(|(provider, stream, _)| (provider, stream, None)));
             seats.push((index, consumer.name.clone(), consumer.on_panic, factory, wants));
         }
+        let orders = consumer_orders[number].take().expect("each consumer shard has its order rings");
         let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
+        let (layout, reports) = orders.layout(layout);
         let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
         let rings = std::mem::take(&mut receivers[number]);
         let wire = shard_ends[number].take().expect("each shard has one wire");
-        let orders = consumer_orders[number].take().expect("each consumer shard has its order rings");
         let waker = waker.clone();
         let stop = Stop::new(waker.clone());
         let counters = Arc::new(LoopCounters::default());
@@ -330,7 +309,6 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let mut host = Host::new(catalog, LETTERS_MAX);
-            host.set_outbox(orders.outbox);
             for (index, name, on_panic, factory, wants) in seats {
                 let on_panic = match on_panic {
                     topology::OnPanic::Restart => OnPanic::Restart,
@@ -343,7 +321,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                 }
             }
             let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire)
-                .with_orders(orders.critical, orders.wakers);
+                .with_orders(orders, reports);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
             let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
@@ -391,13 +369,16 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let shard = ShardIndex(number as u8);
         let plan = gateway.topology.shard(shard).clone();
         let Role::Provider { pools, .. } = plan.role else { continue };
-        let own: Vec<ProviderParts> = {
+        let mut own: Vec<ProviderParts> = {
             let (own, rest) = parts.into_iter().partition(|part| part.plan.shard == shard);
             parts = rest;
             own
         };
-        let (mut stages, end) =
-            ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
+        let mut layout = StageLayout::default();
+        for orders in own.iter_mut().filter_map(|part| part.orders.as_mut()) {
+            layout = orders.add_stages(layout);
+        }
+        let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
         gateway.collector.register(identity(&plan), end);
         let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
         gateway.statuses.push(status_end);
@@ -439,197 +420,6 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
 
 fn identity(plan: &topology::ShardPlan) -> ShardIdentity {
     ShardIdentity { name: plan.name.clone(), core: Some(plan.core), role: plan.role_name().to_owned() }
-}
-
-/// The names of everything, and the directory of each provider, numbered alike.
-fn catalog_of(topology: &Topology) -> (Catalog, Vec<Directory>) {
-    let mut providers = Vec::new();
-    let mut directories = Vec::new();
-    for (index, plan) in topology.providers.iter().enumerate() {
-        let mut directory = Directory::closed(ProviderId(index as u8));
-        for listed in &plan.instruments {
-            let symbol = topology.symbol(listed.id);
-            let venue_symbol = venues::venue_symbol(plan.product, symbol);
-            let listing = directory
-                .add(&venue_symbol, symbol, InstrumentId(listed.id.0))
-                .expect("the topology bounds symbols and their count");
-            for channel in &plan.channels {
-                directory.add_stream(listing, engine_channel(*channel));
-            }
-        }
-        let streams = directory.streams().iter().map(|stream| {
-            let instrument = directory.instrument(stream.listing);
-            StreamFacts {
-                symbol: instrument.symbol.clone(),
-                venue_symbol: instrument.venue_symbol.clone(),
-                instrument: instrument.id,
-                channel: stream.channel,
-            }
-        });
-        providers.push(ProviderFacts {
-            name: plan.name.clone(),
-            venue: venues::name(plan.product).to_owned(),
-            streams: streams.collect(),
-        });
-        directories.push(directory);
-    }
-    (Catalog { providers, symbols: topology.symbols.clone() }, directories)
-}
-
-/// The topology's channel as the engine's.
-pub(crate) fn engine_channel(channel: topology::Channel) -> Channel {
-    let text = match (channel.kind.name(), channel.parameter) {
-        (kind, "" | "realtime") => kind.to_owned(),
-        // The fastest that every product with partial books has; without a speed the engine would ask for real time.
-        ("partial_book", levels) => format!("partial_book {levels} 100ms"),
-        (kind, parameter) => format!("{kind} {parameter}"),
-    };
-    text.parse().expect("every channel that a topology offers is one of the engine's")
-}
-
-/// What a consumer wants: provider, stream, and for book streams the levels of the copy and those made at start.
-type Wants = Vec<(ProviderId, StreamId, Option<(usize, usize)>)>;
-
-fn subscriptions(topology: &Topology, consumer: &ConsumerPlan, directories: &[Directory]) -> Wants {
-    let mut wants = Vec::new();
-    for_each_stream(topology, consumer, directories, |provider, stream, channel, _, depth| {
-        let copy = channel.is_book().then(|| (depth, book_reserve(depth)));
-        wants.push((ProviderId(provider), stream, copy));
-    });
-    wants
-}
-
-/// Calls `each` with provider, stream, channel, delivery and book depth of everything that a consumer subscribes to.
-fn for_each_stream(
-    topology: &Topology,
-    consumer: &ConsumerPlan,
-    directories: &[Directory],
-    mut each: impl FnMut(u8, StreamId, Channel, Delivery, usize),
-) {
-    for subscription in &consumer.subscriptions {
-        let Subscription::Market { provider, instruments, channels, book_depth } = subscription else {
-            continue;
-        };
-        let directory = &directories[usize::from(provider.0)];
-        let depth_max = topology.provider(*provider).book.map_or(0, |book| book.depth_max as usize);
-        let depth =
-            book_depth.map_or(depth_max, |depth| if depth.full { depth_max } else { depth.levels as usize });
-        for (index, instrument) in directory.instruments().iter().enumerate() {
-            if !instruments.iter().any(|wanted| wanted.0 == instrument.id.0) {
-                continue;
-            }
-            for (channel, delivery) in channels {
-                let channel = engine_channel(*channel);
-                let listing = engine::ids::Listing(index as u16);
-                let Some(stream) = directory.stream(listing, channel) else { continue };
-                let delivery = match delivery {
-                    topology::Delivery::Latest => Delivery::Latest,
-                    topology::Delivery::Book => Delivery::Book,
-                    topology::Delivery::Lossless => Delivery::Lossless,
-                };
-                each(provider.0, stream, channel, delivery, depth);
-            }
-        }
-    }
-}
-
-type Receivers = Vec<Vec<Receiver<Event>>>;
-
-/// Makes the rings: one from each provider to each consumer or merge shard that wants any of its streams.
-fn wire(
-    topology: &Topology,
-    directories: &[Directory],
-    merges: &Merges,
-    wakers: &[Waker],
-    simulation: &Simulation,
-) -> Result<(Vec<ProviderParts>, Receivers), LaunchError> {
-    let mut receivers: Receivers = topology.shards.iter().map(|_| Vec::new()).collect();
-    let mut all = Vec::new();
-    for (index, plan) in topology.providers.iter().enumerate() {
-        let (websocket, rest) = venues::targets(index, plan, simulation)?;
-        let mut part = ProviderParts {
-            index: index as u8,
-            plan: plan.clone(),
-            directory: directories[index].clone(),
-            routes: Vec::new(),
-            outputs: Vec::new(),
-            wakers: Vec::new(),
-            markers: Vec::new(),
-            websocket,
-            rest,
-            orders: None,
-            tap: start_tap(plan)?,
-        };
-        for (number, shard) in topology.shards.iter().enumerate() {
-            let Some(rings) = shard.rings() else { continue };
-            let output = part.outputs.len();
-            let merged = merges.wanted(ShardIndex(number as u8), index);
-            let mut routes: Vec<_> = merged.map(|(stream, kind)| (stream, kind.route(output))).collect();
-            if !routes.is_empty() {
-                part.markers.push(output);
-            }
-            for (_, consumer) in topology.consumers_on(ShardIndex(number as u8)) {
-                for_each_stream(
-                    topology,
-                    consumer,
-                    directories,
-                    |provider, stream, _, delivery, book_depth| {
-                        if usize::from(provider) == index {
-                            routes.push((stream, Route { output, delivery, book_depth }));
-                        }
-                    },
-                );
-            }
-            if routes.is_empty() {
-                continue;
-            }
-            let (sender, receiver) = ring(rings.ring_events as usize);
-            receivers[number].push(receiver);
-            part.outputs.push((ShardId(number as u8), sender, rings));
-            part.wakers.push(wakers[number].clone());
-            part.routes.extend(routes);
-        }
-        all.push(part);
-    }
-    Ok((all, receivers))
-}
-
-/// Starts the capture that a provider asks for.
-fn start_tap(plan: &ProviderPlan) -> Result<Option<Tap>, LaunchError> {
-    let Some(capture) = &plan.capture else { return Ok(None) };
-    let moment = (wall_ns(), Clock::new().now());
-    let tap = Tap::start(capture, &plan.name, SystemTime::now(), moment);
-    let refused =
-        |source| LaunchError::Capture { provider: plan.name.clone(), dir: capture.dir.clone(), source };
-    tap.map(Some).map_err(refused)
-}
-
-/// Adds the way to a shard with what its topology says about waiting for it; gives its number.
-pub(crate) fn add_output(
-    dispatcher: &mut Dispatcher,
-    shard: ShardId,
-    sender: Sender<Event>,
-    rings: RingSizes,
-) -> usize {
-    let output = dispatcher.add_output(shard, sender, rings.spill_events as usize);
-    let RingSizes { high_water_permille, burst_events, .. } = rings;
-    dispatcher.set_fairness(output, Fairness { high_water_permille, burst_events });
-    output
-}
-
-impl ProviderParts {
-    /// The dispatcher with its outputs and routes.
-    fn dispatcher(&mut self) -> Dispatcher {
-        let mut dispatcher = Dispatcher::new(LETTERS_MAX);
-        for (shard, sender, rings) in self.outputs.drain(..) {
-            add_output(&mut dispatcher, shard, sender, rings);
-        }
-        dispatcher.routing.begin_version(1);
-        for (stream, route) in self.routes.drain(..) {
-            dispatcher.routing.add(stream, route);
-        }
-        dispatcher
-    }
 }
 
 impl Gateway {

@@ -1,6 +1,6 @@
 //! The shard's clock and histograms as the engine sees them.
 
-use engine::ids::LineId;
+use engine::ids::{LineId, ProviderId};
 use engine::probe::{PathStage, Probe};
 use engine::time::{Clock as EngineClock, ReceiveTime};
 
@@ -14,18 +14,26 @@ pub struct ShardProbe<'a> {
     clock: &'a Clock,
     stages: &'a mut ShardStages,
     tap: Option<&'a mut Tap>,
+    reports: &'a [Option<usize>],
 }
 
 impl<'a> ShardProbe<'a> {
     /// A probe over a shard's clock and histograms.
     pub fn new(clock: &'a Clock, stages: &'a mut ShardStages) -> Self {
-        Self { clock, stages, tap: None }
+        Self { clock, stages, tap: None, reports: &[] }
     }
 
     /// The same, which also keeps raw frames.
     #[must_use]
     pub fn with_tap(self, tap: Option<&'a mut Tap>) -> Self {
         Self { tap, ..self }
+    }
+
+    /// The same, for a shard that gets reports of orders: by provider, its own histogram of them.
+    #[must_use]
+    pub const fn with_reports(mut self, reports: &'a [Option<usize>]) -> Self {
+        self.reports = reports;
+        self
     }
 }
 
@@ -58,12 +66,20 @@ impl Probe for ShardProbe<'_> {
     }
 
     #[inline]
+    fn reported(&mut self, provider: ProviderId, ns: u64) {
+        match self.reports.get(provider.index()) {
+            Some(&Some(own)) => self.stages.record_own(own, ns),
+            _ => self.stages.record(Stage::ReportToDelivered, ns),
+        }
+    }
+
+    #[inline]
     fn entering(&mut self, seat: usize) {
         self.stages.enter(Place::Handler(seat as u16));
     }
 
     #[inline]
     fn handler(&mut self, seat: usize, ns: u64) {
-        self.stages.record_handler(seat, ns);
+        self.stages.record_own(seat, ns);
     }
 }

@@ -76,6 +76,10 @@ stages! {
     FirstToLast = "first_to_last",
     /// One call of a consumer; all consumers of the shard together.
     Handler = "handler",
+    /// From a consumer's order to its signed bytes ready for the socket.
+    SubmitToReady = "submit_to_ready",
+    /// From an order's bytes ready to the socket having them: the system call.
+    ReadyToWritten = "ready_to_written",
     /// From a consumer's order to its bytes written to the socket.
     SubmitToWritten = "submit_to_written",
     /// From an order's bytes written to the first that the venue says of it read.
@@ -100,30 +104,45 @@ impl Stage {
     }
 }
 
-/// Which histograms a shard has: every [`Stage`], and one `handler:<consumer>` per named consumer.
+/// Which histograms a shard has: every [`Stage`], and own ones beside it that count a part of a stage, each with its
+/// name: `handler:<consumer>`, `written_to_ack:<provider>-<signature>`.
 #[derive(Clone, Debug, Default)]
 pub struct StageLayout {
-    consumers: Arc<[String]>,
+    own: Arc<[(Stage, String)]>,
 }
 
 impl StageLayout {
     /// The layout of a shard that hosts `consumers`; their order gives the index of
-    /// [`ShardStages::record_handler`].
+    /// [`ShardStages::record_own`].
     pub fn new<S: Into<String>>(consumers: impl IntoIterator<Item = S>) -> Self {
-        Self { consumers: consumers.into_iter().map(Into::into).collect() }
+        Self { own: consumers.into_iter().map(|name| (Stage::Handler, name.into())).collect() }
+    }
+
+    /// The same with one more own histogram of `stage`, and its index for [`ShardStages::record_own`].
+    #[must_use]
+    pub fn with(&self, stage: Stage, name: &str) -> (Self, usize) {
+        let own = self.own.iter().cloned().chain([(stage, name.to_owned())]).collect();
+        (Self { own }, self.own.len())
+    }
+
+    /// The histograms of a set that count a part of `stage`, beside its own.
+    pub fn parts_of(&self, stage: Stage) -> impl Iterator<Item = usize> + '_ {
+        let own = self.own.iter().enumerate().filter(move |(_, (of, _))| *of == stage);
+        own.map(|(index, _)| Stage::COUNT + index)
     }
 
     /// How many histograms a set has.
     pub fn cell_count(&self) -> usize {
-        Stage::COUNT + self.consumers.len()
+        Stage::COUNT + self.own.len()
     }
 
-    /// The name of one histogram: a stage's, or `handler:<consumer>`.
+    /// The name of one histogram: a stage's, or `<stage>:<name>`.
     pub fn cell_name(&self, index: usize) -> String {
-        match Stage::ALL.get(index) {
-            Some(stage) => stage.name().to_owned(),
-            None => format!("handler:{}", self.consumers[index - Stage::COUNT]),
+        if let Some(stage) = Stage::ALL.get(index) {
+            return stage.name().to_owned();
         }
+        let (stage, name) = &self.own[index - Stage::COUNT];
+        format!("{}:{name}", stage.name())
     }
 }
 
@@ -206,16 +225,17 @@ impl StageSet {
         self.cells[stage.index()].record(latency_ns, count);
     }
 
-    /// Counts one call of the consumer at `consumer_index` of the [`StageLayout`].
+    /// Counts one latency into the own histogram at `index` of the [`StageLayout`]: a consumer's call, an order's way
+    /// through one provider.
     ///
-    /// Only into the consumer's own histogram; the collector adds it to [`Stage::Handler`].
+    /// Only there; the collector adds it to the stage that it is a part of.
     ///
     /// # Panics
     ///
-    /// If the layout has no such consumer: the shard was built wrongly.
+    /// If the layout has no such histogram: the shard was built wrongly.
     #[inline]
-    pub fn record_handler(&mut self, consumer_index: usize, latency_ns: u64) {
-        self.cells[Stage::COUNT + consumer_index].record(latency_ns, 1);
+    pub fn record_own(&mut self, index: usize, latency_ns: u64) {
+        self.cells[Stage::COUNT + index].record(latency_ns, 1);
     }
 
     /// Start of the interval, in nanoseconds of the run's monotonic clock.
@@ -309,10 +329,10 @@ impl ShardStages {
         self.current.record_n(stage, latency_ns, count);
     }
 
-    /// Counts one call of a consumer; see [`StageSet::record_handler`].
+    /// Counts one latency into an own histogram; see [`StageSet::record_own`].
     #[inline]
-    pub fn record_handler(&mut self, consumer_index: usize, latency_ns: u64) {
-        self.current.record_handler(consumer_index, latency_ns);
+    pub fn record_own(&mut self, index: usize, latency_ns: u64) {
+        self.current.record_own(index, latency_ns);
     }
 
     /// Hands the set over when its interval has passed. Call it once per turn: it is a comparison.
@@ -401,7 +421,7 @@ mod tests {
 
     #[test]
     fn one_list_makes_names_indices_and_descriptions() {
-        assert_eq!(Stage::COUNT, 13);
+        assert_eq!(Stage::COUNT, 15);
         for (index, stage) in Stage::ALL.iter().enumerate() {
             assert_eq!(stage.index(), index);
             assert!(stage.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", stage.name());
@@ -422,6 +442,10 @@ mod tests {
         assert_eq!(layout.cell_name(0), "venue_to_receive");
         assert_eq!(layout.cell_name(Stage::COUNT), "handler:alpha");
         assert_eq!(layout.cell_name(Stage::COUNT + 1), "handler:beta");
+        let (layout, index) = layout.with(Stage::WrittenToAck, "binance-hmac");
+        assert_eq!(layout.cell_name(Stage::COUNT + index), "written_to_ack:binance-hmac");
+        assert_eq!(layout.parts_of(Stage::Handler).collect::<Vec<_>>(), [Stage::COUNT, Stage::COUNT + 1]);
+        assert_eq!(layout.parts_of(Stage::WrittenToAck).collect::<Vec<_>>(), [Stage::COUNT + 2]);
     }
 
     #[test]
@@ -475,7 +499,7 @@ mod tests {
     fn a_cleared_set_is_like_a_new_one() {
         let mut set = StageSet::new(&StageLayout::new(["alpha"]));
         set.record_n(Stage::Handler, 500, 7);
-        set.record_handler(0, 90);
+        set.record_own(0, 90);
         set.clear();
         for cell in set.cells() {
             assert_eq!(cell.histogram(), StageCell::new().histogram());

@@ -2,6 +2,7 @@
 //! launch, counted by an allocator. Nothing is connected, so nothing has grown.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -51,9 +52,10 @@ impl Consumer for Deaf {
 
 /// Two providers on one shard, one of them with two lines, a merge, and two consumer shards of which one wants books.
 /// Nobody listens at the endpoints.
-fn topology_text() -> String {
+fn topology_text(home: &std::path::Path) -> String {
     let cores = RealHost.cores().expect("a Linux host says which cores it has");
     let core = cores.allowed.iter().next().expect("this process runs on a core");
+    let home = home.display();
     format!(
         "version: 1
 host: shared
@@ -84,6 +86,7 @@ providers:
     channels: [trade, book, ticker]
     book: {{depth_max: 100, verify_s: 180}}
     rest_weight_share: 0.8
+    orders: {{enabled: true, keys: {{file: {home}/key}}, on_session_loss: keep, on_stop: keep}}
     reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 100}}
 merges:
   - {{name: best, shard: merge0, kind: bbo, inputs: {{binance: [BTC-USDT, ETH-USDT], kraken: [BTC-USD, ETH-USD]}}, window_s: 10, count: 1000, partial: suppress}}
@@ -104,6 +107,7 @@ consumers:
     subscriptions:
       - {{provider: binance, instruments: [BTC-USDT], channels: [trade], delivery: {{trade: lossless}}}}
       - {{merge: best, delivery: latest}}
+journal: {{dir: {home}/journal, durability: batch, rotate_mib: 1, keep: 2}}
 control: {{listen: 127.0.0.1:0, core: any}}
 report: {{dir: report, interval_ms: 60000}}
 "
@@ -112,9 +116,14 @@ report: {{dir: report, interval_ms: 60000}}
 
 #[test]
 fn the_sum_is_what_a_gateway_takes_at_start() {
+    let home = std::env::temp_dir().join(format!("meltica-memory-{}", std::process::id()));
+    std::fs::create_dir_all(&home).expect("a temporary directory");
+    // A key that no venue knows: 64 bytes in base 64.
+    std::fs::write(home.join("key"), format!("name\n{}AA==\n", "A".repeat(84))).expect("our directory");
+    std::fs::set_permissions(home.join("key"), std::fs::Permissions::from_mode(0o600)).expect("our file");
     let against = Against { cores: None, consumer_kinds: &["deaf"], simulated_lists: None };
-    let topology =
-        topology::read("test.yaml", &topology_text(), against).unwrap_or_else(|errors| panic!("{errors}"));
+    let topology = topology::read("test.yaml", &topology_text(&home), against)
+        .unwrap_or_else(|errors| panic!("{errors}"));
     let budget = memory::memory_budget(&topology);
     // What the kernel maps for the executors is not of this allocator.
     let said: u64 = budget.total_bytes() - budget.executor_bytes();
@@ -126,7 +135,7 @@ fn the_sum_is_what_a_gateway_takes_at_start() {
     // Every shard has made what is its own when it first tells its status.
     let mut told = std::collections::BTreeSet::new();
     let began = Instant::now();
-    while told.len() < 5 {
+    while told.len() < 6 {
         gateway.poll_statuses(|status| {
             told.insert(format!("{status:?}").chars().take(40).collect::<String>());
         });

@@ -35,6 +35,22 @@ enum Command {
         #[arg(long)]
         sync: bool,
     },
+    /// Trades at three simulated venues through the running gateway: idle, with full rings and a slow consumer, and while
+    /// sessions are lost and orders fill meanwhile. Compares with the venues.
+    Orders {
+        /// Sessions to cut, over all venues.
+        #[arg(long, default_value_t = 200)]
+        disconnects: u32,
+        /// A quarter of it idle, a quarter overloaded, half for the cuts, which take longer where they must.
+        #[arg(long, default_value_t = 4.0)]
+        minutes: f64,
+        /// Messages a second of each of the nine instruments in the overload.
+        #[arg(long, default_value_t = 400)]
+        rate: u32,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Runs the gateway, as `meltica run` does; for kill9.
     #[command(hide = true)]
     Gateway(shards::command::run::Arguments),
@@ -111,6 +127,13 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let durability = if sync { "sync" } else { "batch" };
             let options = soak::kill9::Options { times, seed, durability, program, home };
             let verdict = soak::kill9::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Orders { disconnects, minutes, rate, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let home = std::env::temp_dir().join(format!("meltica-orders-{}", std::process::id()));
+            let options = soak::orders::Options { disconnects, duration, rate, seed, home };
+            let verdict = soak::orders::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
         Command::Gateway(_) => Err("it runs by itself".to_owned()),

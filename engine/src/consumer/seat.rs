@@ -53,6 +53,8 @@ pub(super) struct Seat {
     pub timer_every_ns: Option<u64>,
     pub timer_at: ReceiveTime,
     pub restart_at: Option<ReceiveTime>,
+    /// It fell, and nobody asked yet ([`super::Host::poll_fallen`]).
+    pub has_fallen: bool,
     pub pause_ns: u64,
     /// By provider: market data sent under an older version is not shown. Empty for a seat that sees all.
     pub version_min: Vec<u32>,
@@ -95,6 +97,7 @@ impl Seat {
     #[cold]
     pub fn fell(&mut self, now: ReceiveTime) {
         self.counts.panics_total += 1;
+        self.has_fallen = true;
         // Dropping it may panic as well.
         let broken = self.consumer.take();
         let _ = catch_unwind(AssertUnwindSafe(move || drop(broken)));

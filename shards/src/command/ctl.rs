@@ -331,9 +331,10 @@ impl Arguments {
                     &rows(answer, "consumers"),
                     &["name", "shard", "up", "events_total", "panics_total", "streams", "trading", "killed"],
                 );
+                let orders = orders_shown(answer);
                 let mergers = rows(answer, "mergers");
                 if mergers.is_empty() {
-                    return format!("{head}\n{providers}\n{consumers}");
+                    return format!("{head}\n{providers}\n{consumers}{orders}");
                 }
                 let columns = [
                     "name",
@@ -343,7 +344,7 @@ impl Arguments {
                     "windows_partial_total",
                     "late_total",
                 ];
-                format!("{head}\n{providers}\n{}\n{consumers}", table(&mergers, &columns))
+                format!("{head}\n{providers}\n{}\n{consumers}{orders}", table(&mergers, &columns))
             }
             Command::Subscriptions => {
                 let mut all = Vec::new();
@@ -458,6 +459,36 @@ fn rows(value: &Value, key: &str) -> Vec<Value> {
     value.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
+/// Order entry of each provider, then what each consumer did through it and holds; nothing where nobody trades.
+fn orders_shown(answer: &Value) -> String {
+    let all = rows(answer, "orders");
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut accounts = Vec::new();
+    for provider in &all {
+        for mut account in rows(provider, "accounts") {
+            account["provider"] = provider["name"].clone();
+            for (key, count) in account["counts"].as_object().cloned().unwrap_or_default() {
+                account[key] = count;
+            }
+            let positions: Vec<String> = rows(&account, "positions")
+                .iter()
+                .map(|held| {
+                    let at = held["price_average"].as_str().map(|price| format!(" @ {price}"));
+                    format!("{} {}{}", cell(&held["qty"]), cell(&held["symbol"]), at.unwrap_or_default())
+                })
+                .collect();
+            account["positions"] = json!(positions.join(", "));
+            accounts.push(account);
+        }
+    }
+    let counts = ["orders_total", "acks_total", "fills_total", "rejected_total", "refused_total"];
+    let stands = [&["name", "session", "open_orders", "unknown_orders"][..], &counts].concat();
+    let did = [&["consumer", "provider"][..], &counts, &["positions"]].concat();
+    format!("\n{}\n{}", table(&all, &stands), table(&accounts, &did))
+}
+
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -502,6 +533,24 @@ mod tests {
     fn a_table_is_as_wide_as_its_widest_cells() {
         let rows = [json!({ "a": "x", "b": 12 }), json!({ "a": "long one", "b": null })];
         assert_eq!(table(&rows, &["a", "b"]), "a         b\nx         12\nlong one  -\n");
+    }
+
+    #[test]
+    fn orders_are_shown_by_provider_and_by_consumer() {
+        assert_eq!(orders_shown(&json!({ "providers": [] })), "");
+        let text = orders_shown(&json!({ "orders": [{
+            "name": "binance", "session": "live", "open_orders": 2, "unknown_orders": 0, "orders_total": 7,
+            "acks_total": 6, "fills_total": 3, "rejected_total": 1, "refused_total": 0,
+            "accounts": [{
+                "consumer": "maker", "counts": { "orders_total": 7, "fills_total": 3 },
+                "positions": [{ "symbol": "BTC-USDT", "qty": "-0.002", "price_average": "64000.5" }],
+            }],
+        }] }));
+        let words =
+            |line: usize| text.lines().nth(line).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(words(2), Some(vec!["binance", "live", "2", "0", "7", "6", "3", "1", "0"]));
+        let maker = ["maker", "binance", "7", "-", "3", "-", "-", "-0.002", "BTC-USDT", "@", "64000.5"];
+        assert_eq!(words(5).as_deref(), Some(&maker[..]));
     }
 
     #[test]

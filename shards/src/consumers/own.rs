@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use engine::consumer::{Catalog, StreamFacts};
 use engine::decimal::Number;
-use engine::ids::{ProviderId, StreamId};
+use engine::ids::{InstrumentId, ProviderId, StreamId};
+use engine::orders::{DecisionId, OrderRequest, OrderSide};
 
 use super::ConsumerError;
 use crate::topology::ConsumerOptions;
@@ -52,6 +53,23 @@ impl<'a> OwnOptions<'a> {
         })
     }
 
+    /// What it trades: `provider`, `symbol`, `qty` and `tick`, and the symbol's stream whose facts `fit`.
+    ///
+    /// # Errors
+    /// [`ConsumerError::Options`]
+    pub fn traded(
+        &mut self,
+        catalog: &Catalog,
+        what: &str,
+        fits: impl Fn(&StreamFacts) -> bool,
+    ) -> Result<Traded, ConsumerError> {
+        let provider: String = self.must("provider", "a provider's name")?;
+        let symbol: String = self.must("symbol", "one of its symbols")?;
+        let (qty, tick) = (self.number("qty")?, self.number("tick")?);
+        let (provider, stream, facts) = find_stream(catalog, &provider, &symbol, what, fits)?;
+        Ok(Traded { provider, stream, instrument: facts.instrument, qty, tick })
+    }
+
     /// Ends the reading.
     ///
     /// # Errors
@@ -64,6 +82,29 @@ impl<'a> OwnOptions<'a> {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// What a strategy trades, and the stream that it looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Traded {
+    /// Through whom.
+    pub provider: ProviderId,
+    /// Where it looks.
+    pub stream: StreamId,
+    /// What.
+    pub instrument: InstrumentId,
+    /// Quantity of an order.
+    pub qty: Number,
+    /// The instrument's price step.
+    pub tick: Number,
+}
+
+impl Traded {
+    /// A limit order for it.
+    pub fn limit(&self, side: OrderSide, price: Number, decision: DecisionId) -> OrderRequest {
+        let (provider, instrument) = (self.provider, self.instrument);
+        OrderRequest { provider, instrument, decision, ..OrderRequest::limit(side, price, self.qty) }
     }
 }
 

@@ -408,6 +408,7 @@ impl Service {
             "consumers": consumers.collect::<Vec<_>>(),
             "shards": shown::shards(topology, view),
             "mergers": shown::mergers(topology, view),
+            "orders": shown::orders(topology, view),
             "incidents": shown::incidents(view),
             "rings": rings.collect::<Vec<_>>(),
         })

@@ -1,8 +1,11 @@
-//! What the status says beyond providers and consumers: shards with their loops and latencies, merge shards, incidents.
+//! What the status says beyond providers and consumers: shards with their loops and latencies, merge shards, orders, incidents.
 
+use engine::ids::{ConsumerId, InstrumentId};
 use serde_json::{Value, json};
 
 use super::view::View;
+use crate::orders::account::AccountCounts;
+use crate::orders::status::OrdersStatus;
 use crate::status::OutputStatus;
 use crate::topology::{ShardIndex, Topology};
 use crate::watch::place_words;
@@ -88,6 +91,27 @@ pub(super) fn outputs(topology: &Topology, outputs: &[OutputStatus]) -> Value {
         })
     };
     outputs.iter().map(one).collect()
+}
+
+/// Order entry of each provider that trades: how it stands, what was counted over all of its consumers, and each of them.
+pub(super) fn orders(topology: &Topology, view: &View) -> Value {
+    let one = |status: &OrdersStatus| {
+        let consumer = |id: ConsumerId| topology.consumers.get(id.index()).map(|plan| plan.name.clone());
+        let symbol = |id: InstrumentId| topology.symbols.get(id.index()).map(ToString::to_string);
+        let mut facts = status.facts(
+            |id| consumer(id).unwrap_or_else(|| id.to_string()),
+            |id| symbol(id).unwrap_or_else(|| id.to_string()),
+        );
+        facts["name"] = json!(topology.providers[usize::from(status.provider)].name);
+        facts["connection"] = json!(status.connection);
+        facts["journal_failed"] = json!(status.journal_failed);
+        for (index, (name, _)) in AccountCounts::LIST.iter().enumerate() {
+            let sum: u64 = status.accounts().map(|account| account.counts.values()[index]).sum();
+            facts[*name] = json!(sum);
+        }
+        facts
+    };
+    view.orders.iter().map(one).collect()
 }
 
 /// The newest incidents, newest first.

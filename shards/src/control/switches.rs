@@ -1,7 +1,7 @@
 //! Who may trade: a switch for each consumer, and a kill switch over all of them.
 //!
-//! Written by the control thread alone, read by whoever sends orders, before each one. An order leaves only while the
-//! consumer's own switch is on and no kill switch is.
+//! Moved by the control thread, and by a consumer's own shard when it panicked; read by whoever sends orders, before each
+//! one. An order leaves only while the consumer's own switch is on and no kill switch is.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -25,12 +25,18 @@ pub struct Switches {
 struct Seat {
     trading: AtomicBool,
     killed: AtomicBool,
+    /// How often it was lost.
+    losses: AtomicU64,
 }
 
 impl Switches {
     /// Switches of consumers by their index in the topology, each with its position at start; nobody is killed.
     pub fn new(trading: impl IntoIterator<Item = bool>) -> Self {
-        let seat = |trading| Seat { trading: AtomicBool::new(trading), killed: AtomicBool::new(false) };
+        let seat = |trading| Seat {
+            trading: AtomicBool::new(trading),
+            killed: AtomicBool::new(false),
+            losses: AtomicU64::new(0),
+        };
         Self {
             killed_all: AtomicBool::new(false),
             seats: trading.into_iter().map(seat).collect(),
@@ -82,6 +88,20 @@ impl Switches {
         self.moved(self.seats.get(consumer).is_some_and(|seat| seat.trading.swap(on, Ordering::AcqRel) != on))
     }
 
+    /// A consumer panicked: its own switch goes off, and every provider cancels what it has open. It stays off until
+    /// somebody moves it, whether a fresh consumer takes its place or none.
+    pub fn consumer_lost(&self, consumer: usize) {
+        let Some(seat) = self.seats.get(consumer) else { return };
+        seat.trading.store(false, Ordering::Release);
+        seat.losses.fetch_add(1, Ordering::AcqRel);
+        self.moved(true);
+    }
+
+    /// How often a consumer was lost.
+    pub fn losses(&self, consumer: usize) -> u64 {
+        self.seats.get(consumer).map_or(0, |seat| seat.losses.load(Ordering::Acquire))
+    }
+
     /// Whether a consumer's kill switch is on, or that of all.
     pub fn killed(&self, consumer: usize) -> bool {
         self.killed_all() || self.seats.get(consumer).is_some_and(|seat| seat.killed.load(Ordering::Acquire))
@@ -129,5 +149,16 @@ mod tests {
         assert!(switches.set_killed(Some(0), true) && !switches.may_trade(0));
         assert!(switches.set_killed(Some(0), false) && switches.set_trading(0, false));
         assert!(!switches.may_trade(0) && !switches.set_trading(7, true));
+    }
+
+    #[test]
+    fn a_lost_consumer_trades_no_more_until_somebody_says_so() {
+        let switches = Switches::new([true, true]);
+        let before = switches.version();
+        switches.consumer_lost(0);
+        switches.consumer_lost(7);
+        assert_eq!((switches.losses(0), switches.losses(1), switches.losses(7)), (1, 0, 0));
+        assert!(switches.version() > before && !switches.may_trade(0) && switches.may_trade(1));
+        assert!(switches.set_trading(0, true) && switches.may_trade(0));
     }
 }

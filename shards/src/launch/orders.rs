@@ -24,11 +24,12 @@ use crate::machine::idle::Waker;
 use crate::machine::target::Target;
 use crate::orders::chance::Chance;
 use crate::orders::critical::CriticalLane;
-use crate::orders::driver::{Orders, Parts, Seat, Trade};
+use crate::orders::driver::{OrderCells, Orders, Parts, Seat, Trade};
 use crate::orders::journal::{BegunJournal, OpenJournal};
 use crate::orders::keys::{self, AccountKey};
 use crate::orders::session::Session;
 use crate::provider::order_token;
+use crate::stages::{Stage, StageLayout};
 use crate::status::Report;
 use crate::topology::{
     ConsumerPlan, Durability, JournalPlan, OnStop, OrdersPlan, Product, ProviderPlan, Role, ShardIndex,
@@ -48,6 +49,24 @@ pub struct ConsumerEnd {
     pub critical: Vec<Receiver<OrderEvent>>,
     /// By provider: what wakes its shard.
     pub wakers: Vec<Waker>,
+    /// Who may trade.
+    pub switches: Arc<Switches>,
+    /// Providers that trade, each with its name and kind of signature.
+    ways: Vec<(ProviderId, String)>,
+}
+
+impl ConsumerEnd {
+    /// A histogram of reports for each provider, and by provider its index.
+    pub fn layout(&self, mut layout: StageLayout) -> (StageLayout, Vec<Option<usize>>) {
+        let mut own = Vec::new();
+        for (provider, way) in &self.ways {
+            let (with, index) = layout.with(Stage::ReportToDelivered, way);
+            layout = with;
+            own.resize(own.len().max(provider.index() + 1), None);
+            own[provider.index()] = Some(index);
+        }
+        (layout, own)
+    }
 }
 
 /// What a provider's order entry is made of, before its shard starts.
@@ -63,6 +82,9 @@ pub struct ProviderEnd {
     durability: Durability,
     on_stop: OnStop,
     chance: Chance,
+    /// The provider's name and its kind of signature: what its histograms are named by.
+    way: String,
+    cells: OrderCells,
 }
 
 /// By shard what consumers get, by provider what its shard gets.
@@ -92,6 +114,8 @@ pub fn wire(
                 outbox: Outbox::new(Arc::clone(switches) as Arc<dyn engine::orders::MayTrade>),
                 critical: Vec::new(),
                 wakers: waker_of.clone(),
+                switches: Arc::clone(switches),
+                ways: Vec::new(),
             })
         })
         .collect();
@@ -139,24 +163,28 @@ impl Of<'_> {
             venues::private_targets(self.index, self.plan, self.orders, self.simulation)?;
         let options = self.options(&private, path);
         let bad = |source| self.error(keys::KeySourceError::Key { place: place.clone(), source });
-        let (desk, checkpoint) = match self.plan.product {
+        let (desk, checkpoint, signature) = match self.plan.product {
             Product::KrakenSpot => {
                 let made = KrakenKey::new(&key.secret).map_err(bad)?;
                 let (desk, checkpoint) =
                     self.desk(ids, KrakenOrders::new(key.name.expose(), made), options, &journal)?;
-                (AnyDesk::Kraken(desk), checkpoint)
+                // Only the question for the connection's token is signed.
+                (AnyDesk::Kraken(desk), checkpoint, "token")
             }
             Product::CoinbaseAdvanced | Product::CoinbaseExchange => {
                 let made = CoinbaseKey::new(&key.secret).map_err(bad)?;
-                let gateway = CoinbaseOrders::new(key.name.expose(), made, &rest.host);
+                let signature = made.signature();
+                // A token names the host as the request does.
+                let gateway = CoinbaseOrders::new(key.name.expose(), made, &rest.authority());
                 let (desk, checkpoint) = self.desk(ids, gateway, options, &journal)?;
-                (AnyDesk::Coinbase(desk), checkpoint)
+                (AnyDesk::Coinbase(desk), checkpoint, signature)
             }
             Product::BinanceSpot | Product::BinanceUsdm | Product::BinanceUsdmMarket => {
                 let made = binance_key(&key.secret).map_err(bad)?;
+                let signature = made.signature();
                 let gateway = BinanceOrders::new(key.name.expose(), made, RECEIVE_WINDOW_MS);
                 let (desk, checkpoint) = self.desk(ids, gateway, options, &journal)?;
-                (AnyDesk::Binance(desk), checkpoint)
+                (AnyDesk::Binance(desk), checkpoint, signature)
             }
         };
         let mut end = ProviderEnd {
@@ -171,6 +199,8 @@ impl Of<'_> {
             durability: self.journal.durability,
             on_stop: self.orders.on_stop,
             chance: Chance::open().map_err(|error| self.error(format!("/dev/urandom: {error}")))?,
+            way: format!("{}-{signature}", self.plan.name),
+            cells: OrderCells::default(),
         };
         self.connect(&mut end, consumers, wakers);
         Ok(end)
@@ -197,12 +227,6 @@ impl Of<'_> {
     }
 
     fn options(&self, private: &Target, path: &str) -> DeskOptions {
-        let default_port = if private.tls.is_some() { 443 } else { 80 };
-        let host = if private.port == default_port {
-            private.host.clone()
-        } else {
-            format!("{}:{}", private.host, private.port)
-        };
         DeskOptions {
             durability: match self.journal.durability {
                 Durability::Sync => DeskDurability::Sync,
@@ -216,7 +240,7 @@ impl Of<'_> {
             // Behind all lines of the market data.
             line: engine::ids::LineId(self.plan.lines + 2),
             seed: fastrand::u64(..),
-            ..DeskOptions::new(&host, path)
+            ..DeskOptions::new(&private.authority(), path)
         }
     }
 
@@ -262,6 +286,7 @@ impl Of<'_> {
             let lane = end.lanes.len();
             consumer.outbox.connect(ProviderId(end.index), requests);
             consumer.critical.push(told);
+            consumer.ways.push((ProviderId(end.index), end.way.clone()));
             end.inputs.push((lane, requested));
             end.lanes.push(CriticalLane::new(shard.0, critical, wakers[number].clone()));
             for (index, plan) in self.topology.consumers_on(shard) {
@@ -293,6 +318,16 @@ fn limits_of(plan: &ConsumerPlan) -> Limits {
 }
 
 impl ProviderEnd {
+    /// Its own histograms beside those of its shard's others.
+    pub fn add_stages(&mut self, layout: StageLayout) -> StageLayout {
+        let (layout, to_ready) = layout.with(Stage::SubmitToReady, &self.way);
+        let (layout, ready_to_written) = layout.with(Stage::ReadyToWritten, &self.way);
+        let (layout, to_written) = layout.with(Stage::SubmitToWritten, &self.way);
+        let (layout, to_ack) = layout.with(Stage::WrittenToAck, &self.way);
+        self.cells = OrderCells { to_ready, ready_to_written, to_written, to_ack };
+        layout
+    }
+
     /// Order entry on its shard; the run begins.
     pub fn start(self, tasks: Tasks, now_ns: u64, reports: mpsc::Sender<Report>) -> Box<dyn Trade> {
         let parts = Parts {
@@ -306,6 +341,7 @@ impl ProviderEnd {
             durability: self.durability,
             on_stop: self.on_stop,
             chance: self.chance,
+            cells: self.cells,
             reports,
         };
         let now = ReceiveTime::from_ns(now_ns);

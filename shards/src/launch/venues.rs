@@ -121,14 +121,8 @@ pub fn driver(
         share: (0, 1),
         route_all_to: None,
     };
-    let default_port = if parts.websocket.tls.is_some() { 443 } else { 80 };
-    let host = if parts.websocket.port == default_port {
-        parts.websocket.host.clone()
-    } else {
-        format!("{}:{}", parts.websocket.host, parts.websocket.port)
-    };
     let provider_options = ProviderOptions {
-        websocket_host: host,
+        websocket_host: parts.websocket.authority(),
         message_bytes_max: MESSAGE_BYTES_MAX,
         snapshot_levels,
         verify_every_ns: parts.plan.book.map_or(0, |book| u64::from(book.verify_s)) * 1_000_000_000,

@@ -20,6 +20,14 @@ pub struct Target {
     pub tls: Option<TlsConfig>,
 }
 
+impl Target {
+    /// What a request's `Host` says: the port stands there when it is not the scheme's own.
+    pub fn authority(&self) -> String {
+        let own = if self.tls.is_some() { 443 } else { 80 };
+        if self.port == own { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+}
+
 /// Addresses of a host, asked for when they are needed.
 #[derive(Debug)]
 pub struct Addresses {

@@ -31,7 +31,6 @@ use super::status::{OrdersHappening, OrdersStatus, OrdersSummary};
 use crate::control::switches::Switches;
 use crate::machine::poller::Ready;
 use crate::provider::Io;
-use crate::stages::Stage;
 use crate::status::{Happened, Report};
 use crate::topology::{Durability, OnStop};
 
@@ -92,6 +91,19 @@ pub struct Seat {
     pub limits: Limits,
 }
 
+/// A provider's own histograms: their indexes in the layout of its shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OrderCells {
+    /// Of [`Stage::SubmitToReady`](crate::stages::Stage::SubmitToReady).
+    pub to_ready: usize,
+    /// Of [`Stage::ReadyToWritten`](crate::stages::Stage::ReadyToWritten).
+    pub ready_to_written: usize,
+    /// Of [`Stage::SubmitToWritten`](crate::stages::Stage::SubmitToWritten).
+    pub to_written: usize,
+    /// Of [`Stage::WrittenToAck`](crate::stages::Stage::WrittenToAck).
+    pub to_ack: usize,
+}
+
 /// What [`Orders`] is made of beside its desk.
 pub struct Parts {
     /// Index of the provider in the topology.
@@ -114,6 +126,8 @@ pub struct Parts {
     pub on_stop: OnStop,
     /// Time and chance.
     pub chance: Chance,
+    /// Its histograms.
+    pub cells: OrderCells,
     /// To the supervisor.
     pub reports: mpsc::Sender<Report>,
 }
@@ -123,6 +137,8 @@ pub struct Parts {
 struct Unwritten {
     wire_id: ClientOrderId,
     submitted_at: ReceiveTime,
+    /// When its bytes were ready; 0 before.
+    ready_ns: u64,
     /// The journal's position that must be durable before it leaves.
     position: u64,
 }
@@ -135,6 +151,8 @@ pub struct Orders<G> {
     /// Listing by instrument number; `u16::MAX` for none.
     listing_of: Vec<u16>,
     switches_version: u64,
+    /// By seat: how often its consumer was lost, as far as the desk knows.
+    losses: Vec<u64>,
     durable: u64,
     unwritten: VecDeque<Unwritten>,
     unanswered: VecDeque<(ClientOrderId, u64)>,
@@ -151,10 +169,11 @@ impl<G: OrderGateway> Orders<G> {
     pub fn new(desk: Desk<G>, parts: Parts) -> Self {
         let mut orders = Self {
             accounts: parts.seats.iter().map(|seat| Account::new(seat.consumer, 64)).collect(),
-            parts,
             desk,
             listing_of: Vec::new(),
             switches_version: 0,
+            losses: vec![0; parts.seats.len()],
+            parts,
             durable: 0,
             unwritten: VecDeque::with_capacity(TIMED_MAX),
             unanswered: VecDeque::with_capacity(TIMED_MAX),
@@ -189,8 +208,12 @@ impl<G: OrderGateway> Orders<G> {
         } else {
             self.desk.lift(None);
         }
-        for seat in self.parts.seats.clone() {
-            let consumer = usize::from(seat.consumer.0);
+        for (number, &seat) in self.parts.seats.iter().enumerate() {
+            let consumer = seat.consumer.index();
+            let losses = switches.losses(consumer);
+            if std::mem::replace(&mut self.losses[number], losses) != losses {
+                self.desk.consumer_lost(seat.consumer, now);
+            }
             self.desk.set_trading(seat.consumer, switches.trading(consumer), now);
             if switches.killed_alone(consumer) {
                 self.desk.kill(Some(seat.consumer), now);
@@ -254,7 +277,7 @@ impl<G: OrderGateway> Orders<G> {
                 && self.unwritten.len() < TIMED_MAX
             {
                 let (wire_id, submitted_at) = (order.wire_id, request.submitted_at);
-                self.unwritten.push_back(Unwritten { wire_id, submitted_at, position });
+                self.unwritten.push_back(Unwritten { wire_id, submitted_at, ready_ns: 0, position });
             }
         }
     }
@@ -283,6 +306,7 @@ impl<G: OrderGateway> Orders<G> {
         if ended > 0 {
             self.desk.on_timer(&mut turn);
         }
+        self.note_ready(io);
         let sent = self.parts.session.serve(&mut self.desk, io);
         if sent > 0 || made > 0 {
             self.note_written(io);
@@ -293,6 +317,21 @@ impl<G: OrderGateway> Orders<G> {
         sent.min(1) + made + ended
     }
 
+    /// Orders whose bytes lie ready: those that need not wait for the disk.
+    fn note_ready(&mut self, io: &mut Io) {
+        let waits = |order: &&mut Unwritten| order.ready_ns == 0;
+        let mut fresh = self.unwritten.iter_mut().rev().take_while(waits).peekable();
+        if fresh.peek().is_none() {
+            return;
+        }
+        let now_ns = io.clock.now();
+        for order in fresh.filter(|order| order.position <= self.durable) {
+            order.ready_ns = now_ns;
+            let took_ns = now_ns.saturating_sub(order.submitted_at.ns());
+            io.stages.record_own(self.parts.cells.to_ready, took_ns);
+        }
+    }
+
     /// Orders whose bytes have left: those that need not wait for the disk.
     fn note_written(&mut self, io: &mut Io) {
         let now_ns = io.clock.now();
@@ -300,7 +339,11 @@ impl<G: OrderGateway> Orders<G> {
             if order.position > self.durable {
                 return;
             }
-            io.stages.record(Stage::SubmitToWritten, now_ns.saturating_sub(order.submitted_at.ns()));
+            let cells = self.parts.cells;
+            io.stages.record_own(cells.to_written, now_ns.saturating_sub(order.submitted_at.ns()));
+            if order.ready_ns > 0 {
+                io.stages.record_own(cells.ready_to_written, now_ns.saturating_sub(order.ready_ns));
+            }
             if self.unanswered.len() == TIMED_MAX {
                 self.unanswered.pop_front();
             }
@@ -317,7 +360,7 @@ impl<G: OrderGateway> Orders<G> {
                     let known = self.unanswered.iter().position(|(wire_id, _)| *wire_id == report.wire_id);
                     if let Some((_, written_ns)) = known.and_then(|at| self.unanswered.remove(at)) {
                         let took_ns = report.receive_time.ns().saturating_sub(written_ns);
-                        io.stages.record(Stage::WrittenToAck, took_ns);
+                        io.stages.record_own(self.parts.cells.to_ack, took_ns);
                     }
                 }
                 OrderEvent::Report(report) if report.state == ReportState::Rejected => {

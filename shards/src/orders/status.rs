@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use engine::ids::ConsumerId;
+use engine::ids::{ConsumerId, InstrumentId};
 use engine::orders::desk::{Desk, DeskCounts};
 use engine::orders::ledger::{LedgerCounts, SessionState};
 use engine::orders::venue::OrderGateway;
@@ -101,6 +101,38 @@ impl OrdersStatus {
             }
         }
         status
+    }
+
+    /// How it stands, for reports and the control endpoint. Names come from `consumer` and `symbol`.
+    pub fn facts(
+        &self,
+        consumer: impl Fn(ConsumerId) -> String,
+        symbol: impl Fn(InstrumentId) -> String,
+    ) -> Value {
+        let accounts: Vec<Value> = self
+            .accounts()
+            .map(|account| {
+                json!({
+                    "consumer": consumer(account.consumer),
+                    "counts": counts(AccountCounts::LIST, account.counts.values()),
+                    "positions": account.positions().map(|held| position(held, &symbol)).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let lanes: Vec<Value> = self
+            .lanes()
+            .map(|(shard, lane)| json!({"shard": shard, "counts": counts(CriticalCounts::LIST, lane.values())}))
+            .collect();
+        json!({
+            "session": session_name(self.session),
+            "open_orders": self.open_orders,
+            "unknown_orders": self.unknown_orders,
+            "ledger": counts(LedgerCounts::LIST, self.ledger.values()),
+            "desk": counts(DeskCounts::LIST, self.desk.values()),
+            "journal": counts(JournalCounts::LIST, self.journal.values()),
+            "critical_rings": lanes,
+            "accounts": accounts,
+        })
     }
 
     /// The consumers that did anything.
@@ -235,48 +267,20 @@ impl OrdersSummary {
     pub fn facts(
         &self,
         consumer: impl Fn(ConsumerId) -> String,
-        symbol: impl Fn(engine::ids::InstrumentId) -> String,
+        symbol: impl Fn(InstrumentId) -> String,
     ) -> Value {
-        let status = &self.status;
-        let accounts: Vec<Value> = status
-            .accounts()
-            .map(|account| {
-                let positions: Vec<Value> = account
-                    .positions()
-                    .map(|position| {
-                        json!({
-                            "symbol": symbol(position.instrument),
-                            "qty": scaled(position.qty, position.decimals.qty),
-                            "price_average": position
-                                .price_average()
-                                .map(|price| scaled(price, position.decimals.price)),
-                            "bought_qty": scaled(position.bought_qty, position.decimals.qty),
-                            "sold_qty": scaled(position.sold_qty, position.decimals.qty),
-                        })
-                    })
-                    .collect();
-                json!({
-                    "consumer": consumer(account.consumer),
-                    "counts": counts(AccountCounts::LIST, account.counts.values()),
-                    "positions": positions,
-                })
-            })
-            .collect();
-        let lanes: Vec<Value> = status
-            .lanes()
-            .map(|(shard, lane)| json!({"shard": shard, "counts": counts(CriticalCounts::LIST, lane.values())}))
-            .collect();
-        json!({
-            "session": session_name(status.session),
-            "open_orders": status.open_orders,
-            "unknown_orders": status.unknown_orders,
-            "ledger": counts(LedgerCounts::LIST, status.ledger.values()),
-            "desk": counts(DeskCounts::LIST, status.desk.values()),
-            "journal": counts(JournalCounts::LIST, status.journal.values()),
-            "critical_rings": lanes,
-            "accounts": accounts,
-        })
+        self.status.facts(consumer, symbol)
     }
+}
+
+fn position(held: &Position, symbol: impl Fn(InstrumentId) -> String) -> Value {
+    json!({
+        "symbol": symbol(held.instrument),
+        "qty": scaled(held.qty, held.decimals.qty),
+        "price_average": held.price_average().map(|price| scaled(price, held.decimals.price)),
+        "bought_qty": scaled(held.bought_qty, held.decimals.qty),
+        "sold_qty": scaled(held.sold_qty, held.decimals.qty),
+    })
 }
 
 fn counts<'a, T: 'a>(

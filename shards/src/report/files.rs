@@ -267,7 +267,7 @@ mod tests {
             collector.register(identity, end);
             for now_ns in 0..3_000 {
                 shard.record(Stage::ReceiveToDecoded, 100 + now_ns);
-                (0..consumer_count).for_each(|index| shard.record_handler(index, 50));
+                (0..consumer_count).for_each(|index| shard.record_own(index, 50));
                 shard.turn(now_ns);
             }
             shard.finish(3_000);

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use engine::book::BookFeed;
 use engine::event::{Event, Level};
 use engine::merge::MergedEvent;
+use engine::orders::{OrderEvent, OrderRequest};
 use engine::pools::{FRAME_BYTES, RAW_LEVELS, RAW_MESSAGES, WsFrame};
 use engine::raw::{Message, Raw};
 
@@ -47,6 +48,12 @@ pub const HISTOGRAM_BYTES: u64 = 15 * 1024;
 const HISTOGRAMS_PER_STAGE: u64 = SETS_PER_SHARD as u64 + 2;
 /// Stages with a histogram on each shard, consumers of the shard not counted.
 pub const STAGES: u64 = Stage::COUNT as u64;
+
+/// Order entry of one provider beside its rings: 4,096 orders, 65,536 ids and executions, the journal's buffer, read
+/// buffer (measured; the same at every venue).
+pub const ORDER_ENTRY_BYTES: u64 = 28 << 20;
+/// Own histograms of a provider that trades: until ready, until written, the system call, until the first answer.
+const ORDER_HISTOGRAMS: u64 = 4;
 
 /// Event slots that a snapshot of `levels` a side takes. A part holds levels of one side only.
 pub fn snapshot_parts(levels: u64) -> u64 {
@@ -144,11 +151,14 @@ impl MemoryBudget {
 /// How the item of the executors ends.
 const EXECUTORS: &str = "executors and the control shard";
 
-/// Sums what the topology takes. Order rings and execution reports are not among it: no shard makes them yet.
+/// Sums what the topology takes.
 pub fn memory_budget(topology: &Topology) -> MemoryBudget {
     let mut budget = MemoryBudget { items: Vec::new() };
     for provider in &topology.providers {
         add_provider(&mut budget, topology, provider);
+        if provider.trades() {
+            add_orders(&mut budget, topology, provider);
+        }
     }
     for (index, shard) in topology.shards.iter().enumerate() {
         let index = ShardIndex(index as u8);
@@ -167,9 +177,13 @@ pub fn memory_budget(topology: &Topology) -> MemoryBudget {
     let shards = topology.shards.len() as u64;
     budget.add(format!("{} {EXECUTORS}", shards + 1), (shards + 1) * EXECUTOR_BYTES);
     budget.add(format!("runtimes, statuses and wires of {shards} shards"), shards * SHARD_BYTES);
-    let histograms = shards * STAGES + topology.consumers.len() as u64;
+    let traders = topology.providers.iter().filter(|provider| provider.trades()).count() as u64;
+    let consumer_shards = topology.shards.iter().filter(|shard| matches!(shard.role, Role::Consumer { .. }));
+    // Of orders: those of the provider's shard, and one of reports on each shard of consumers.
+    let of_orders = traders * (ORDER_HISTOGRAMS + consumer_shards.count() as u64);
+    let histograms = shards * STAGES + topology.consumers.len() as u64 + of_orders;
     budget.add(
-        format!("histograms: {STAGES} stages on {shards} shards, and one a consumer"),
+        format!("histograms: {STAGES} stages on {shards} shards, one a consumer, {of_orders} of orders"),
         histograms * HISTOGRAMS_PER_STAGE * HISTOGRAM_BYTES,
     );
     budget
@@ -211,6 +225,25 @@ fn add_provider(budget: &mut MemoryBudget, topology: &Topology, plan: &ProviderP
     let held = u64::from(plan.reorder.held_events_max);
     budget.add(format!("{name}: {streams} streams, {held} events held each"), streams * held * HELD_BYTES);
     budget.add_ways(topology, &name, streams, &receivers_of(topology, plan));
+}
+
+/// Order entry of one provider: its tables, and the rings between it and each shard of consumers.
+fn add_orders(budget: &mut MemoryBudget, topology: &Topology, plan: &ProviderPlan) {
+    let Role::Provider { order_ring_requests, .. } = topology.shard(plan.shard).role else { return };
+    let name = format!("provider {}", plan.name);
+    budget.add(format!("{name}: orders, their ids and executions, journal"), ORDER_ENTRY_BYTES);
+    let requests = u64::from(order_ring_requests);
+    let mut rings = 0;
+    for shard in &topology.shards {
+        let Some(sizes) = shard.rings().filter(|_| matches!(shard.role, Role::Consumer { .. })) else {
+            continue;
+        };
+        // A critical ring has a reserve of four times its size.
+        rings += requests * size_of::<OrderRequest>() as u64
+            + 5 * u64::from(sizes.critical_ring_events) * size_of::<OrderEvent>() as u64;
+    }
+    budget
+        .add(format!("{name}: rings of {requests} order requests, critical rings and their reserves"), rings);
 }
 
 fn add_merger(

@@ -180,6 +180,13 @@ pub struct ProviderPlan {
     pub line: usize,
 }
 
+impl ProviderPlan {
+    /// Whether it has a session for orders.
+    pub fn trades(&self) -> bool {
+        self.orders.as_ref().is_some_and(|orders| orders.enabled)
+    }
+}
+
 /// An instrument of a provider, and where the file lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedInstrument {

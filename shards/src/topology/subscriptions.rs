@@ -203,6 +203,10 @@ fn resolve_subscription(
                 }
         });
         let Some(channel) = channel else {
+            let mut wrote = from.channels.iter().flat_map(|list| &list.value);
+            if wrote.any(|wrote| wrote.value.kind == kind && wrote.value.of(product.offer()).is_err()) {
+                continue; // the provider's own channel was refused, and that is said there
+            }
             let list: Vec<String> = offered.iter().map(Channel::to_string).collect();
             let name = provider.as_ref()?.value.as_str();
             problems.add(

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::rig::{Home, WAIT_MAX, text, venue};
+use super::rig::{Home, Venue, WAIT_MAX, text, venue};
 
 /// The binary with a maker, whose keys come from `keys`.
-fn topology(venue: &simvenues::Server, home: &Home, keys: &str) -> String {
+fn topology(venue: &Venue, home: &Home, keys: &str) -> String {
     let orders = format!("enabled: true, keys: {keys}, on_session_loss: keep, on_stop: cancel_mine");
     let options = "{provider: binance, symbol: BTC-USDT, qty: 0.001, tick: 0.01, edge_ticks: 0, move_ticks: 5, position_max_quotes: 5}";
     let text = text(venue, &home.0, &orders, &format!("trading: true\n    options: {options}"));
@@ -84,6 +84,11 @@ fn no_output_holds_a_key() {
             .map(|path| asked(&address, path))
             .into();
         assert!(answers[0].contains("meltica_orders_open{provider=\"binance\"}"), "{}", answers[0]);
+        assert!(
+            answers[1].contains("\"orders\":[{") && answers[1].contains("\"acks_total\""),
+            "{}",
+            answers[1]
+        );
         std::fs::write(home.0.join("answers"), answers.concat()).expect("our directory");
         let status = child.wait().expect("a child");
         assert!(status.success(), "{}", std::fs::read_to_string(home.0.join("stderr")).unwrap());

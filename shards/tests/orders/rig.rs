@@ -1,6 +1,7 @@
-//! A gateway that trades at a simulated Binance outside of it, and a consumer that does what the test says.
+//! A gateway that trades at a simulated venue outside of it, and a consumer that does what the test says.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,10 @@ use shards::host::{HostView as _, RealHost};
 use shards::launch::{Ended, Factory, Gateway, launch};
 use shards::live::Board;
 use shards::topology::{self, Against};
-use simvenues::{BinanceConfig, Options, Server, VenueConfig, default_instruments, start_with};
+use simvenues::{
+    BinanceConfig, CoinbaseConfig, CoinbaseProduct, InstrumentSpec, KrakenConfig, Options, Server,
+    VenueConfig, default_instruments, start_with,
+};
 
 /// A wait that lasts longer has failed. Long, because test machines are busy.
 pub const WAIT_MAX: Duration = Duration::from_mins(1);
@@ -25,6 +29,7 @@ pub enum Do {
     Cancel(ClientOrderId),
     CancelAll,
     Query(ClientOrderId),
+    Panic,
 }
 
 /// The two ends of the script.
@@ -42,13 +47,16 @@ impl Consumer for Script {
     }
 
     fn on_timer(&mut self, context: &mut Context<'_>) {
-        while let Some(next) = self.todo.lock().expect("nobody panics with it").pop_front() {
+        loop {
+            let next = self.todo.lock().expect("nobody panics with it").pop_front();
+            let Some(next) = next else { return };
             let decision = DecisionId(1_000);
             let done = match next {
                 Do::Place(request) => context.place(request),
                 Do::Cancel(id) => context.cancel(ProviderId(0), id, decision),
                 Do::CancelAll => context.cancel_all(ProviderId(0), decision),
                 Do::Query(id) => context.query(ProviderId(0), id, decision),
+                Do::Panic => panic!("this is the panic that the test asks for"),
             };
             done.expect("a test asks for less than the outbox holds");
         }
@@ -71,7 +79,7 @@ impl Home {
     }
 
     /// Writes the venue's first key as the topology wants it, and says where.
-    pub fn key(&self, venue: &Server) -> PathBuf {
+    pub fn key(&self, venue: &Venue) -> PathBuf {
         let key = venue.faults().keys().into_iter().next().expect("the venue issues keys");
         let path = self.0.join("venue.key");
         std::fs::write(&path, format!("{}\n{}\n", key.name, key.secret_text)).expect("our directory");
@@ -86,29 +94,108 @@ impl Drop for Home {
     }
 }
 
-/// A venue that trades BTC, ETH and SOL against USDT.
-pub fn venue(seed: u64) -> Server {
-    let wanted = ["BTC", "ETH", "SOL"];
-    let instruments =
-        default_instruments("USDT").into_iter().filter(|spec| wanted.contains(&&*spec.base)).collect();
-    let config = BinanceConfig {
-        instruments,
-        seed,
-        messages_per_instrument_per_s: 20.0,
-        book_levels: 200,
-        ..BinanceConfig::default()
-    };
-    let address = "127.0.0.1:0".parse().expect("an address");
-    start_with(address, VenueConfig::Binance(config), Options::default()).expect("a free port")
+/// A venue, as the topology and the tests see it.
+pub struct Plan {
+    pub name: &'static str,
+    product: &'static str,
+    pub quote: &'static str,
+    book: &'static str,
+    config: fn(Vec<InstrumentSpec>, u64) -> VenueConfig,
+}
+
+const RATE: f64 = 20.0;
+const LEVELS: usize = 200;
+
+pub const BINANCE: Plan = Plan {
+    name: "binance",
+    product: "spot",
+    quote: "USDT",
+    book: "{depth_max: 1000, snapshot_limit: 1000, verify_s: 180}",
+    config: |instruments, seed| {
+        VenueConfig::Binance(BinanceConfig {
+            instruments,
+            seed,
+            messages_per_instrument_per_s: RATE,
+            book_levels: LEVELS,
+            ..BinanceConfig::default()
+        })
+    },
+};
+
+pub const KRAKEN: Plan = Plan {
+    name: "kraken",
+    product: "spot",
+    quote: "USD",
+    book: "{depth_max: 100, verify_s: 180}",
+    config: |instruments, seed| {
+        VenueConfig::Kraken(KrakenConfig {
+            instruments,
+            seed,
+            messages_per_instrument_per_s: RATE,
+            book_levels: LEVELS,
+            ..KrakenConfig::default()
+        })
+    },
+};
+
+pub const COINBASE: Plan = Plan {
+    name: "coinbase",
+    product: "advanced",
+    quote: "USD",
+    book: "{depth_max: 1000, verify_s: 180}",
+    config: |instruments, seed| {
+        VenueConfig::Coinbase(CoinbaseConfig {
+            instruments,
+            seed,
+            messages_per_instrument_per_s: RATE,
+            book_levels: LEVELS,
+            ..CoinbaseConfig::of(CoinbaseProduct::Advanced)
+        })
+    },
+};
+
+/// Every venue that trades.
+pub const VENUES: [Plan; 3] = [BINANCE, KRAKEN, COINBASE];
+
+/// A running simulated venue.
+pub struct Venue {
+    server: Server,
+    pub plan: Plan,
+}
+
+impl Deref for Venue {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Plan {
+    /// A venue that trades BTC, ETH and SOL.
+    pub fn start(self, seed: u64) -> Venue {
+        let wanted = ["BTC", "ETH", "SOL"];
+        let instruments = default_instruments(self.quote).into_iter();
+        let instruments = instruments.filter(|spec| wanted.contains(&&*spec.base)).collect();
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let config = (self.config)(instruments, seed);
+        Venue { server: start_with(address, config, Options::default()).expect("a free port"), plan: self }
+    }
+}
+
+/// A simulated Binance.
+pub fn venue(seed: u64) -> Venue {
+    BINANCE.start(seed)
 }
 
 /// A topology with one provider and one scripted consumer. `orders` and `consumer` are more keys of theirs.
-pub fn text(venue: &Server, home: &Path, orders: &str, consumer: &str) -> String {
+pub fn text(venue: &Venue, home: &Path, orders: &str, consumer: &str) -> String {
     let cores = RealHost.cores().expect("a Linux host says which cores it has");
     let mut allowed: Vec<u32> = cores.allowed.iter().collect();
     allowed.sort_unstable();
     let (first, last) = (allowed[0], allowed[allowed.len() - 1]);
     let (address, home) = (venue.address(), home.display());
+    let Plan { name, product, quote, book, .. } = venue.plan;
     format!(
         "version: 1
 host: shared
@@ -116,15 +203,15 @@ shards:
   - {{name: md0, core: {first}, role: provider, pools: {{frames: 200, raws: 200, events: 300, merged: 50, order_requests: 20, execution_reports: 20}}, order_ring_requests: 64}}
   - {{name: strategies, core: {last}, role: consumer, ring_events: 8192, critical_ring_events: 64, spill_events: 8192}}
 providers:
-  - name: binance
-    venue: binance
-    product: spot
+  - name: {name}
+    venue: {name}
+    product: {product}
     shard: md0
     endpoints: {{websocket: ws://{address}, rest: http://{address}}}
     lines: 1
-    instruments: [BTC-USDT, ETH-USDT]
+    instruments: [BTC-{quote}, ETH-{quote}]
     channels: [trade, book]
-    book: {{depth_max: 1000, snapshot_limit: 1000, verify_s: 180}}
+    book: {book}
     rest_weight_share: 0.8
     orders: {{{orders}}}
     reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}
@@ -136,7 +223,7 @@ consumers:
     on_panic: disable
     {consumer}
     subscriptions:
-      - {{provider: binance, instruments: all, channels: [book], delivery: {{book: book}}, book_depth: 50}}
+      - {{provider: {name}, instruments: all, channels: [book], delivery: {{book: book}}, book_depth: 50}}
 journal: {{dir: {home}/journal, durability: sync, rotate_mib: 1, keep: 2}}
 control: {{listen: 127.0.0.1:0, core: any}}
 report: {{dir: {home}/report, interval_ms: 1000}}
@@ -174,7 +261,7 @@ impl Rig {
     }
 
     /// A rig with trading on, keys from a file, and orders that stay when it ends.
-    pub fn simple(venue: &Server, home: &Home) -> Self {
+    pub fn simple(venue: &Venue, home: &Home) -> Self {
         let key = home.key(venue);
         let orders =
             format!("enabled: true, keys: {{file: {}}}, on_session_loss: keep, on_stop: keep", key.display());
@@ -248,7 +335,7 @@ impl Rig {
     }
 }
 
-/// A buyer's limit order for BTC-USDT.
+/// A buyer's limit order for BTC.
 pub fn buy(decision: u64, price: &str, qty: &str) -> OrderRequest {
     let request = OrderRequest::limit_text(OrderSide::Buy, price, qty).expect("numbers");
     OrderRequest { instrument: InstrumentId(0), decision: DecisionId(decision), ..request }

@@ -187,8 +187,31 @@ fn a_gateway_that_says_less_or_was_started_anew_is_shown_too() {
     shown(&mut model, 80, 24);
     model.take(&json!({ "version": "0.0.9", "providers": [{ "name": "old" }], "orders": { "open": 3 } }));
     let text = shown(&mut model, 80, 24);
-    assert!(text.contains("old") && text.contains("open"), "{text}");
+    assert!(text.contains("old") && !text.contains("ORDERS"), "{text}");
     model.take(&status(50, false));
     model.take(&status(1, false));
     assert!(shown(&mut model, 80, 24).contains("- msg/s"), "no rate over a restart");
+}
+
+#[test]
+fn orders_stand_by_provider_and_by_consumer() {
+    let mut model = Model::default();
+    for second in 1..=2 {
+        let mut status = status(second, false);
+        status["orders"] = json!([{
+            "name": "binance", "session": "live", "open_orders": 2, "unknown_orders": 0, "orders_total": 40 * second,
+            "acks_total": 39 * second, "fills_total": 5, "rejected_total": 1, "refused_total": 0, "journal_failed": false,
+            "accounts": [{
+                "consumer": "maker", "counts": { "unknown_total": 0, "acks_total": 39 * second, "fills_total": 5 },
+                "positions": [{ "symbol": "BTC-USDT", "qty": "0.003" }],
+            }],
+        }]);
+        model.take(&status);
+    }
+    model.view = View::Consumers;
+    let text = shown(&mut model, 120, 24);
+    assert_eq!(row(&text, "binance  ")[..8], ["binance", "live", "2", "0", "40", "78", "5", "1"]);
+    let maker = row(&text, "binance < maker");
+    assert_eq!(maker[..5], ["binance", "<", "maker", "0", "78"]);
+    assert_eq!(maker[maker.len() - 2..], ["0.003", "BTC-USDT"]);
 }

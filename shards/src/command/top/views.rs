@@ -341,22 +341,64 @@ fn mergers(model: &Model) -> Grid {
     Grid { title: "Mergers", heads: HEADS, rows: rows.collect() }
 }
 
-/// Orders by account or provider, where the gateway tells of them: an object or a list of objects of counters.
+/// Order entry of each provider, and below it what each consumer did through it; empty where the gateway tells nothing of it.
 fn orders(model: &Model) -> Grid {
-    const HEADS: &[Head] = &[("ORDERS", 0), ("WHAT", 0), ("COUNT", 0)];
+    const HEADS: &[Head] = &[
+        ("ORDERS", 0),
+        ("SESSION", 1),
+        ("OPEN", 0),
+        ("UNKNOWN", 0),
+        ("ORDERS/S", 1),
+        ("ACKS", 0),
+        ("FILLS", 0),
+        ("REJECTED", 0),
+        ("REFUSED", 1),
+        ("POSITIONS", 2),
+    ];
     let mut rows = Vec::new();
-    let mut add = |name: &str, object: &Value| {
-        for (key, value) in object.as_object().into_iter().flatten() {
-            if let Some(number) = value.as_f64() {
-                let cells = vec![Cell::text(name), Cell::text(key), Cell::number(short(number), number)];
-                rows.push(Row { cells, alarm: false, raw: object.clone() });
-            }
+    for provider in list(&model.now, "orders") {
+        let (name, session) = (text(provider, "name"), text(provider, "session"));
+        let before = earlier(model, "orders", name);
+        rows.push(Row {
+            cells: vec![
+                Cell::text(name),
+                Cell::text(session),
+                count(provider, "open_orders"),
+                count(provider, "unknown_orders"),
+                per_second(rate(model, provider, before, "orders_total")),
+                count(provider, "acks_total"),
+                count(provider, "fills_total"),
+                count(provider, "rejected_total"),
+                count(provider, "refused_total"),
+                Cell::text(""),
+            ],
+            alarm: session != "live"
+                || number(provider, "unknown_orders") > 0.0
+                || provider["journal_failed"] == true,
+            raw: provider.clone(),
+        });
+        for account in list(provider, "accounts") {
+            let counts = &account["counts"];
+            let held = list(account, "positions").iter();
+            let held: Vec<String> =
+                held.map(|held| format!("{} {}", text(held, "qty"), text(held, "symbol"))).collect();
+            rows.push(Row {
+                cells: vec![
+                    Cell::text(format!("{name} < {}", text(account, "consumer"))),
+                    Cell::text(""),
+                    Cell::text(""),
+                    count(counts, "unknown_total"),
+                    Cell::text(""),
+                    count(counts, "acks_total"),
+                    count(counts, "fills_total"),
+                    count(counts, "rejected_total"),
+                    count(counts, "refused_total"),
+                    Cell::text(held.join(" ")),
+                ],
+                alarm: false,
+                raw: account.clone(),
+            });
         }
-    };
-    match model.now.get("orders") {
-        Some(Value::Array(all)) => all.iter().for_each(|one| add(text(one, "name"), one)),
-        Some(object) => add("all", object),
-        None => {}
     }
     Grid { title: "Orders", heads: HEADS, rows }
 }

@@ -26,6 +26,14 @@ impl std::fmt::Debug for BinanceKey {
 }
 
 impl BinanceKey {
+    /// The kind of its signatures, as histograms name it.
+    pub const fn signature(&self) -> &'static str {
+        match self {
+            Self::Hmac(_) => "hmac",
+            Self::Ed25519(_) => "ed25519",
+        }
+    }
+
     /// An HMAC key: the secret's text as the venue gave it.
     ///
     /// # Errors

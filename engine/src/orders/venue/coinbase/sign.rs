@@ -53,6 +53,14 @@ impl CoinbaseKey {
         Ok(Self::EdDsa(Box::new(ed25519_dalek::SigningKey::from_bytes(&seed))))
     }
 
+    /// The kind of its signatures, as histograms name it.
+    pub const fn signature(&self) -> &'static str {
+        match self {
+            Self::Es256(_) => "es256",
+            Self::EdDsa(_) => "ed25519",
+        }
+    }
+
     const fn algorithm(&self) -> &'static [u8] {
         match self {
             Self::Es256(_) => b"ES256",

@@ -1,0 +1,231 @@
+//! What goes where: the names of everything, who wants which streams, and the rings between providers and other shards.
+
+use std::time::SystemTime;
+
+use engine::channel::Channel;
+use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
+use engine::directory::Directory;
+use engine::dispatch::{Dispatcher, Fairness};
+use engine::event::Event;
+use engine::ids::{InstrumentId, ProviderId, ShardId, StreamId};
+use engine::ring::{Receiver, Sender, ring};
+use engine::routing::{Delivery, Route};
+
+use super::merges::Merges;
+use super::{LETTERS_MAX, LaunchError, Simulation, book_reserve, orders, venues};
+use crate::capture::Tap;
+use crate::machine::clock::{Clock, wall_ns};
+use crate::machine::idle::Waker;
+use crate::machine::target::Target;
+use crate::topology::{self, ConsumerPlan, ProviderPlan, RingSizes, ShardIndex, Subscription, Topology};
+
+/// The parts of one provider that are made before its thread exists.
+pub(super) struct ProviderParts {
+    pub(super) index: u8,
+    pub(super) plan: ProviderPlan,
+    pub(super) directory: Directory,
+    pub(super) routes: Vec<(StreamId, Route)>,
+    pub(super) outputs: Vec<(ShardId, Sender<Event>, RingSizes)>,
+    pub(super) wakers: Vec<Waker>,
+    /// Outputs that go to merge shards: they get markers.
+    pub(super) markers: Vec<usize>,
+    pub(super) websocket: Target,
+    pub(super) rest: Target,
+    pub(super) orders: Option<orders::ProviderEnd>,
+    pub(super) tap: Option<Tap>,
+}
+
+/// The names of everything, and the directory of each provider, numbered alike.
+pub(super) fn catalog_of(topology: &Topology) -> (Catalog, Vec<Directory>) {
+    let mut providers = Vec::new();
+    let mut directories = Vec::new();
+    for (index, plan) in topology.providers.iter().enumerate() {
+        let mut directory = Directory::closed(ProviderId(index as u8));
+        for listed in &plan.instruments {
+            let symbol = topology.symbol(listed.id);
+            let venue_symbol = venues::venue_symbol(plan.product, symbol);
+            let listing = directory
+                .add(&venue_symbol, symbol, InstrumentId(listed.id.0))
+                .expect("the topology bounds symbols and their count");
+            for channel in &plan.channels {
+                directory.add_stream(listing, engine_channel(*channel));
+            }
+        }
+        let streams = directory.streams().iter().map(|stream| {
+            let instrument = directory.instrument(stream.listing);
+            StreamFacts {
+                symbol: instrument.symbol.clone(),
+                venue_symbol: instrument.venue_symbol.clone(),
+                instrument: instrument.id,
+                channel: stream.channel,
+            }
+        });
+        providers.push(ProviderFacts {
+            name: plan.name.clone(),
+            venue: venues::name(plan.product).to_owned(),
+            streams: streams.collect(),
+        });
+        directories.push(directory);
+    }
+    (Catalog { providers, symbols: topology.symbols.clone() }, directories)
+}
+
+/// The topology's channel as the engine's.
+pub(crate) fn engine_channel(channel: topology::Channel) -> Channel {
+    let text = match (channel.kind.name(), channel.parameter) {
+        (kind, "" | "realtime") => kind.to_owned(),
+        // The fastest that every product with partial books has; without a speed the engine would ask for real time.
+        ("partial_book", levels) => format!("partial_book {levels} 100ms"),
+        (kind, parameter) => format!("{kind} {parameter}"),
+    };
+    text.parse().expect("every channel that a topology offers is one of the engine's")
+}
+
+/// What a consumer wants: provider, stream, and for book streams the levels of the copy and those made at start.
+pub(super) type Wants = Vec<(ProviderId, StreamId, Option<(usize, usize)>)>;
+
+pub(super) fn subscriptions(
+    topology: &Topology,
+    consumer: &ConsumerPlan,
+    directories: &[Directory],
+) -> Wants {
+    let mut wants = Vec::new();
+    for_each_stream(topology, consumer, directories, |provider, stream, channel, _, depth| {
+        let copy = channel.is_book().then(|| (depth, book_reserve(depth)));
+        wants.push((ProviderId(provider), stream, copy));
+    });
+    wants
+}
+
+/// Calls `each` with provider, stream, channel, delivery and book depth of everything that a consumer subscribes to.
+pub(super) fn for_each_stream(
+    topology: &Topology,
+    consumer: &ConsumerPlan,
+    directories: &[Directory],
+    mut each: impl FnMut(u8, StreamId, Channel, Delivery, usize),
+) {
+    for subscription in &consumer.subscriptions {
+        let Subscription::Market { provider, instruments, channels, book_depth } = subscription else {
+            continue;
+        };
+        let directory = &directories[usize::from(provider.0)];
+        let depth_max = topology.provider(*provider).book.map_or(0, |book| book.depth_max as usize);
+        let depth =
+            book_depth.map_or(depth_max, |depth| if depth.full { depth_max } else { depth.levels as usize });
+        for (index, instrument) in directory.instruments().iter().enumerate() {
+            if !instruments.iter().any(|wanted| wanted.0 == instrument.id.0) {
+                continue;
+            }
+            for (channel, delivery) in channels {
+                let channel = engine_channel(*channel);
+                let listing = engine::ids::Listing(index as u16);
+                let Some(stream) = directory.stream(listing, channel) else { continue };
+                let delivery = match delivery {
+                    topology::Delivery::Latest => Delivery::Latest,
+                    topology::Delivery::Book => Delivery::Book,
+                    topology::Delivery::Lossless => Delivery::Lossless,
+                };
+                each(provider.0, stream, channel, delivery, depth);
+            }
+        }
+    }
+}
+
+pub(super) type Receivers = Vec<Vec<Receiver<Event>>>;
+
+/// Makes the rings: one from each provider to each consumer or merge shard that wants any of its streams.
+pub(super) fn wire(
+    topology: &Topology,
+    directories: &[Directory],
+    merges: &Merges,
+    wakers: &[Waker],
+    simulation: &Simulation,
+) -> Result<(Vec<ProviderParts>, Receivers), LaunchError> {
+    let mut receivers: Receivers = topology.shards.iter().map(|_| Vec::new()).collect();
+    let mut all = Vec::new();
+    for (index, plan) in topology.providers.iter().enumerate() {
+        let (websocket, rest) = venues::targets(index, plan, simulation)?;
+        let mut part = ProviderParts {
+            index: index as u8,
+            plan: plan.clone(),
+            directory: directories[index].clone(),
+            routes: Vec::new(),
+            outputs: Vec::new(),
+            wakers: Vec::new(),
+            markers: Vec::new(),
+            websocket,
+            rest,
+            orders: None,
+            tap: start_tap(plan)?,
+        };
+        for (number, shard) in topology.shards.iter().enumerate() {
+            let Some(rings) = shard.rings() else { continue };
+            let output = part.outputs.len();
+            let merged = merges.wanted(ShardIndex(number as u8), index);
+            let mut routes: Vec<_> = merged.map(|(stream, kind)| (stream, kind.route(output))).collect();
+            if !routes.is_empty() {
+                part.markers.push(output);
+            }
+            for (_, consumer) in topology.consumers_on(ShardIndex(number as u8)) {
+                for_each_stream(
+                    topology,
+                    consumer,
+                    directories,
+                    |provider, stream, _, delivery, book_depth| {
+                        if usize::from(provider) == index {
+                            routes.push((stream, Route { output, delivery, book_depth }));
+                        }
+                    },
+                );
+            }
+            if routes.is_empty() {
+                continue;
+            }
+            let (sender, receiver) = ring(rings.ring_events as usize);
+            receivers[number].push(receiver);
+            part.outputs.push((ShardId(number as u8), sender, rings));
+            part.wakers.push(wakers[number].clone());
+            part.routes.extend(routes);
+        }
+        all.push(part);
+    }
+    Ok((all, receivers))
+}
+
+/// Adds the way to a shard with what its topology says about waiting for it; gives its number.
+pub(crate) fn add_output(
+    dispatcher: &mut Dispatcher,
+    shard: ShardId,
+    sender: Sender<Event>,
+    rings: RingSizes,
+) -> usize {
+    let output = dispatcher.add_output(shard, sender, rings.spill_events as usize);
+    let RingSizes { high_water_permille, burst_events, .. } = rings;
+    dispatcher.set_fairness(output, Fairness { high_water_permille, burst_events });
+    output
+}
+
+/// Starts the capture that a provider asks for.
+fn start_tap(plan: &ProviderPlan) -> Result<Option<Tap>, LaunchError> {
+    let Some(capture) = &plan.capture else { return Ok(None) };
+    let moment = (wall_ns(), Clock::new().now());
+    let tap = Tap::start(capture, &plan.name, SystemTime::now(), moment);
+    let refused =
+        |source| LaunchError::Capture { provider: plan.name.clone(), dir: capture.dir.clone(), source };
+    tap.map(Some).map_err(refused)
+}
+
+impl ProviderParts {
+    /// The dispatcher with its outputs and routes.
+    pub(super) fn dispatcher(&mut self) -> Dispatcher {
+        let mut dispatcher = Dispatcher::new(LETTERS_MAX);
+        for (shard, sender, rings) in self.outputs.drain(..) {
+            add_output(&mut dispatcher, shard, sender, rings);
+        }
+        dispatcher.routing.begin_version(1);
+        for (stream, route) in self.routes.drain(..) {
+            dispatcher.routing.add(stream, route);
+        }
+        dispatcher
+    }
+}
