@@ -24,37 +24,37 @@ mod wire;
 
 /// All of them.
 pub const TARGETS: [Target; 11] = [
-    Target { name: "frame", run: frame, seeds: frame_seeds, runs: 20_000 },
-    Target { name: "handshake", run: handshake, seeds: handshake_seeds, runs: 20_000 },
+    Target { name: "frame", run: frame, seeds: frame_seeds, runs: 100_000 },
+    Target { name: "handshake", run: handshake, seeds: handshake_seeds, runs: 100_000 },
     Target {
         name: "binance_spot",
         run: |data| alike(Binance::spot, data),
         seeds: || binance_seeds("spot"),
-        runs: 8_000,
+        runs: 40_000,
     },
     Target {
         name: "binance_usdm",
         run: |data| alike(Binance::usdm, data),
         seeds: || binance_seeds("usdm"),
-        runs: 6_000,
+        runs: 40_000,
     },
-    Target { name: "kraken", run: |data| alike(Kraken::default, data), seeds: kraken_seeds, runs: 8_000 },
+    Target { name: "kraken", run: |data| alike(Kraken::default, data), seeds: kraken_seeds, runs: 40_000 },
     Target {
         name: "coinbase_advanced",
         run: |data| alike(|| Coinbase::new(Product::Advanced), data),
         seeds: || lines(include_str!("../../src/venue/coinbase/fixtures/advanced.jsonl")),
-        runs: 8_000,
+        runs: 40_000,
     },
     Target {
         name: "coinbase_exchange",
         run: |data| alike(|| Coinbase::new(Product::Exchange), data),
         seeds: || lines(include_str!("../../src/venue/coinbase/fixtures/exchange.jsonl")),
-        runs: 6_000,
+        runs: 40_000,
     },
-    Target { name: "rest", run: rest, seeds: rest_seeds, runs: 8_000 },
-    Target { name: "decimal", run: number::decimal, seeds: number::seeds, runs: 60_000 },
-    Target { name: "journal", run: journal, seeds: journal_seeds, runs: 10_000 },
-    Target { name: "events", run: events, seeds: event_seeds, runs: 20_000 },
+    Target { name: "rest", run: rest, seeds: rest_seeds, runs: 40_000 },
+    Target { name: "decimal", run: number::decimal, seeds: number::seeds, runs: 300_000 },
+    Target { name: "journal", run: journal, seeds: journal_seeds, runs: 50_000 },
+    Target { name: "events", run: events, seeds: event_seeds, runs: 100_000 },
 ];
 
 // --- frames ----------------------------------------------------------------------------------------------------------

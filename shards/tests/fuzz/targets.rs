@@ -22,11 +22,11 @@ use super::driver::Target;
 
 /// All of them.
 pub const TARGETS: [Target; 5] = [
-    Target { name: "topology", run: topology, seeds: topology_seeds, runs: 1_500 },
-    Target { name: "control_http", run: control_http, seeds: control_http_seeds, runs: 20_000 },
-    Target { name: "control_orders", run: control_orders, seeds: control_orders_seeds, runs: 10_000 },
-    Target { name: "rest_response", run: rest_response, seeds: rest_response_seeds, runs: 20_000 },
-    Target { name: "recording", run: recording, seeds: recording_seeds, runs: 2_000 },
+    Target { name: "topology", run: topology, seeds: topology_seeds, runs: 3_000 },
+    Target { name: "control_http", run: control_http, seeds: control_http_seeds, runs: 60_000 },
+    Target { name: "control_orders", run: control_orders, seeds: control_orders_seeds, runs: 50_000 },
+    Target { name: "rest_response", run: rest_response, seeds: rest_response_seeds, runs: 60_000 },
+    Target { name: "recording", run: recording, seeds: recording_seeds, runs: 4_000 },
 ];
 
 // --- topology ----------------------------------------------------------------------------------------------------------
@@ -216,10 +216,10 @@ fn recording(data: &[u8]) -> bool {
     }
     let path = std::env::temp_dir().join(format!("meltica-fuzz-{}-000000.rec", std::process::id()));
     std::fs::write(&path, &bytes).expect("the temporary directory");
-    let mut events = 0_u64;
+    let (mut events, mut has_facts) = (0_u64, false);
     let extent = read(std::slice::from_ref(&path), |item| match item {
         Item::Event(_) => events += 1,
-        Item::Facts(facts) => assert!(!facts.recorder.is_empty() || options & 1 == 0),
+        Item::Facts(_) => has_facts = true,
         Item::Hole(hole) => assert!(!hole.to_string().is_empty()),
     });
     let replayed = replay_recording(std::slice::from_ref(&path));
@@ -230,7 +230,10 @@ fn recording(data: &[u8]) -> bool {
                 extent.bytes <= bytes.len() as u64 && extent.parts == events,
                 "{extent:?}, {events} events"
             );
-            assert_eq!(replayed.expect("what can be read can be replayed").extent.parts, events);
+            match replayed {
+                Ok(outcome) => assert_eq!(outcome.extent.parts, events),
+                Err(error) => assert!(!has_facts, "what has a head can be replayed: {error}"),
+            }
             events > 0
         }
         Err(error) => {
