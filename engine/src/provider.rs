@@ -190,8 +190,12 @@ impl<V: Venue> Provider<V> {
     #[inline]
     pub fn take_frames(&mut self, line: LineId, now: ReceiveTime, probe: &mut impl Probe) -> usize {
         for handled in 0..FRAMES_PER_TURN_MAX {
+            if self.pipeline.waits_to_join(line, now) {
+                self.stall(now.plus_ns(JOIN_LOOK_NS));
+                return handled;
+            }
             if let Readiness::Wait { deadline } = self.pipeline.readiness(now) {
-                self.stalled_until = Some(deadline);
+                self.stall(deadline);
                 return handled;
             }
             let connection = &mut self.connections[line.index()];
@@ -200,14 +204,13 @@ impl<V: Venue> Provider<V> {
             }
             let outcome = match connection.next_text(&mut self.rng, now) {
                 Ok(Some(Incoming::Text(text))) => {
-                    match self.pipeline.frame_piece(line, text, PIECE_BYTES_MAX, now, probe) {
-                        Some(outcome) => outcome,
-                        None => {
-                            // The rest in the next turn; the other connections have theirs before.
-                            connection.keep_text();
-                            return FRAMES_PER_TURN_MAX;
-                        }
-                    }
+                    let outcome = self.pipeline.frame_piece(line, text, PIECE_BYTES_MAX, now, probe);
+                    let Some(outcome) = outcome else {
+                        // The rest in the next turn; the other connections have theirs before.
+                        connection.keep_text();
+                        return FRAMES_PER_TURN_MAX;
+                    };
+                    outcome
                 }
                 Ok(Some(Incoming::Oversized { head, bytes })) => {
                     self.pipeline.oversized(line, head, bytes, now, probe);
@@ -226,6 +229,12 @@ impl<V: Venue> Provider<V> {
             }
         }
         FRAMES_PER_TURN_MAX
+    }
+
+    /// Frames wait; they are looked at again then, or sooner.
+    #[cold]
+    fn stall(&mut self, until: ReceiveTime) {
+        self.stalled_until = Some(self.stalled_until.map_or(until, |known| known.min(until)));
     }
 
     #[cold]
@@ -442,6 +451,8 @@ impl<V: Venue> Provider<V> {
     }
 }
 
+/// How soon a line that waits for an older one is looked at again, in nanoseconds.
+const JOIN_LOOK_NS: u64 = 1_000_000;
 /// How often a roll under way is looked at, in nanoseconds.
 const ROLL_LOOK_NS: u64 = 50_000_000;
 /// How soon a congested ring is looked at again, in nanoseconds.

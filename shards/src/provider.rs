@@ -212,6 +212,8 @@ impl<V: Venue> Driver<V> {
             let space = self.provider.connection_mut(line).space();
             let room = space.len();
             if room == 0 {
+                // Frames wait in the engine. What the session has decrypted shows at no socket.
+                self.sockets[line.index()].more |= self.buffered(line);
                 return frames;
             }
             let Some(stream) = &mut self.sockets[line.index()].stream else { return frames };
@@ -540,6 +542,7 @@ impl<V: Venue> Drive for Driver<V> {
             provider: self.index,
             counts: *self.provider.pipeline.counts(),
             rest: *self.provider.rest_counts(),
+            care: *self.provider.care_counts(),
             connections: connections.iter().filter(|connection| !connection.is_spare()).count() as u8,
             connections_live: connections.iter().filter(|connection| connection.is_subscribed()).count()
                 as u8,

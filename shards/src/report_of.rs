@@ -8,7 +8,7 @@ use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::{Listing, ProviderId, ShardId, StreamId};
 use engine::merge::{MergeCounts, Merger, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
-use engine::provider::{Provider, RestCounts};
+use engine::provider::{CareCounts, Provider, RestCounts};
 use engine::venue::Venue;
 use serde_json::{Value, json};
 
@@ -147,6 +147,7 @@ impl ProviderSummary {
                 "venue": pipeline.venue.name(),
                 "counts": object_of!(PipelineCounts, pipeline.counts()),
                 "rest": object_of!(RestCounts, provider.rest_counts()),
+                "care": object_of!(CareCounts, provider.care_counts()),
                 "connections": connections,
                 "books": books,
                 "decode_errors_by_reason": tally(pipeline.errors()),

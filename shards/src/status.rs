@@ -7,7 +7,7 @@ use engine::dispatch::{LaneCounts, OutputState};
 use engine::ids::LineId;
 use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
-use engine::provider::{Happening, RestCounts};
+use engine::provider::{CareCounts, Happening, RestCounts};
 
 use crate::orders::status::{OrdersHappening, OrdersStatus};
 use crate::topology::bounds::PROVIDERS_MAX;
@@ -53,6 +53,8 @@ pub struct ProviderStatus {
     pub counts: PipelineCounts,
     /// What its REST queue counted.
     pub rest: RestCounts,
+    /// What was asked about streams that fell silent.
+    pub care: CareCounts,
     /// Connections in all.
     pub connections: u8,
     /// Connections on which frames flow and every subscription is taken.

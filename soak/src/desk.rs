@@ -15,7 +15,7 @@ use engine::decimal::{Decimals, Number};
 use engine::directory::{Directory, OrderFilters};
 use engine::ids::{ConsumerId, InstrumentId, Listing, ProviderId, TraceId};
 use engine::orders::check::{BookPolicy, Limits, Market};
-use engine::orders::ledger::{OnSessionLoss, SessionState};
+use engine::orders::ledger::{OnSessionLoss, Purpose, SessionState};
 use engine::orders::report::ReportFlags;
 use engine::orders::venue::{EncodeError, Incoming, OrderGateway, Outgoing, Stamp, Transport};
 use engine::orders::{
@@ -80,6 +80,7 @@ pub struct Desk<G> {
     directory: Directory,
     specs: Vec<InstrumentSpec>,
     rng: Rng,
+    nonce: u64,
     out: Outgoing,
     incoming: Vec<Incoming>,
     wire: Option<Wire>,
@@ -128,6 +129,7 @@ impl<G: OrderGateway> Desk<G> {
             directory,
             specs,
             rng: Rng::with_seed(seed ^ 0xde5c),
+            nonce: 0,
             out: Outgoing::new(),
             incoming: Vec::new(),
             wire: None,
@@ -143,9 +145,9 @@ impl<G: OrderGateway> Desk<G> {
     }
 
     fn stamp(&mut self) -> Stamp {
-        // Requests of one instant have different nonces.
-        let nonce = self.now_ns + u64::from(self.rng.u16(..));
-        Stamp { unix_ms: self.now_ns / MS_NS, nonce, random: self.rng.u128(..) }
+        // Requests of one instant have different nonces, in their order.
+        self.nonce = self.now_ns.max(self.nonce + 1);
+        Stamp { unix_ms: self.now_ns / MS_NS, nonce: self.nonce, random: self.rng.u128(..) }
     }
 
     /// Orders a fault of order entry now.
@@ -336,6 +338,15 @@ impl<G: OrderGateway> Desk<G> {
         });
     }
 
+    /// The next part of an answer.
+    fn ask_page(&mut self, tag: Tag) {
+        match tag.purpose() {
+            Some(Purpose::Fills) => self.ask(Query::Fills(tag)),
+            Some(Purpose::OpenOrders) => self.ask(Query::OpenOrders(tag)),
+            _ => self.ask_order(tag, 0),
+        }
+    }
+
     fn ask(&mut self, query: Query) {
         match query {
             Query::OpenOrders(tag) => {
@@ -484,8 +495,8 @@ impl<G: OrderGateway> Desk<G> {
                     self.refused.push(news.code);
                     return self.lose_wire();
                 }
+                Incoming::More { tag } => self.ask_page(tag),
                 Incoming::Token
-                | Incoming::More { .. }
                 | Incoming::Limited { .. }
                 | Incoming::VenueTime { .. }
                 | Incoming::ClockOff => {}

@@ -231,6 +231,8 @@ pub struct World<V: Venue = Binance> {
     pub happenings: Vec<(u64, Happening)>,
     /// The consumer shard takes nothing while this is set.
     pub asleep: bool,
+    /// A line whose bytes take longer by so many nanoseconds; nothing is lost.
+    pub late: Option<(LineId, u64)>,
     /// Bytes of the venue stand still until then; nothing is lost.
     pub stalled_until_ns: u64,
     /// Event parts taken off the ring.
@@ -333,6 +335,7 @@ impl<V: Venue> World<V> {
             host,
             happenings: Vec::new(),
             asleep: false,
+            late: None,
             stalled_until_ns: 0,
             received_total: 0,
             observer,
@@ -535,6 +538,13 @@ impl<V: Venue> World<V> {
         self.now_ns + self.options.delay_ns + self.rng.u64(0..=self.options.jitter_ns)
     }
 
+    fn late_ns(&self, index: usize) -> u64 {
+        match (self.late, &self.links[index].owner) {
+            (Some((late, ns)), Owner::Line(line)) if *line == late => ns,
+            _ => 0,
+        }
+    }
+
     fn connect(&mut self, owner: Owner) -> usize {
         let opens_ns = Some(self.arrival_ns() + self.options.delay_ns);
         self.links.push(Link { owner, opens_ns, far: None, up: Pipe::default(), down: Pipe::default() });
@@ -607,7 +617,7 @@ impl<V: Venue> World<V> {
                         self.rng.usize(1..=self.options.piece_bytes_max).min(self.site.unsent(far).len());
                     let bytes = self.site.unsent(far)[..count].to_vec();
                     self.site.sent(far, count);
-                    let at_ns = self.arrival_ns();
+                    let at_ns = self.arrival_ns() + self.late_ns(index);
                     self.links[index].down.put(at_ns, Piece::Bytes(bytes));
                 }
             }
@@ -693,6 +703,16 @@ impl<V: Venue> World<V> {
         let at_ns = self.arrival_ns();
         self.links[index].owner = Owner::Nobody;
         self.links[index].up.put(at_ns, Piece::End);
+    }
+
+    /// A line's connection dies now; what is under way on it is lost.
+    pub fn cut(&mut self, line: LineId) {
+        let mine = |link: &Link| matches!(link.owner, Owner::Line(of) if of == line);
+        if let Some(index) = self.links.iter().position(mine) {
+            self.hang_up(index);
+            let now = ReceiveTime::from_ns(self.now_ns);
+            self.provider.lost(line, Lost::Socket("cut".to_owned()), now, &mut FixedClock(now));
+        }
     }
 
     /// What the shard's driver does for its provider.

@@ -106,12 +106,15 @@ pub struct Trade<G> {
     writes: Vec<(usize, u64)>,
     durable: usize,
     epoch: u64,
+    nonce: u64,
     /// How often each client order id left.
     sent: BTreeMap<Vec<u8>, u32>,
     /// Executions told: (wire id, execution id) to signed quantity; and those of this run alone.
     executions: BTreeMap<(ClientOrderId, String), i64>,
     told: BTreeSet<(ClientOrderId, String)>,
     combined: BTreeSet<ClientOrderId>,
+    /// Quantity told of each order, over all runs.
+    quantities: BTreeMap<ClientOrderId, i64>,
     /// Net quantity told, by instrument.
     positions: BTreeMap<InstrumentId, i64>,
     gap_open: bool,
@@ -158,10 +161,12 @@ impl<G: OrderGateway> Trade<G> {
             writes: Vec::new(),
             durable: 0,
             epoch,
+            nonce: 0,
             sent: BTreeMap::new(),
             executions: BTreeMap::new(),
             told: BTreeSet::new(),
             combined: BTreeSet::new(),
+            quantities: BTreeMap::new(),
             positions: BTreeMap::new(),
             gap_open: false,
             killed: false,
@@ -216,9 +221,9 @@ impl<G: OrderGateway> Trade<G> {
         let request = OrderRequest { consumer: ConsumerId(consumer), submitted_at: self.now(), ..*request };
         let filters = OrderFilters::default();
         let market = Market { decimals: DECIMALS, trading: true, filters: &filters, touch: None };
-        let Self { desk, directory, rng, now_ns, .. } = self;
+        let Self { desk, directory, rng, nonce, now_ns, .. } = self;
         let now = ReceiveTime::from_ns(*now_ns - START_NS + SECOND_NS);
-        let mut stamps = || stamp(*now_ns, rng);
+        let mut stamps = || stamp(*now_ns, nonce, rng);
         let mut turn = Turn { now, directory, stamps: &mut stamps };
         let submitted = desk.submit(&request, Some(&market), &mut turn);
         self.turn(); // what is ready leaves before anything else happens
@@ -373,10 +378,10 @@ impl<G: OrderGateway> Trade<G> {
 
     fn turn(&mut self) {
         let (seed, now_ns, now) = (self.seed, self.now_ns, self.now());
-        let Self { desk, directory, rng, .. } = self;
+        let Self { desk, directory, rng, nonce, .. } = self;
         let mut calls = Vec::new();
         {
-            let mut stamps = || stamp(now_ns, rng);
+            let mut stamps = || stamp(now_ns, nonce, rng);
             let mut turn = Turn { now, directory, stamps: &mut stamps };
             desk.on_timer(&mut turn);
             while let Some(call) = desk.poll_http(&mut turn) {
@@ -492,14 +497,19 @@ impl<G: OrderGateway> Trade<G> {
                     self.combined.insert(report.wire_id);
                 }
                 let key = (report.wire_id, report.execution_id.as_str().to_owned());
-                let signed = if report.side == OrderSide::Buy { 1 } else { -1 } * report.last_qty.0;
+                let sign = if report.side == OrderSide::Buy { 1 } else { -1 };
                 if !report.execution_id.is_empty() {
                     assert!(self.told.insert(key.clone()), "seed {seed}: told twice: {report:?}");
-                    if self.executions.insert(key, signed).is_some() {
+                    if self.executions.insert(key, sign * report.last_qty.0).is_some() {
                         return; // told by a process whose journal died before it reached the disk
                     }
                 }
-                *self.positions.entry(report.instrument).or_default() += signed;
+                let told = self.quantities.entry(report.wire_id).or_default();
+                // Such a process may have told a part of what is one execution now: the cumulative figure counts.
+                let combined = report.flags.has(ReportFlags::COMBINED);
+                let new = if combined { (report.cum_qty.0 - *told).max(0) } else { report.last_qty.0 };
+                *told += new;
+                *self.positions.entry(report.instrument).or_default() += sign * new;
             }
             OrderEvent::SessionGap { .. } => {
                 assert!(!self.gap_open, "seed {seed}: two gaps in a row");
@@ -608,9 +618,10 @@ fn make<G: OrderGateway>(site: &Site, gateway: fn(&Site) -> G, epoch: u64, optio
     desk
 }
 
-fn stamp(now_ns: u64, rng: &mut Rng) -> Stamp {
-    // Requests of one instant have different nonces.
-    Stamp { unix_ms: now_ns / MS_NS, nonce: now_ns + u64::from(rng.u16(..)), random: rng.u128(..) }
+fn stamp(now_ns: u64, nonce: &mut u64, rng: &mut Rng) -> Stamp {
+    // Requests of one instant have different nonces, in their order.
+    *nonce = now_ns.max(*nonce + 1);
+    Stamp { unix_ms: now_ns / MS_NS, nonce: *nonce, random: rng.u128(..) }
 }
 
 /// The texts of a client's frames, one after the other; a handshake as it is.

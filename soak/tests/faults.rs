@@ -391,6 +391,72 @@ fn every_way_in_which_rest_fails_is_named_and_tried_again() {
 }
 
 #[test]
+fn not_one_request_is_sent_while_the_venue_wants_quiet() {
+    for (status, retry_after_s) in [(429, 7), (418, 11)] {
+        each_seed(
+            |_| {},
+            |world| {
+                let kind = RestFault::Status { status, retry_after_s };
+                world.fault(&Fault::Rest { path: String::new(), kind, count: 1_000 });
+                world.fault(&Fault::Disconnect(Target::All, How::Drop));
+                let (mut quiet_until_ns, mut sent_before, mut told, mut pauses) = (0, 0, 0, 0);
+                for _ in 0..1_200 {
+                    world.run_s(0.05);
+                    let sent = world.provider.rest_counts().sent_total;
+                    if world.now_ns < quiet_until_ns {
+                        assert_eq!(sent, sent_before, "seed {}: HTTP {status}", world.options.seed);
+                    }
+                    for (at_ns, happening) in &world.happenings[told..] {
+                        if matches!(happening, Happening::RestPaused { .. }) {
+                            quiet_until_ns = quiet_until_ns.max(at_ns + retry_after_s * SECOND_NS);
+                            pauses += 1;
+                        }
+                    }
+                    (told, sent_before) = (world.happenings.len(), sent);
+                }
+                assert!(pauses >= 3, "seed {}: HTTP {status}: {pauses}", world.options.seed);
+                world.fault(&Fault::Clear);
+                world.run_for("recovery", 60.0, World::all_proved);
+            },
+        );
+    }
+}
+
+#[test]
+fn rest_that_only_fails_is_asked_ever_more_rarely_and_leaves_the_orders_their_share() {
+    let kinds = [
+        RestFault::Status { status: 500, retry_after_s: 0 },
+        RestFault::TruncatedJson,
+        RestFault::CutAnswer,
+        RestFault::NoAnswer,
+    ];
+    for kind in kinds {
+        each_seed(
+            |_| {},
+            |world| {
+                world.fault(&Fault::Rest { path: String::new(), kind: kind.clone(), count: 100_000 });
+                world.fault(&Fault::Disconnect(Target::All, How::Drop));
+                let mut minutes = Vec::new();
+                for _ in 0..5 {
+                    let before = *world.provider.rest_counts();
+                    world.run_s(60.0);
+                    let counts = world.provider.rest_counts();
+                    minutes.push(counts.sent_total - before.sent_total);
+                    let weight = counts.weight_total - before.weight_total;
+                    // Of 6,000 a minute, orders have a fifth for themselves.
+                    assert!(weight <= 4_800, "seed {}: {kind:?}: weight {weight}", world.options.seed);
+                }
+                // Three books and the trades of three streams: pauses of 0.2, 0.4, ... 51, 60 s each, with jitter.
+                assert!(minutes[0] <= 6 * 10, "seed {}: {kind:?}: {minutes:?}", world.options.seed);
+                assert!(minutes[4] <= 6 * 3, "seed {}: {kind:?}: {minutes:?}", world.options.seed);
+                world.fault(&Fault::Clear);
+                world.run_for("recovery", 120.0, World::all_proved);
+            },
+        );
+    }
+}
+
+#[test]
 fn an_instrument_list_that_fails_does_not_keep_the_gateway_from_starting() {
     for kind in
         [RestFault::TruncatedJson, RestFault::Status { status: 500, retry_after_s: 0 }, RestFault::NoAnswer]

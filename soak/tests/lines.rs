@@ -245,6 +245,95 @@ on_each_venue!(
     a_roll_of_each_of_two_lines_of_coinbase_is_seamless: rolls_of_two_lines
 );
 
+/// A busy market, and a line whose bytes are a second old when they are read: the new line begins far ahead of it, with
+/// hundreds of trades between. It waits until the old one has brought them, and takes over.
+fn rolls_of_a_late_line<V: Venue>(twin: impl Fn() -> Twin<V>) {
+    for seed in SEEDS {
+        let options = WorldOptions { rate: 1_500.0, ..WorldOptions::with_seed(seed) };
+        let mut world = World::with(options, twin());
+        world.settle();
+        let line =
+            world.provider.connections().iter().find(|line| line.is_live()).expect("it is live").line();
+        world.late = Some((line, SECOND_NS));
+        world.run_s(3.0);
+        let now = engine::time::ReceiveTime::from_ns(world.now_ns);
+        assert!(world.provider.roll(line, now), "a spare line is there");
+        world.run_for("the roll", 20.0, |world| rolled(world) == 1);
+        world.run_s(1.5);
+        assert_seamless(&world);
+        let left = world.provider.pipeline.counts().left_to_older_total;
+        assert!(left > 0, "seed {seed}: the new line was ahead");
+        assert_eq!(losses(&world), 0, "{:?}", world.happenings);
+        assert_eq!(world.provider.pipeline.counts().pool_empty_total, 0, "seed {seed}: nothing had to wait");
+        world.finish();
+    }
+}
+
+on_each_venue!(
+    a_roll_of_a_late_line_of_binance_is_seamless,
+    a_roll_of_a_late_line_of_kraken_is_seamless,
+    a_roll_of_a_late_line_of_coinbase_is_seamless: rolls_of_a_late_line
+);
+
+/// The old line dies while the new one waits for it: what only the old one would have brought is fetched, or declared.
+fn a_late_line_dies<V: Venue>(twin: impl Fn() -> Twin<V>) {
+    for seed in SEEDS {
+        let options = WorldOptions { rate: 1_500.0, ..WorldOptions::with_seed(seed) };
+        let mut world = World::with(options, twin());
+        world.settle();
+        let line =
+            world.provider.connections().iter().find(|line| line.is_live()).expect("it is live").line();
+        world.late = Some((line, SECOND_NS));
+        world.run_s(3.0);
+        let now = engine::time::ReceiveTime::from_ns(world.now_ns);
+        assert!(world.provider.roll(line, now), "a spare line is there");
+        world.run_for("the wait", 20.0, |world| {
+            world.provider.connections().iter().any(|line| world.provider.pipeline.is_ahead(line.line()))
+        });
+        world.late = None;
+        world.cut(line);
+        world.run_s(10.0);
+        // Every trade is there, or declared.
+        world.finish();
+    }
+}
+
+on_each_venue!(
+    a_late_line_of_binance_that_dies_while_it_is_rolled_leaves_an_exact_account,
+    a_late_line_of_kraken_that_dies_while_it_is_rolled_leaves_an_exact_account,
+    a_late_line_of_coinbase_that_dies_while_it_is_rolled_leaves_an_exact_account: a_late_line_dies
+);
+
+/// The old line says nothing any more, and nobody knows yet: the new one waits two seconds for it, and not for ever.
+fn a_roll_of_a_silent_line<V: Venue>(twin: impl Fn() -> Twin<V>) {
+    for seed in SEEDS {
+        let options = WorldOptions { rate: 1_500.0, ..WorldOptions::with_seed(seed) };
+        let mut world = World::with(options, twin());
+        world.settle();
+        world.fault(&Fault::Silence { target: Target::Oldest, for_ns: 30 * SECOND_NS });
+        world.run_s(1.0);
+        let line =
+            world.provider.connections().iter().find(|line| line.is_live()).expect("it is live").line();
+        let now = engine::time::ReceiveTime::from_ns(world.now_ns);
+        assert!(world.provider.roll(line, now), "a spare line is there");
+        let is_ahead = |world: &World<V>| {
+            let mut lines = world.provider.connections().iter();
+            lines.any(|line| world.provider.pipeline.is_ahead(line.line()))
+        };
+        world.run_for("the wait", 5.0, is_ahead);
+        world.run_for("the end of the wait", 3.0, |world| !is_ahead(world));
+        world.run_for("the roll", 10.0, |world| rolled(world) == 1);
+        world.run_s(10.0);
+        world.finish();
+    }
+}
+
+on_each_venue!(
+    a_roll_of_a_silent_line_of_binance_leaves_an_exact_account,
+    a_roll_of_a_silent_line_of_kraken_leaves_an_exact_account,
+    a_roll_of_a_silent_line_of_coinbase_leaves_an_exact_account: a_roll_of_a_silent_line
+);
+
 #[test]
 fn an_announced_shutdown_of_binance_is_seamless() {
     each_seed(

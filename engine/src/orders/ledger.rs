@@ -195,6 +195,8 @@ struct Slot {
     asking: bool,
     /// Times that its executions were asked for.
     fill_asks: u32,
+    /// How many of those were not answered.
+    fill_failures: u32,
     /// The session in which the venue last answered about it.
     answered: u64,
     /// The list that it was last seen in.

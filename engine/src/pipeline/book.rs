@@ -352,6 +352,7 @@ impl<V: Venue> Pipeline<V> {
     /// A connection shook hands: its frames are numbered anew.
     pub fn line_opened(&mut self, line: LineId) {
         self.lines[line.index()].connection_sequence = None;
+        self.forget_joins(line);
     }
 
     /// Makes room for so many connections.

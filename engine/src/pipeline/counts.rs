@@ -31,6 +31,8 @@ crate::counters! {
         resyncs_total,
         /// Snapshots published because another line's book took over.
         switches_total,
+        /// Messages of a line that joins, left to the older one that was behind it.
+        left_to_older_total,
         /// Requests for missing trades.
         fills_asked_total,
         /// Books compared with a second snapshot, or with the venue's best prices, and found equal.

@@ -90,16 +90,15 @@ impl<V: Venue> Pipeline<V> {
         at: ReceiveTime,
         probe: &mut impl Probe,
     ) -> Option<FrameOutcome> {
-        let mut half = match self.halves[line.index()].take() {
-            Some(half) => half,
-            None => {
-                let Some(mut raw) = self.raw.take().or_else(|| self.pools.raws.take()) else {
-                    // Nothing to keep it in between its pieces.
-                    return Some(self.frame(line, payload, at, probe));
-                };
-                begin(&mut raw, self.trace_frame(line), at);
-                Half { raw, progress: V::Progress::default(), widenings: 0 }
-            }
+        let mut half = if let Some(half) = self.halves[line.index()].take() {
+            half
+        } else {
+            let Some(mut raw) = self.raw.take().or_else(|| self.pools.raws.take()) else {
+                // Nothing to keep it in between its pieces.
+                return Some(self.frame(line, payload, at, probe));
+            };
+            begin(&mut raw, self.trace_frame(line), at);
+            Half { raw, progress: V::Progress::default(), widenings: 0 }
         };
         let Half { raw, progress, widenings } = &mut half;
         let (trace, at) = (raw.trace, raw.receive_time);

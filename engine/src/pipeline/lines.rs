@@ -30,9 +30,18 @@ impl<V: Venue> Pipeline<V> {
         let line = raw.trace.line();
         let feed = self.books.get(message.listing.index())?.as_ref()?;
         if feed.snapshot_by_rest() {
+            let is_early = !book.snapshot && feed.hole_before(&message.numbers);
+            if is_early && self.is_joining(line, message.stream) {
+                self.counts.stale_total += 1;
+                self.leave_to_older(line, message.stream, message.numbers.last, raw.receive_time);
+                return Some(false);
+            }
             let may_fill = self.streams[message.stream.index()].may_fill && !self.impatient;
-            let early = may_fill && !book.snapshot && feed.hole_before(&message.numbers) && feed.may_wait();
-            return early.then_some(true);
+            let waits = may_fill && is_early && feed.may_wait();
+            if !is_early && !book.snapshot && feed.status() == BookStatus::Proved {
+                self.joined(line, message.stream);
+            }
+            return waits.then_some(true);
         }
         let active = &mut self.active_line[message.listing.index()];
         match *active {
@@ -149,6 +158,7 @@ impl<V: Venue> Pipeline<V> {
         at: ReceiveTime,
         probe: &mut impl Probe,
     ) {
+        self.forget_joins(line);
         self.break_standby_on(line);
         for listing in &mut self.standby {
             listing.retain(|standby| standby.line != line);

@@ -5,6 +5,7 @@
 mod book;
 mod counts;
 mod frames;
+mod join;
 mod lines;
 mod order;
 mod pace;
@@ -108,11 +109,15 @@ pub enum Readiness {
 }
 
 /// What of a connection matters to the order of its streams.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LineState {
     frames: u64,
     connection_sequence: Option<u64>,
     race: Race,
+    /// Streams of which an older line has yet to bring what this one has brought.
+    ahead: Vec<join::Ahead>,
+    /// When it last brought something.
+    heard_at: ReceiveTime,
 }
 
 /// How a line fared against the others that carry the same streams.
@@ -242,6 +247,7 @@ impl<V: Venue> Pipeline<V> {
             }
             self.counts.messages_total += 1;
             if usize::from(raw.trace.line().0) < self.lines.len() {
+                self.lines[raw.trace.line().index()].heard_at = raw.receive_time;
                 let stream = &mut self.streams[message.stream.index()];
                 stream.line = Some(raw.trace.line());
                 stream.pace.note(raw.receive_time);

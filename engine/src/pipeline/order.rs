@@ -48,6 +48,7 @@ impl<V: Venue> Pipeline<V> {
         match verdict {
             Verdict::Apply => {
                 if redundant {
+                    self.joined(raw.trace.line(), message.stream);
                     self.won(raw, message, numbers.last);
                 }
                 self.streams[message.stream.index()].sequence.advance(numbers.last);
@@ -56,8 +57,15 @@ impl<V: Venue> Pipeline<V> {
                     self.release(message.stream);
                 }
             }
-            Verdict::Stale if redundant => self.echo(raw, message),
+            Verdict::Stale if redundant => {
+                self.joined(raw.trace.line(), message.stream);
+                self.echo(raw, message);
+            }
             Verdict::Stale => self.count_stale(message.stream),
+            Verdict::Hole { .. } if redundant && self.is_joining(raw.trace.line(), message.stream) => {
+                self.count_stale(message.stream);
+                self.leave_to_older(raw.trace.line(), message.stream, numbers.last, raw.receive_time);
+            }
             Verdict::Hole { from, to } => self.hole(Event { header, body }, true, from, to),
         }
     }
@@ -93,13 +101,22 @@ impl<V: Venue> Pipeline<V> {
     }
 
     /// A trade that happened before its subscription. Where the stream begins with it, it is not published but has its
-    /// place among the ids. Where trades of the stream were published before, it is one that another line has yet to
-    /// bring, or that was missed while there was none: it is published, marked as recovered, else it would be lost.
+    /// place among the ids. Where trades of the stream were published before, and it follows them, it is one that another
+    /// line has yet to bring, or that was missed while there was none: it is published, marked as recovered, else it might
+    /// be lost. Where an older line has yet to bring what lies between, it is left to that one too.
     #[cold]
     pub(super) fn unpublished(&mut self, raw: &Raw, message: &Message, trade: crate::event::Trade) {
         let stream = &mut self.streams[message.stream.index()];
         stream.sequence.counts.offered_total += 1;
         let verdict = stream.sequence.verdict(trade.id, trade.id);
+        let line = raw.trace.line();
+        if !matches!(verdict, Verdict::Hole { .. }) {
+            self.joined(line, message.stream);
+        } else if self.is_joining(line, message.stream) {
+            self.count_stale(message.stream);
+            return self.leave_to_older(line, message.stream, trade.id, raw.receive_time);
+        }
+        let stream = &self.streams[message.stream.index()];
         let published = self.options.fill_trades && stream.sequence.counts.applied_total > 0;
         let flags = if published { Flags::WHOLE.with(Flags::RECOVERED) } else { Flags::WHOLE };
         let header = self.header(raw, message, Numbers::single(trade.id), flags);

@@ -1,5 +1,6 @@
 //! The streams of a provider: what is kept of each between decoder and dispatcher, and their beginning and end.
 
+use super::join::LineSet;
 use super::pace::Pace;
 use super::{Pipeline, book};
 use crate::book::{BookFeed, FeedOptions};
@@ -22,6 +23,8 @@ pub(super) struct StreamState {
     pub(super) reorder: Reorder<Waiting>,
     /// Connection that its last message came on.
     pub(super) line: Option<LineId>,
+    /// Lines that bring everything that follows what was published.
+    pub(super) joined: LineSet,
     /// Another line may still fill a hole.
     pub(super) may_fill: bool,
     /// Until when a REST answer may still fill one.
@@ -98,6 +101,7 @@ impl<V: Venue> Pipeline<V> {
                 sequence: Sequence::new(rule),
                 reorder: Reorder::new(held_max),
                 line: None,
+                joined: LineSet::default(),
                 may_fill: self.options.lines > 1,
                 filling_until: None,
                 published: Published::default(),
@@ -192,6 +196,7 @@ impl<V: Venue> Pipeline<V> {
         let state = &mut self.streams[stream.index()];
         state.sequence.restart();
         state.line = None;
+        state.joined.clear();
         state.pace.pause();
         let (channel, listing) = (state.channel, state.listing);
         if channel.is_book()

@@ -20,6 +20,8 @@ impl<V: Venue> Provider<V> {
                     self.rest.ask(Purpose::Snapshot(listing), request, now);
                 }
             }
+            // A line that is gone subscribes all anew when it is back; nothing has failed.
+            Want::Resubscribe(stream, line) if !self.is_live_on(stream, line) => {}
             Want::Resubscribe(stream, line) => {
                 let again = self.resyncs.broke(stream, line, now);
                 if again.is_hopeless() {
@@ -90,13 +92,12 @@ impl<V: Venue> Provider<V> {
                 }
                 _ => self.rest.succeeded(purpose),
             },
-            FrameOutcome::Notice(Notice::Refused { .. }) if matches!(purpose, Purpose::Instrument(_)) => {
-                if let Purpose::Instrument(listing) = purpose {
-                    self.instrument_refused(listing, purpose, request, now);
-                }
-                return;
-            }
             FrameOutcome::Notice(Notice::Refused { code, reason, .. }) => {
+                if let Purpose::Instrument(listing) = purpose
+                    && self.pipeline.venue.is_unknown_instrument(&reason)
+                {
+                    return self.instrument_refused(listing, purpose, request, now);
+                }
                 self.rest_failed_for(purpose, request, format!("{reason} ({code})"), now);
                 return;
             }

@@ -19,6 +19,8 @@ use crate::venue::{BookRule, Venue};
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
 /// Longest time between two questions about one silence, in nanoseconds.
 const QUESTION_NS_MAX: u64 = 600_000_000_000;
+/// The first message within this time of a question is its answer, in nanoseconds.
+const ANSWER_NS_MAX: u64 = 5_000_000_000;
 /// Trades that are asked for behind the last one.
 const TRADES_ASKED: u64 = 100;
 /// How long a book without an update waits before a snapshot is asked for, in nanoseconds; it doubles each time.
@@ -48,6 +50,7 @@ struct Spell {
     /// The last message before it.
     since: ReceiveTime,
     asked_count: u32,
+    asked_at: ReceiveTime,
     next_at: ReceiveTime,
     /// Last trade before the question that is under way.
     trade_last: Option<u64>,
@@ -207,6 +210,14 @@ impl<V: Venue> Provider<V> {
         }
     }
 
+    /// Whether a connection that is live carries a stream: `line`, or any.
+    pub(super) fn is_live_on(&self, stream: StreamId, line: Option<crate::ids::LineId>) -> bool {
+        self.connections.iter().any(|connection| {
+            let is_meant = line.is_none_or(|line| line == connection.line());
+            is_meant && connection.is_live() && connection.streams().contains(&stream)
+        })
+    }
+
     /// Whether a live connection carries a stream, and the venue has taken all its subscriptions.
     fn is_subscribed(&self, stream: StreamId) -> bool {
         let carries = |line: &Connection| line.is_subscribed() && line.streams().contains(&stream);
@@ -220,7 +231,13 @@ impl<V: Venue> Provider<V> {
             self.care.spells.resize(stream.index() + 1, Spell::default());
         }
         let spell = &mut self.care.spells[stream.index()];
-        if spell.since != silence.since {
+        let is_answer = spell.asked_count > 0
+            && silence.since >= spell.asked_at
+            && silence.since.since_ns(spell.asked_at) < ANSWER_NS_MAX;
+        if is_answer {
+            // A new subscription begins with what is known already: that is no end of the silence.
+            spell.since = silence.since;
+        } else if spell.since != silence.since {
             *spell = Spell { since: silence.since, next_at: now, ..Spell::default() };
         }
         if now < spell.next_at {
@@ -245,6 +262,7 @@ impl<V: Venue> Provider<V> {
         let pause_ns = silence.ns_max.saturating_mul(1 << spell.asked_count.min(20)).min(QUESTION_NS_MAX);
         spell.next_at = now.plus_ns(pause_ns);
         spell.asked_count += 1;
+        spell.asked_at = now;
         spell.trade_last = trade_last;
         self.care.counts.silence_checks_total += 1;
         self.ask_about(carried.listing, now);

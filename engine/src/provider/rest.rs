@@ -1,5 +1,7 @@
 //! REST requests of one provider: in order of importance, within the venue's weight, and obeying what it answers.
 
+use std::collections::VecDeque;
+
 use fastrand::Rng;
 
 use crate::ids::{Listing, StreamId};
@@ -81,14 +83,15 @@ pub struct RestQueue {
     next_id: u64,
     weight_max: u32,
     window_ns: u64,
-    window_start: Option<ReceiveTime>,
+    /// When what was sent within the last window, and its weight, oldest first.
+    spent: VecDeque<(ReceiveTime, u32)>,
     weight_used: u32,
     paused_until: ReceiveTime,
     counts: RestCounts,
 }
 
 impl RestQueue {
-    /// A queue that spends at most `weight_max` in `window_s` seconds.
+    /// A queue that spends at most `weight_max` in any `window_s` seconds, wherever the venue's own windows begin.
     pub fn new(weight_max: u32, window_s: u64) -> Self {
         Self {
             waiting: Vec::new(),
@@ -97,7 +100,7 @@ impl RestQueue {
             next_id: 1,
             weight_max: weight_max.max(1),
             window_ns: window_s.max(1).saturating_mul(1_000_000_000),
-            window_start: None,
+            spent: VecDeque::new(),
             weight_used: 0,
             paused_until: ReceiveTime::default(),
             counts: RestCounts::default(),
@@ -123,9 +126,11 @@ impl RestQueue {
             return None;
         }
         let at = self.waiting.iter().position(|waiting| now >= waiting.not_before)?;
-        if self.window_start.is_none_or(|start| now.since_ns(start) >= self.window_ns) {
-            self.window_start = Some(now);
-            self.weight_used = 0;
+        while let Some(&(_, weight)) =
+            self.spent.front().filter(|(at, _)| now.since_ns(*at) >= self.window_ns)
+        {
+            self.spent.pop_front();
+            self.weight_used -= weight;
         }
         let weight = self.waiting[at].request.weight;
         // A request heavier than the whole grant goes alone in its window, else it would never go.
@@ -133,6 +138,7 @@ impl RestQueue {
             return None;
         }
         self.weight_used = self.weight_used.saturating_add(weight);
+        self.spent.push_back((now, weight));
         let Waiting { purpose, request, .. } = self.waiting.remove(at);
         let id = RestId(self.next_id);
         self.next_id += 1;
@@ -208,7 +214,7 @@ impl RestQueue {
         let mut at = first.max(self.paused_until);
         if at <= now {
             // Due but not sent: the window is spent.
-            at = self.window_start.map_or(now, |start| start.plus_ns(self.window_ns));
+            at = self.spent.front().map_or(now, |(sent, _)| sent.plus_ns(self.window_ns));
         }
         Some(at)
     }
@@ -259,6 +265,28 @@ mod tests {
         queue.take(first);
         queue.take(second);
         assert!(queue.next(at(60_000)).is_some());
+    }
+
+    #[test]
+    fn no_time_of_a_windows_length_is_overspent_wherever_it_begins() {
+        let mut queue = RestQueue::new(100, 60);
+        let mut sent: Vec<(u64, u32)> = Vec::new();
+        for ms in (0..600_000).step_by(500) {
+            queue.ask(Purpose::Snapshot(Listing(0)), request(30), at(ms));
+            // Nothing for a while in between, so that windows that began with a first use would begin late.
+            if ms % 97_000 < 50_000 {
+                continue;
+            }
+            if let Some((id, request)) = queue.next(at(ms)) {
+                queue.take(id);
+                sent.push((ms, request.weight));
+            }
+        }
+        assert!(sent.len() > 15, "{sent:?}");
+        for &(from, _) in &sent {
+            let within = sent.iter().filter(|(ms, _)| (from..from + 60_000).contains(ms));
+            assert!(within.map(|(_, weight)| weight).sum::<u32>() <= 100, "from {from}: {sent:?}");
+        }
     }
 
     #[test]

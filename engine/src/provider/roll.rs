@@ -49,7 +49,7 @@ impl<V: Venue> Provider<V> {
                 continue;
             }
             let since = *self.rolls[index].subscribed_at.get_or_insert(now);
-            let joined = self.pipeline.line_is_proved(to, new.streams());
+            let joined = !self.pipeline.is_ahead(to) && self.pipeline.line_is_proved(to, new.streams());
             if subscribed_at.is_none() || now.since_ns(since) < ROLL_OVERLAP_NS || !joined {
                 index += 1;
                 continue;

@@ -153,10 +153,15 @@ pub trait Venue {
     /// The request for the instrument list.
     fn instruments_request(&self) -> RestRequest;
 
-    /// The request for the facts of one instrument, where the venue offers it. An answer 400 or 404, or a refusal, means that
-    /// there is no such instrument.
+    /// The request for the facts of one instrument, where the venue offers it. An answer 400 or 404, or a refusal that
+    /// [says so](Self::is_unknown_instrument), means that there is no such instrument.
     fn instrument_request(&self, _directory: &Directory, _listing: Listing) -> Option<RestRequest> {
         None
+    }
+
+    /// Whether a refusal, in an answer of status 200, says that there is no such instrument. Others may be about our pace.
+    fn is_unknown_instrument(&self, _reason: &str) -> bool {
+        false
     }
 
     /// The request for a book snapshot of at least `depth` levels a side (or the most the venue has), where the venue

@@ -8,7 +8,7 @@ use engine::merge::{MergeCounts, MergerCounts};
 use engine::orders::desk::DeskCounts;
 use engine::orders::ledger::{LedgerCounts, SessionState};
 use engine::pipeline::{PipelineCounts, Race};
-use engine::provider::RestCounts;
+use engine::provider::{CareCounts, RestCounts};
 
 use super::controller::Controller;
 use super::server::ServerCounts;
@@ -90,6 +90,12 @@ pub fn render(view: &View, controller: &Controller, server: ServerCounts) -> Str
         let family = format!("meltica_rest_{name}");
         out.providers(view, topology, (&family, "counter", help), |status| {
             status.rest.values()[index] as f64
+        });
+    }
+    for (index, (name, help)) in CareCounts::LIST.iter().enumerate() {
+        let family = format!("meltica_care_{name}");
+        out.providers(view, topology, (&family, "counter", help), |status| {
+            status.care.values()[index] as f64
         });
     }
     let gauges: [Described<ProviderStatus>; 7] = [

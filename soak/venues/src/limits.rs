@@ -29,7 +29,12 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// Takes a token if there is one.
     pub(crate) fn take(&mut self, every_ns: u64, burst: u32, now_ns: u64) -> bool {
-        let full_ns = self.full_ns.max(now_ns) + every_ns;
+        self.take_some(1, every_ns, burst, now_ns)
+    }
+
+    /// Takes so many tokens, or none if they are not all there.
+    pub(crate) fn take_some(&mut self, count: u32, every_ns: u64, burst: u32, now_ns: u64) -> bool {
+        let full_ns = self.full_ns.max(now_ns) + every_ns * u64::from(count);
         let taken = full_ns - now_ns <= every_ns * u64::from(burst);
         if taken {
             self.full_ns = full_ns;

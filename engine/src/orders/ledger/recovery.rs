@@ -15,6 +15,8 @@ use crate::orders::report::{OrderEvent, Reason, ReportFlags, ReportState};
 
 /// Times that missing executions are asked for before the order is told without them.
 const FILL_ASKS_MAX: u32 = 5;
+/// Times that such a question may go unanswered, beside those.
+const FILL_FAILURES_MAX: u32 = 20;
 /// Times that an order is asked for before the session is restored without it.
 const RECOVERY_ASKS_MAX: u32 = 3;
 /// "No such order" must be said this often, with a pause between: queries can lag behind the matching engine.
@@ -272,7 +274,15 @@ impl Ledger {
                 Outcome::NotFound => self.not_found(slot, now),
                 Outcome::Rejected | Outcome::Unknown | Outcome::Failed => self.later(slot, now),
             },
-            Some(Purpose::Fills) => self.later(slot, now),
+            Some(Purpose::Fills) => {
+                // Not answered is not "there are none": a venue that is out of breath is asked again.
+                let entry = &mut self.slots[slot as usize];
+                if entry.fill_failures < FILL_FAILURES_MAX {
+                    entry.fill_failures += 1;
+                    entry.fill_asks = entry.fill_asks.saturating_sub(1);
+                }
+                self.later(slot, now);
+            }
             _ => {}
         }
     }

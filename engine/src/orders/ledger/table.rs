@@ -34,6 +34,7 @@ impl Ledger {
             not_found: 0,
             asking: false,
             fill_asks: 0,
+            fill_failures: 0,
             answered: 0,
             listed: 0,
             held: None,
@@ -190,7 +191,7 @@ impl Ledger {
             }
             self.session.ask_by(ask_at);
         } else {
-            entry.fill_asks = 0; // those that are missing after the next outage are asked for as often
+            (entry.fill_asks, entry.fill_failures) = (0, 0); // those that are missing after the next outage are asked for as often
         }
         true
     }

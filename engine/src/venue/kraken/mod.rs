@@ -199,6 +199,10 @@ impl Venue for Kraken {
         Some(rest::instrument_request(directory, listing))
     }
 
+    fn is_unknown_instrument(&self, reason: &str) -> bool {
+        reason.contains(rest::UNKNOWN_PAIR)
+    }
+
     fn snapshot_request(&self, directory: &Directory, listing: Listing, depth: usize) -> Option<RestRequest> {
         Some(rest::snapshot_request(directory, listing, depth))
     }

@@ -19,6 +19,8 @@ use crate::venue::RestRequest;
 use super::decode::{cut, field, items, number, precision, whole};
 use super::symbols::{Facts, Pairs, from_wsname, is_delisted, is_trading, is_wanted, rest_name, unit};
 
+/// How a pair that there is not is refused. Source: docs.kraken.com, guide "API error messages", 2026-05-27.
+pub const UNKNOWN_PAIR: &str = "EQuery:Unknown asset pair";
 const PAIRS_PATH: &str = "/0/public/AssetPairs";
 const BOOK_PATH: &str = "/0/public/Depth";
 const TRADES_PATH: &str = "/0/public/Trades";

@@ -37,6 +37,10 @@ impl Coinbase {
         let Some(channel) = request.get("channel").and_then(Value::as_str) else {
             return refuse("channel is required".to_owned());
         };
+        if channel == "user" && self.trading.is_some() {
+            self.user_request(id, request, subscribe, now_ns, output).map_err(|text| (text, None))?;
+            return self.acknowledge(id, subscribe, now_ns);
+        }
         if matches!(channel, "user" | "futures_balance_summary") {
             return refuse("authentication failure".to_owned());
         }
@@ -70,6 +74,11 @@ impl Coinbase {
             }
             self.change(id, kind, &indices, subscribe, now_ns, output);
         }
+        self.acknowledge(id, subscribe, now_ns)
+    }
+
+    /// Says, a while later, what is subscribed now.
+    fn acknowledge(&mut self, id: ConnectionId, subscribe: bool, now_ns: u64) -> Result<(), Refusal> {
         if subscribe {
             self.note_subscribed(id, now_ns);
         }
@@ -165,6 +174,9 @@ impl Coinbase {
             if !products.is_empty() {
                 all.insert((*name).to_owned(), json!(products));
             }
+        }
+        if let Some(user) = self.trading.as_ref().and_then(|trading| trading.user_of(id)) {
+            all.insert("user".to_owned(), json!([user]));
         }
         let session = self.sessions.get(id.index()).and_then(Option::as_ref);
         if session.is_some_and(|session| session.heartbeats) {

@@ -1,22 +1,28 @@
 //! Simulated Coinbase: the feed of Advanced Trade, and the feed of the Exchange where they differ.
 //!
 //! The order of reading: [`CoinbaseConfig`], [`Coinbase`] (what is published when), `encode` (the JSON of both), `session`
-//! (connections and their limits), `advanced` and `exchange` (control frames and snapshots), `rest`.
+//! (connections and their limits), `advanced` and `exchange` (control frames and snapshots), `rest`, `trade` (order entry of
+//! Advanced Trade).
 //!
-//! Not simulated: keys and tokens, the user channel, orders, `full` and `level3` of the Exchange feed.
+//! Not simulated: order entry of the Exchange, `full` and `level3` of its feed.
 
 mod advanced;
 mod encode;
 mod exchange;
 mod rest;
 mod session;
+mod trade;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use self::encode::{Day, Listing};
 use self::session::Session;
+use self::trade::Trading;
 use crate::clock::{LAG_NS_MAX, MS_NS, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
+use crate::exchange::{
+    Amount, Exchange, FeeAsset, KeyKind, KeyNames, OrderFault, Status, TradingConfig, Unique,
+};
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
 use crate::instruments::{InstrumentSpec, default_instruments};
@@ -87,6 +93,8 @@ pub struct CoinbaseLimits {
     pub rest_per_s_max: u32,
     /// REST calls allowed at once.
     pub rest_burst: u32,
+    /// Private REST calls per second of an account, on average and at once.
+    pub private_per_s_max: u32,
     /// Nanoseconds between heartbeats.
     pub heartbeat_every_ns: u64,
     /// An acknowledgement of Advanced Trade comes this long after the first data, nanoseconds.
@@ -106,6 +114,7 @@ impl CoinbaseLimits {
             messages_per_s_max: if advanced { 8 } else { 100 },
             rest_per_s_max: 10,
             rest_burst: if advanced { 10 } else { 15 },
+            private_per_s_max: 30, // of an older page
             heartbeat_every_ns: SECOND_NS,
             ack_after_ns: 20 * MS_NS,
             output_bytes_max: 64 << 20,
@@ -132,6 +141,27 @@ pub struct CoinbaseConfig {
     pub book_levels: usize,
     /// Limits.
     pub limits: CoinbaseLimits,
+    /// Order entry of Advanced Trade; `None` for market data only.
+    pub trading: Option<TradingConfig>,
+}
+
+/// Order entry as the venue has it: a key of each kind, fees in the quote asset, ids that count for ever.
+///
+/// Source: docs.cdp.coinbase.com, pages of 2026; how the rest of an immediate order is told is not documented.
+pub fn trading() -> TradingConfig {
+    TradingConfig {
+        keys: vec![KeyKind::Es256, KeyKind::Ed25519],
+        key_names: KeyNames::Organization,
+        maker_ppm: 4_000,
+        taker_ppm: 6_000,
+        fee_asset: FeeAsset::Quote,
+        fee_decimals: 8,
+        notional_min: Amount::whole(1),
+        open_orders_max: 500,
+        unique: Unique::Ever,
+        unfilled: Status::Canceled,
+        ..TradingConfig::default()
+    }
 }
 
 impl Default for CoinbaseConfig {
@@ -151,6 +181,7 @@ impl CoinbaseConfig {
             speed: 1.0,
             book_levels: 1000,
             limits: CoinbaseLimits::of(product),
+            trading: Some(trading()),
         }
     }
 
@@ -231,6 +262,7 @@ pub struct Coinbase {
     truth: Vec<InstrumentTruth>,
     client_errors: u64,
     skipped_ns: u64,
+    trading: Option<Trading>,
     /// The events of a frame of Advanced Trade, or a frame of the Exchange.
     body: Vec<u8>,
 }
@@ -268,6 +300,11 @@ impl Coinbase {
             .instruments()
             .iter()
             .map(|instrument| Pending { sequence: instrument.last_update_id, ..Pending::default() });
+        let advanced = config.product == CoinbaseProduct::Advanced;
+        let trading = config.trading.filter(|_| advanced).map(|trading| {
+            let trading = TradingConfig { seed: trading.seed ^ config.seed.rotate_left(23), ..trading };
+            Trading::new(Exchange::new(&trading, &config.instruments, start_ns))
+        });
         let mut venue = Self {
             product: config.product,
             clock: MarketClock::new(start_ns, config.speed),
@@ -284,6 +321,7 @@ impl Coinbase {
             truth: truth.collect(),
             client_errors: 0,
             skipped_ns: 0,
+            trading,
             body: Vec::new(),
             limits: config.limits,
             listings,
@@ -350,6 +388,9 @@ impl Coinbase {
                 self.publish_matches(index, time_ns, output);
             }
             self.publish_ticker(index, TICKER, time_ns, output);
+        }
+        if let Some(trading) = &mut self.trading {
+            trading.exchange.market_event(&self.market, self.clock.caller_ns(time_ns));
         }
     }
 
@@ -535,6 +576,7 @@ impl Venue for Coinbase {
 
     fn text(&mut self, id: ConnectionId, text: &[u8], now_ns: u64, output: &mut Output) {
         self.control_frame(id, text, now_ns, output);
+        self.deliver(now_ns, output);
     }
 
     fn ping(&mut self, _id: ConnectionId, _now_ns: u64, _output: &mut Output) {}
@@ -554,10 +596,13 @@ impl Venue for Coinbase {
         if now_ns >= self.sessions_wake_ns {
             self.poll_sessions(now_ns, output);
         }
+        self.deliver(now_ns, output);
     }
 
     fn next_wake_ns(&self) -> u64 {
-        self.clock.caller_ns(self.market.next_ns().min(self.timer_ns())).min(self.sessions_wake_ns)
+        let market_ns = self.clock.caller_ns(self.market.next_ns().min(self.timer_ns()));
+        let trading_ns = self.trading.as_ref().map_or(u64::MAX, |trading| trading.exchange.next_wake_ns());
+        market_ns.min(self.sessions_wake_ns).min(trading_ns)
     }
 
     fn set_rate(&mut self, messages_per_instrument_per_s: f64, now_ns: u64) {
@@ -565,7 +610,7 @@ impl Venue for Coinbase {
         self.market.set_rate(events, self.clock.market_ns(now_ns));
     }
 
-    fn fault(&mut self, fault: &VenueFault, _now_ns: u64) {
+    fn fault(&mut self, fault: &VenueFault, now_ns: u64) {
         match fault {
             VenueFault::DropUpdates { symbol, count } => {
                 if let Some(index) = self.instrument_of(symbol) {
@@ -589,8 +634,18 @@ impl Venue for Coinbase {
                     self.gone[index] = true;
                 }
             }
-            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } | VenueFault::Orders(_) => {}
-            VenueFault::Clear => self.faults.fill(InstrumentFaults::default()),
+            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } => {}
+            VenueFault::Orders(fault) => {
+                if let Some(trading) = &mut self.trading {
+                    trading.exchange.fault(fault, now_ns);
+                }
+            }
+            VenueFault::Clear => {
+                if let Some(trading) = &mut self.trading {
+                    trading.exchange.fault(&OrderFault::Clear, now_ns);
+                }
+                self.faults.fill(InstrumentFaults::default());
+            }
         }
     }
 
@@ -636,6 +691,10 @@ impl Venue for Coinbase {
             bids: instrument.book.bids.iter().map(|level| listing.mantissas(level)).collect(),
             asks: instrument.book.asks.iter().map(|level| listing.mantissas(level)).collect(),
         })
+    }
+
+    fn exchange(&self) -> Option<&Exchange> {
+        self.trading.as_ref().map(|trading| &trading.exchange)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Public REST calls of both products.
+//! Public REST calls of both products; the private ones are in `trade`.
 //!
 //! Source: docs.cdp.coinbase.com, pages of 2026; order of keys: samples of 2021 to 2024 in public client libraries.
 
@@ -26,7 +26,7 @@ pub(super) fn refusal(product: CoinbaseProduct, status: u16, retry_after_s: u64)
     if status == 429 { answer.with("Retry-After", retry_after_s) } else { answer }
 }
 
-fn failure_body(product: CoinbaseProduct, status: u16, text: &str) -> String {
+pub(super) fn failure_body(product: CoinbaseProduct, status: u16, text: &str) -> String {
     let text = serde_json::Value::from(text);
     match product {
         CoinbaseProduct::Advanced => {
@@ -48,6 +48,12 @@ fn not_found() -> Failure {
 impl Coinbase {
     /// Answers any REST request.
     pub(super) fn answer(&mut self, request: &HttpRequest<'_>, now_ns: u64) -> HttpAnswer {
+        if let Some(call) = request.path().strip_prefix("/api/v3/brokerage/")
+            && matches!(call.split('/').next(), Some("orders" | "accounts"))
+            && self.trading.is_some()
+        {
+            return self.private_call(request, call, now_ns);
+        }
         let every_ns = SECOND_NS / u64::from(self.limits.rest_per_s_max.max(1));
         if !self.calls.take(every_ns, self.limits.rest_burst, now_ns) {
             return refusal(self.product, 429, 1);

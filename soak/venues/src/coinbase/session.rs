@@ -87,6 +87,9 @@ impl Coinbase {
     }
 
     pub(super) fn close_session(&mut self, id: ConnectionId) {
+        if let Some(trading) = &mut self.trading {
+            trading.unsubscribe(id);
+        }
         if self.sessions.get_mut(id.index()).and_then(Option::take).is_some() {
             self.topics.forget(id);
         }
@@ -94,8 +97,11 @@ impl Coinbase {
 
     /// Handles a client's frame.
     pub(super) fn control_frame(&mut self, id: ConnectionId, text: &[u8], now_ns: u64, output: &mut Output) {
-        let result = match serde_json::from_slice::<Value>(text) {
-            _ if !self.messages.admit(SECOND_NS, self.limits.messages_per_s_max, now_ns) => {
+        let request = serde_json::from_slice::<Value>(text);
+        // Frames with a token are not counted.
+        let signed = request.as_ref().is_ok_and(|request| request.get("jwt").is_some());
+        let result = match request {
+            _ if !signed && !self.messages.admit(SECOND_NS, self.limits.messages_per_s_max, now_ns) => {
                 Err(("rate limit exceeded".to_owned(), None))
             }
             Ok(Value::Object(request)) => match self.product {

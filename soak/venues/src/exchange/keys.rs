@@ -1,12 +1,16 @@
-//! Throw-away API keys made from a seed, and the signatures that are checked with them.
+//! Throw-away API keys made from a seed (but for ES256, whose library takes no seed), and the signatures that are checked with them.
 //!
 //! The cryptography is `ring`'s, not the libraries that the gateway signs with. Which bytes are signed and how a
 //! signature is written is each venue's own.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fastrand::Rng;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, UnparsedPublicKey,
+};
 use ring::{digest, hmac};
 
 use super::order::AccountId;
@@ -14,6 +18,42 @@ use super::order::AccountId;
 /// DER of a PKCS #8 version 1 Ed25519 key up to its seed (RFC 8410, section 7).
 const ED25519_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// DER of a SEC1 P-256 key (RFC 5915) up to its scalar, and between that and its public point.
+const SEC1_PREFIX: [u8; 7] = [0x30, 0x77, 0x02, 0x01, 0x01, 0x04, 0x20];
+const SEC1_MIDDLE: [u8; 17] =
+    [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0xa1, 0x44, 0x03, 0x42, 0x00];
+/// Where a P-256 key in PKCS #8 has its scalar and its public point.
+const SCALAR: std::ops::Range<usize> = 36..68;
+const POINT: std::ops::Range<usize> = 73..138;
+
+/// What the public names of keys look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyNames {
+    /// 64 letters and digits.
+    Letters,
+    /// `organizations/{uuid}/apiKeys/{uuid}` (Coinbase).
+    Organization,
+}
+
+impl KeyNames {
+    pub(super) fn make(self, rng: &mut Rng) -> Option<String> {
+        let mut uuid = || {
+            let (time, serial) = (rng.u32(..), rng.u64(..));
+            format!(
+                "{time:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+                serial >> 48,
+                rng.u16(..4096),
+                rng.u16(..4096),
+                serial & 0xffff_ffff_ffff
+            )
+        };
+        match self {
+            Self::Letters => None,
+            Self::Organization => Some(format!("organizations/{}/apiKeys/{}", uuid(), uuid())),
+        }
+    }
+}
 
 /// The kinds of keys that venues give out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +64,8 @@ pub enum KeyKind {
     Bytes,
     /// An Ed25519 key in PKCS #8 PEM (Binance, Coinbase).
     Ed25519,
+    /// An ECDSA key on P-256 in SEC1 PEM (Coinbase).
+    Es256,
 }
 
 /// A key as its owner gets it.
@@ -47,6 +89,7 @@ impl ApiKey {
     pub(super) fn make(account: AccountId, kind: KeyKind, name: Option<String>, rng: &mut Rng) -> Self {
         let mut letters = || -> String { (0..64).map(|_| rng.alphanumeric()).collect() };
         let name = name.unwrap_or_else(&mut letters);
+        let mut p256_public = Vec::new();
         let (secret_text, secret) = match kind {
             KeyKind::Text => {
                 let text = letters();
@@ -55,6 +98,11 @@ impl ApiKey {
             KeyKind::Bytes => {
                 let secret: Vec<u8> = (0..64).map(|_| rng.u8(..)).collect();
                 (STANDARD.encode(&secret), secret)
+            }
+            KeyKind::Es256 => {
+                let (text, scalar, point) = p256();
+                p256_public = point;
+                (text, scalar)
             }
             KeyKind::Ed25519 => {
                 let seed: Vec<u8> = (0..32).map(|_| rng.u8(..)).collect();
@@ -65,8 +113,22 @@ impl ApiKey {
         let public = match kind {
             KeyKind::Text | KeyKind::Bytes => Vec::new(),
             KeyKind::Ed25519 => ed25519_public(&secret),
+            KeyKind::Es256 => p256_public,
         };
         Self { account, name, kind, secret_text, secret, public }
+    }
+
+    /// A key of a published test vector.
+    #[cfg(test)]
+    pub(crate) fn known(kind: KeyKind, name: &str, secret: Vec<u8>, public: Vec<u8>) -> Self {
+        Self {
+            account: AccountId(0),
+            name: name.to_owned(),
+            kind,
+            secret_text: String::new(),
+            secret,
+            public,
+        }
     }
 
     /// The bytes of a shared secret.
@@ -80,11 +142,52 @@ impl ApiKey {
         STANDARD.encode(pair.sign(payload))
     }
 
+    /// The signature of a token's text (JWS), as it stands in the token.
+    #[cfg(test)]
+    pub(crate) fn token_sign(&self, payload: &[u8]) -> String {
+        match self.kind {
+            KeyKind::Es256 => {
+                let random = SystemRandom::new();
+                let pair = EcdsaKeyPair::from_private_key_and_public_key(
+                    &ECDSA_P256_SHA256_FIXED_SIGNING,
+                    &self.secret,
+                    &self.public,
+                    &random,
+                );
+                let signature = pair.expect("a pair").sign(&random, payload).expect("signs");
+                URL_SAFE_NO_PAD.encode(signature)
+            }
+            _ => URL_SAFE_NO_PAD.encode(STANDARD.decode(self.ed25519_sign(payload)).expect("base 64")),
+        }
+    }
+
+    /// Whether an ES256 signature (64 bytes, two numbers) of `payload` was made with this key.
+    pub fn es256_verifies(&self, payload: &[u8], signature: &[u8]) -> bool {
+        self.kind == KeyKind::Es256
+            && UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.public)
+                .verify(payload, signature)
+                .is_ok()
+    }
+
     /// Whether an Ed25519 signature (64 bytes) of `payload` was made with this key.
     pub fn ed25519_verifies(&self, payload: &[u8], signature: &[u8]) -> bool {
         self.kind == KeyKind::Ed25519
             && UnparsedPublicKey::new(&ED25519, &self.public).verify(payload, signature).is_ok()
     }
+}
+
+/// A new P-256 key: SEC1 PEM, scalar, public point.
+fn p256() -> (String, Vec<u8>, Vec<u8>) {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
+    let pkcs8 = pkcs8.expect("the system gives random bytes");
+    let (scalar, point) = (&pkcs8.as_ref()[SCALAR], &pkcs8.as_ref()[POINT]);
+    let der = STANDARD.encode([&SEC1_PREFIX[..], scalar, &SEC1_MIDDLE, point].concat());
+    let mut text = "-----BEGIN EC PRIVATE KEY-----\n".to_owned();
+    for line in der.as_bytes().chunks(64) {
+        text.extend(line.iter().map(|byte| char::from(*byte)));
+        text.push('\n');
+    }
+    (text + "-----END EC PRIVATE KEY-----\n", scalar.to_vec(), point.to_vec())
 }
 
 fn ed25519_public(seed: &[u8]) -> Vec<u8> {
@@ -111,6 +214,11 @@ pub fn sha256(payload: &[u8]) -> Vec<u8> {
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("below 16");
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Reads base 64 of the alphabet for URLs, without padding.
+pub fn from_base64_url(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 /// Reads base 64 with padding.

@@ -83,7 +83,7 @@ impl Exchange {
         if qty <= 0 || qty > STEPS_MAX || price > STEPS_MAX || (priced && price <= 0) {
             return Err(Reject::Range);
         }
-        if priced && Amount::of_value(&spec, price, qty) < Amount::whole(self.config.notional_min) {
+        if priced && Amount::of_value(&spec, price, qty) < self.config.notional_min {
             return Err(Reject::Notional);
         }
         if let Some(id) = new.client_id.as_deref().and_then(|id| self.id_taken(account, new.instrument, id)) {
@@ -92,9 +92,13 @@ impl Exchange {
         if self.open_orders(account, Some(new.instrument)).count() >= self.config.open_orders_max {
             return Err(Reject::OpenOrders);
         }
-        let bites = self.bites(book, new, price, qty);
-        if new.post_only && !bites.is_empty() {
-            return Err(Reject::WouldTake);
+        let mut bites = self.bites(book, new, price, qty);
+        let would_take = new.post_only && !bites.is_empty();
+        if would_take {
+            if !self.config.post_only_accepted {
+                return Err(Reject::WouldTake);
+            }
+            bites.clear();
         }
         let takes = bites.iter().map(|bite| bite.qty).sum::<i64>();
         let whole = new.time_in_force != TimeInForce::Fok || takes == qty;
@@ -103,6 +107,7 @@ impl Exchange {
             id: self.first_order_id + self.orders.len() as u64,
             account,
             client_id: new.client_id.clone().unwrap_or_else(|| format!("sim{}", self.orders.len())),
+            is_named: new.client_id.is_some(),
             cancel_id: None,
             instrument: new.instrument,
             symbol: spec.symbol(),
@@ -142,7 +147,11 @@ impl Exchange {
         if whole {
             self.take(index, &bites, now_ns);
         }
-        self.settle_remainder(index, book, now_ns);
+        if would_take {
+            self.end(index, Status::Canceled, Some(End::PostOnly), now_ns);
+        } else {
+            self.settle_remainder(index, book, now_ns);
+        }
         let order = self.orders[index].clone();
         let fills = self.fills[fills_before..].iter().filter(|fill| fill.order == order.id);
         Ok(Placed { fills: fills.cloned().collect(), order, answer })
@@ -215,7 +224,7 @@ impl Exchange {
                 return;
             }
         };
-        self.end(index, Status::Expired, Some(end), now_ns);
+        self.end(index, self.config.unfilled, Some(end), now_ns);
     }
 
     /// What an order with so many lots left holds.

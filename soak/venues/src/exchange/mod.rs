@@ -71,7 +71,7 @@ pub use self::account::Balance;
 pub use self::amount::Amount;
 pub use self::faults::{Answer, OrderFault};
 use self::faults::{Outbox, Script};
-pub use self::keys::{ApiKey, KeyKind};
+pub use self::keys::{ApiKey, KeyKind, KeyNames};
 use self::matching::Resting;
 pub use self::order::{
     AccountId, Decimal, End, Fill, Kind, NewOrder, Order, OrderRef, Reject, Report, ReportKind, Status,
@@ -118,6 +118,8 @@ pub struct TradingConfig {
     pub accounts: usize,
     /// Kinds of keys.
     pub keys: Vec<KeyKind>,
+    /// What their public names look like.
+    pub key_names: KeyNames,
     /// Units of each asset that an account has at the start.
     pub funds: u64,
     /// Fee of a resting order, in millionths.
@@ -128,12 +130,16 @@ pub struct TradingConfig {
     pub fee_asset: FeeAsset,
     /// Digits after the point of a fee; the rest is cut.
     pub fee_decimals: usize,
-    /// Least price times quantity of a limit order, in units of the quote asset.
-    pub notional_min: u64,
+    /// Least price times quantity of a limit order, in the quote asset.
+    pub notional_min: Amount,
     /// Open orders of one account and instrument.
     pub open_orders_max: usize,
     /// Where a client order id must be new.
     pub unique: Unique,
+    /// How what an immediate order leaves unfilled ends: [`Status::Expired`] or [`Status::Canceled`].
+    pub unfilled: Status,
+    /// A post-only order that would take is accepted and cancelled at once (Kraken), not refused.
+    pub post_only_accepted: bool,
     /// Limits on new orders.
     pub order_limits: Vec<OrderLimit>,
     /// The first fill of an order gives its place in the limits back (Binance).
@@ -148,14 +154,17 @@ impl Default for TradingConfig {
             seed: 1,
             accounts: 1,
             keys: vec![KeyKind::Text, KeyKind::Ed25519],
+            key_names: KeyNames::Letters,
             funds: 1_000_000_000,
             maker_ppm: 1_000,
             taker_ppm: 1_000,
             fee_asset: FeeAsset::Received,
             fee_decimals: 8,
-            notional_min: 5,
+            notional_min: Amount::whole(5),
             open_orders_max: 200,
             unique: Unique::OpenOfInstrument,
+            unfilled: Status::Expired,
+            post_only_accepted: false,
             order_limits: Vec::new(),
             fills_give_back: false,
             fault_permille: 0,
@@ -212,7 +221,7 @@ impl Exchange {
         assets.dedup();
         let keys = (0..config.accounts)
             .flat_map(|account| config.keys.iter().map(move |kind| (AccountId(account), *kind)))
-            .map(|(account, kind)| ApiKey::make(account, kind, None, &mut rng))
+            .map(|(account, kind)| ApiKey::make(account, kind, config.key_names.make(&mut rng), &mut rng))
             .collect();
         let account = Account::new(&assets, config.funds, &config.order_limits);
         Self {
@@ -250,6 +259,12 @@ impl Exchange {
         let mut rng = Rng::with_seed(self.config.seed ^ self.keys.len() as u64 ^ 0x006b_6579);
         self.keys.push(ApiKey::make(account, kind, Some(name.to_owned()), &mut rng));
         &self.keys[self.keys.len() - 1]
+    }
+
+    /// Takes a key of a published test vector.
+    #[cfg(test)]
+    pub(crate) fn put_key(&mut self, key: ApiKey) {
+        self.keys.push(key);
     }
 
     /// All balances of an account, by asset.

@@ -1,6 +1,7 @@
 //! What is ordered and what became of it, in no venue's words.
 
 use super::amount::Amount;
+use crate::instruments::InstrumentSpec;
 use crate::market::Side;
 use crate::text::parse_decimal;
 
@@ -108,6 +109,8 @@ pub enum End {
     UnfilledFok,
     /// A market order larger than the book.
     NoLiquidity,
+    /// A post-only order that would have taken, where the venue accepts it first.
+    PostOnly,
 }
 
 /// An order that was accepted.
@@ -119,6 +122,8 @@ pub struct Order {
     pub account: AccountId,
     /// The client's id, or the one made for it.
     pub client_id: String,
+    /// The client gave it an id.
+    pub is_named: bool,
     /// The id that the cancel had, once there was one with an id.
     pub cancel_id: Option<String>,
     /// Index of the instrument.
@@ -163,6 +168,15 @@ impl Order {
     /// Lots still to be filled (or, once it has ended, never filled).
     pub fn left(&self) -> i64 {
         self.qty - self.filled
+    }
+
+    /// The average price of what is filled, cut to 18 digits after the point; nothing if nothing is.
+    pub fn average(&self, spec: &InstrumentSpec) -> Amount {
+        let units = i128::from(self.filled) * i128::from(spec.lot);
+        if units == 0 {
+            return Amount::ZERO;
+        }
+        Amount(self.filled_value.0 * 10_i128.pow(spec.qty_decimals as u32) / units)
     }
 }
 

@@ -2,20 +2,23 @@
 //!
 //! The order of reading: [`KrakenConfig`], [`Kraken`] (what is published when), `channels` (kinds of streams, and which
 //! levels of a change a subscriber of some depth gets), `encode` (the JSON), `checksum`, `session` (methods and the
-//! limits of a connection), `rest`.
+//! limits of a connection), `rest`, `trade` (order entry).
 //!
-//! Not simulated: the private connection, `level3`, bars longer than a day, WebSocket v1.
+//! Not simulated: `balances`, `level3`, bars longer than a day, WebSocket v1.
 
 mod channels;
 mod checksum;
 mod encode;
 mod rest;
 mod session;
+mod trade;
 
 use self::channels::{DEPTHS, KINDS, Kind, MINUTES, View};
 use self::encode::{Day, Listing};
 use self::session::{Attempts, Session};
+use self::trade::Trading;
 use crate::clock::{LAG_NS_MAX, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
+use crate::exchange::{Amount, Exchange, FeeAsset, KeyKind, OrderFault, Status, TradingConfig, Unique};
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
 use crate::instruments::{InstrumentSpec, default_instruments};
@@ -49,6 +52,16 @@ pub struct KrakenLimits {
     pub rest_call_every_ns: u64,
     /// REST calls allowed at once.
     pub rest_burst: u32,
+    /// One private REST call of a key is allowed in this time on average, nanoseconds.
+    pub private_call_every_ns: u64,
+    /// Private REST calls of a key allowed at once; questions for trades count twice.
+    pub private_burst: u32,
+    /// Most of the rate counter of an account and pair, in thousandths.
+    pub rate_counter_max: u64,
+    /// What goes off it in a second, in thousandths.
+    pub rate_counter_decay_per_s: u64,
+    /// How long a token can be used that no subscription keeps alive, nanoseconds.
+    pub token_ns_max: u64,
     /// Bytes that a client may leave unread before it is disconnected.
     pub output_bytes_max: usize,
 }
@@ -63,6 +76,12 @@ impl Default for KrakenLimits {
             heartbeat_every_ns: SECOND_NS,
             rest_call_every_ns: SECOND_NS,
             rest_burst: 5,
+            // Of the tier "intermediate", as the counter is.
+            private_call_every_ns: 2 * SECOND_NS,
+            private_burst: 20,
+            rate_counter_max: 125_000,
+            rate_counter_decay_per_s: 2_340,
+            token_ns_max: 900 * SECOND_NS,
             output_bytes_max: 16 << 20,
         }
     }
@@ -84,6 +103,8 @@ pub struct KrakenConfig {
     pub book_levels: usize,
     /// Limits.
     pub limits: KrakenLimits,
+    /// Order entry; `None` for market data only.
+    pub trading: Option<TradingConfig>,
 }
 
 impl Default for KrakenConfig {
@@ -95,7 +116,27 @@ impl Default for KrakenConfig {
             speed: 1.0,
             book_levels: 1200,
             limits: KrakenLimits::default(),
+            trading: Some(trading()),
         }
+    }
+}
+
+/// Order entry as the venue has it: a key for REST, fees in the quote asset, what an immediate order leaves is cancelled.
+///
+/// Source: docs.kraken.com, pages of 2026; how the rest of an immediate order is told is not documented.
+pub fn trading() -> TradingConfig {
+    TradingConfig {
+        keys: vec![KeyKind::Bytes],
+        maker_ppm: 1_600,
+        taker_ppm: 2_600,
+        fee_asset: FeeAsset::Quote,
+        fee_decimals: 5,
+        notional_min: Amount::new(5, 1),
+        open_orders_max: 80,
+        unique: Unique::OpenOfAccount,
+        unfilled: Status::Canceled,
+        post_only_accepted: true,
+        ..TradingConfig::default()
     }
 }
 
@@ -145,6 +186,7 @@ pub struct Kraken {
     seed: u64,
     client_errors: u64,
     skipped_ns: u64,
+    trading: Option<Trading>,
     frame: Vec<u8>,
     digits: Vec<u8>,
     changes: Vec<LevelChange>,
@@ -170,6 +212,10 @@ impl Kraken {
             venue_symbol: listing.symbol.clone(),
             ..InstrumentTruth::default()
         });
+        let trading = config.trading.map(|trading| {
+            let trading = TradingConfig { seed: trading.seed ^ config.seed.rotate_left(19), ..trading };
+            Trading::new(Exchange::new(&trading, &config.instruments, start_ns))
+        });
         Self {
             clock: MarketClock::new(start_ns, config.speed),
             topics: Topics::new(listings.len(), KINDS),
@@ -186,6 +232,7 @@ impl Kraken {
             seed: config.seed,
             client_errors: 0,
             skipped_ns: 0,
+            trading,
             frame: Vec::new(),
             digits: Vec::new(),
             changes: Vec::new(),
@@ -241,6 +288,9 @@ impl Kraken {
         }
         if traded {
             self.publish_bars(index, time_ns, output);
+        }
+        if let Some(trading) = &mut self.trading {
+            trading.exchange.market_event(&self.market, self.clock.caller_ns(time_ns));
         }
     }
 
@@ -348,6 +398,7 @@ impl Venue for Kraken {
     fn text(&mut self, id: ConnectionId, text: &[u8], now_ns: u64, output: &mut Output) {
         self.heard(id, now_ns);
         self.method(id, text, now_ns, output);
+        self.deliver(now_ns, output);
     }
 
     fn ping(&mut self, id: ConnectionId, now_ns: u64, _output: &mut Output) {
@@ -374,13 +425,14 @@ impl Venue for Kraken {
         if now_ns >= self.sessions_wake_ns {
             self.poll_sessions(now_ns, output);
         }
+        self.deliver(now_ns, output);
     }
 
     fn next_wake_ns(&self) -> u64 {
         if self.untold.is_some() {
             return 0;
         }
-        self.clock.caller_ns(self.market.next_ns()).min(self.sessions_wake_ns)
+        self.clock.caller_ns(self.market.next_ns()).min(self.sessions_wake_ns).min(self.deliver_wake_ns())
     }
 
     fn set_rate(&mut self, messages_per_instrument_per_s: f64, now_ns: u64) {
@@ -388,7 +440,7 @@ impl Venue for Kraken {
             .set_rate(events_for_messages(messages_per_instrument_per_s), self.clock.market_ns(now_ns));
     }
 
-    fn fault(&mut self, fault: &VenueFault, _now_ns: u64) {
+    fn fault(&mut self, fault: &VenueFault, now_ns: u64) {
         match fault {
             VenueFault::DropUpdates { symbol, count } => {
                 if let Some(index) = self.instrument_of(symbol) {
@@ -411,6 +463,11 @@ impl Venue for Kraken {
                     self.faults[index].stale = Some((book, *count));
                 }
             }
+            VenueFault::Orders(fault) => {
+                if let Some(trading) = &mut self.trading {
+                    trading.exchange.fault(fault, now_ns);
+                }
+            }
             // Books carry no update ids here.
             VenueFault::Delist { symbol } => {
                 if let Some(index) = self.instrument_of(symbol) {
@@ -418,8 +475,13 @@ impl Venue for Kraken {
                     self.untold = Some(index);
                 }
             }
-            VenueFault::ShiftUpdateIds { .. } | VenueFault::Orders(_) => {}
-            VenueFault::Clear => self.faults.fill(InstrumentFaults::default()),
+            VenueFault::ShiftUpdateIds { .. } => {}
+            VenueFault::Clear => {
+                if let Some(trading) = &mut self.trading {
+                    trading.exchange.fault(&OrderFault::Clear, now_ns);
+                }
+                self.faults.fill(InstrumentFaults::default());
+            }
         }
     }
 
@@ -462,6 +524,10 @@ impl Venue for Kraken {
             bids: instrument.book.bids.iter().map(|level| listing.mantissas(level)).collect(),
             asks: instrument.book.asks.iter().map(|level| listing.mantissas(level)).collect(),
         })
+    }
+
+    fn exchange(&self) -> Option<&Exchange> {
+        self.trading.as_ref().map(|trading| &trading.exchange)
     }
 }
 

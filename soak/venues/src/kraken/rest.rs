@@ -1,4 +1,4 @@
-//! The venue's public REST calls. Errors come with status 200, in an envelope.
+//! The venue's public REST calls; the private ones are in `trade`. Errors come with status 200, in an envelope.
 //!
 //! Source of the calls and of the envelope: docs.kraken.com, pages of 2026-05-27; order of keys and numbers of decimals:
 //! recordings of 2021 and 2023. The limit is about one call a second for each address; the venue publishes no burst.
@@ -25,13 +25,18 @@ pub(super) fn refusal(status: u16, retry_after_s: u64) -> HttpAnswer {
     }
 }
 
-fn envelope(status: u16, error: &str) -> HttpAnswer {
+pub(super) fn envelope(status: u16, error: &str) -> HttpAnswer {
     HttpAnswer::json(status, format!("{{\"error\":[\"{error}\"]}}").into_bytes())
 }
 
 impl Kraken {
     /// Answers any REST request.
     pub(super) fn answer(&mut self, request: &HttpRequest<'_>, now_ns: u64) -> HttpAnswer {
+        if let Some(call) = request.path().strip_prefix("/0/private/")
+            && self.trading.is_some()
+        {
+            return self.private_call(request, call, now_ns);
+        }
         let Some(call) = request.path().strip_prefix("/0/public/") else {
             return envelope(404, "EGeneral:Unknown method");
         };

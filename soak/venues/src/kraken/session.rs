@@ -89,6 +89,9 @@ impl Kraken {
     }
 
     pub(super) fn close_session(&mut self, id: ConnectionId) {
+        if let Some(trading) = &mut self.trading {
+            trading.closed(id);
+        }
         if self.sessions.get_mut(id.index()).and_then(Option::take).is_some() {
             self.topics.forget(id);
         }
@@ -169,6 +172,9 @@ impl Kraken {
             Some("ping") => self.acknowledge(id, "pong", &request, None, time_ns, output),
             Some("subscribe") => self.subscribe(id, &request, now_ns, output),
             Some("unsubscribe") => self.unsubscribe(id, &request, time_ns, output),
+            Some("add_order" | "cancel_order" | "cancel_all") if self.trading.is_some() => {
+                self.order_method(id, &request, text, now_ns, output);
+            }
             _ => self.refuse(id, &request, None, "Unsupported event", time_ns, output),
         }
     }
@@ -204,6 +210,9 @@ impl Kraken {
                     }
                 }
                 return;
+            }
+            "executions" if self.trading.is_some() => {
+                return self.subscribe_executions(id, request, now_ns, output);
             }
             "book" | "trade" | "ticker" | "ohlc" => {}
             _ => return self.refuse(id, request, None, "Unsupported event", time_ns, output),
@@ -263,6 +272,15 @@ impl Kraken {
             let result = format!("{{\"channel\":\"{channel}\"}}");
             return self.acknowledge(id, "unsubscribe", request, Some(&result), time_ns, output);
         }
+        if channel == "executions"
+            && let Some(trading) = &mut self.trading
+        {
+            if !trading.unsubscribe(id) {
+                return self.refuse(id, request, None, "Subscription Not Found", time_ns, output);
+            }
+            let result = "{\"channel\":\"executions\"}";
+            return self.acknowledge(id, "unsubscribe", request, Some(result), time_ns, output);
+        }
         let (Some(symbols), true) =
             (symbols(params), matches!(channel, "book" | "trade" | "ticker" | "ohlc"))
         else {
@@ -301,7 +319,7 @@ impl Kraken {
         }
     }
 
-    fn start_heartbeats(&mut self, id: ConnectionId, now_ns: u64) {
+    pub(super) fn start_heartbeats(&mut self, id: ConnectionId, now_ns: u64) {
         if let Some(Some(session)) = self.sessions.get_mut(id.index())
             && !session.subscribed
         {
@@ -358,7 +376,7 @@ impl Kraken {
     }
 
     /// The answer to a request that was accepted; without a result for pongs.
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         id: ConnectionId,
         method: &str,
@@ -366,6 +384,18 @@ impl Kraken {
         result: Option<&str>,
         time_ns: u64,
         output: &mut Output,
+    ) {
+        self.put_acknowledgement(method, request, result, time_ns);
+        output.text(id, &[&self.frame]);
+    }
+
+    /// Writes that answer into `frame`.
+    pub(super) fn put_acknowledgement(
+        &mut self,
+        method: &str,
+        request: &Map<String, Value>,
+        result: Option<&str>,
+        time_ns: u64,
     ) {
         let frame = &mut self.frame;
         frame.clear();
@@ -379,11 +409,10 @@ impl Kraken {
             put(frame, b",\"success\":true");
         }
         put_times(frame, time_ns);
-        output.text(id, &[frame]);
     }
 
     /// The answer to a request, or to one symbol of it, that was refused.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         id: ConnectionId,
         request: &Map<String, Value>,

@@ -97,10 +97,13 @@ const REST: Names = Names { qty: "filled_size", average: "average_filled_price" 
 
 fn order(row: Value<'_>, names: &Names) -> Result<OrderNews, DecodeError> {
     let cum_qty = read::number(row, names.qty)?;
-    let average = read::number(row, names.average)?;
+    // An average may have more digits than any number here; it matters only where the value is not told.
     let cum_quote = match read::number(row, "filled_value")? {
         Some(quote) => Some(quote),
-        None => cum_qty.zip(average).and_then(|(qty, price)| product(qty, price)),
+        None => {
+            let average = read::number(row, names.average)?;
+            cum_qty.zip(average).and_then(|(qty, price)| product(qty, price))
+        }
     };
     let reasons = ["reject_reason", "cancel_reason", "reject_message", "cancel_message"];
     let reason = reasons.iter().map(|name| read::text(row, name)).find(|text| !text.is_empty());
@@ -406,6 +409,15 @@ mod tests {
             ("0.0004".into(), "25.6".into(), "0.15".into(), None)
         );
         assert!(matches!(news.key, ClientKey::Uuid(_)));
+    }
+
+    #[test]
+    fn an_average_with_many_digits_does_not_matter_beside_the_value() {
+        let (mut gateway, mut incoming) = (gateway(), Vec::new());
+        let text = USER.replace("\"avg_price\":\"64000\"", "\"avg_price\":\"64000.3333333333333333\"");
+        assert_eq!(gateway.decode_frame(&mut text.into_bytes(), &mut incoming), Ok(()));
+        let [.., Incoming::News(news)] = incoming[..] else { panic!("{incoming:?}") };
+        assert_eq!(news.cum_quote.map(|quote| quote.to_string()).as_deref(), Some("25.6"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::rfc3339;
 use crate::time::VenueTime;
 
 use super::KrakenOrders;
+use super::encode::first_trades;
 
 /// A text frame of the private connection.
 pub(super) fn frame(
@@ -256,19 +257,27 @@ pub(super) fn http(
             _ => Incoming::Answer { tag, outcome: Outcome::Failed, news },
         }
     };
+    // What was named holds for one answer; after a failure the order is asked anew.
+    let named = gateway.trades.iter().position(|(whose, _)| *whose == tag);
+    let named = named.map(|at| gateway.trades.swap_remove(at).1);
     if http_status != 200 {
         incoming.push(failed(b"no answer"));
         return Ok(());
     }
     let before = incoming.len();
-    let token = rest(&mut gateway.tape, &mut gateway.quoted, tag, purpose, body, incoming, &failed);
-    match token {
-        Ok(Some(token)) => {
+    let answered = rest(&mut gateway.tape, &mut gateway.quoted, tag, purpose, named, body, incoming, &failed);
+    match answered {
+        Ok(Rest::Trades(ids)) => {
+            gateway.trades.push((tag, ids));
+            incoming.push(Incoming::More { tag });
+            Ok(())
+        }
+        Ok(Rest::Token(token)) => {
             gateway.token = Some(token);
             incoming.push(Incoming::Token);
             Ok(())
         }
-        Ok(None) => Ok(()),
+        Ok(Rest::Done) => Ok(()),
         Err(error) => {
             incoming.truncate(before);
             incoming.push(failed(b"undecodable answer"));
@@ -277,15 +286,25 @@ pub(super) fn http(
     }
 }
 
+/// What a REST answer leads to, beside what it says.
+enum Rest {
+    Done,
+    Token(Secret),
+    /// The executions to ask for, with commas between.
+    Trades(Vec<u8>),
+}
+
+#[expect(clippy::too_many_arguments, reason = "parts of the gateway that are borrowed apart")]
 fn rest(
     tape: &mut Tape,
     quoted: &mut Vec<u8>,
     tag: Tag,
     purpose: Purpose,
+    named: Option<Vec<u8>>,
     body: &[u8],
     incoming: &mut Vec<Incoming>,
     failed: &dyn Fn(&[u8]) -> Incoming,
-) -> Result<Option<Secret>, DecodeError> {
+) -> Result<Rest, DecodeError> {
     quote_numbers(body, quoted)?;
     let parsed = tape.parse(quoted)?;
     let root = parsed.root();
@@ -300,7 +319,7 @@ fn rest(
         } else {
             incoming.push(failed(error));
         }
-        return Ok(None);
+        return Ok(Rest::Done);
     }
     let result = root.get("result").ok_or(DecodeError::Missing { field: "result" })?;
     if purpose == Purpose::Session {
@@ -309,12 +328,40 @@ fn rest(
         if token.is_empty() || !plain {
             return Err(DecodeError::Missing { field: "token" });
         }
-        return Ok(Some(Secret::new(token.to_vec())));
+        return Ok(Rest::Token(Secret::new(token.to_vec())));
     }
     if purpose == Purpose::Fills {
-        let trades = result.get("trades").and_then(Value::fields);
-        let trades = trades.ok_or(DecodeError::Missing { field: "trades" })?;
-        let first = incoming.len();
+        return fills(tag, result, named, incoming);
+    }
+    let orders = result.get("open").or_else(|| result.get("closed")).unwrap_or(result);
+    for (id, row) in orders.fields().ok_or(DecodeError::Invalid { field: "result" })? {
+        incoming.push(Incoming::Item { tag, news: order(id.as_bytes(), row)? });
+    }
+    incoming.push(Incoming::End { tag, complete: true });
+    Ok(Rest::Done)
+}
+
+/// The executions of an order: named by it, then told; or the last ones of the account.
+fn fills(
+    tag: Tag,
+    result: Value<'_>,
+    named: Option<Vec<u8>>,
+    incoming: &mut Vec<Incoming>,
+) -> Result<Rest, DecodeError> {
+    const MISSING: DecodeError = DecodeError::Missing { field: "trades" };
+    let first = incoming.len();
+    if let Some(named) = named {
+        for (id, row) in result.fields().ok_or(MISSING)? {
+            incoming.push(Incoming::Item { tag, news: trade(id.as_bytes(), row)? });
+        }
+        let asked = first_trades(&named).len();
+        if let Some(rest) = named.get(asked + 1..).filter(|rest| !rest.is_empty()) {
+            return Ok(Rest::Trades(rest.to_vec()));
+        }
+        incoming.push(Incoming::End { tag, complete: true });
+        return Ok(Rest::Done);
+    }
+    if let Some(trades) = result.get("trades").and_then(Value::fields) {
         for (id, row) in trades {
             incoming.push(Incoming::Item { tag, news: trade(id.as_bytes(), row)? });
         }
@@ -322,14 +369,21 @@ fn rest(
         let listed = (incoming.len() - first) as u64;
         let complete = whole(read::text(result, "count")).is_none_or(|count| count <= listed);
         incoming.push(Incoming::End { tag, complete });
-        return Ok(None);
+        return Ok(Rest::Done);
     }
-    let orders = result.get("open").or_else(|| result.get("closed")).unwrap_or(result);
-    for (id, row) in orders.fields().ok_or(DecodeError::Invalid { field: "result" })? {
-        incoming.push(Incoming::Item { tag, news: order(id.as_bytes(), row)? });
+    let (_, order) = result.fields().and_then(|mut orders| orders.next()).ok_or(MISSING)?;
+    let mut ids = Vec::new();
+    for id in order.get("trades").and_then(Value::items).into_iter().flatten().filter_map(Value::bytes) {
+        if !ids.is_empty() {
+            ids.push(b',');
+        }
+        ids.extend_from_slice(id);
     }
-    incoming.push(Incoming::End { tag, complete: true });
-    Ok(None)
+    if ids.is_empty() {
+        incoming.push(Incoming::End { tag, complete: true });
+        return Ok(Rest::Done);
+    }
+    Ok(Rest::Trades(ids))
 }
 
 /// An order of `OpenOrders`, `ClosedOrders`, `QueryOrders`.
@@ -519,6 +573,29 @@ mod tests {
             })
             .collect();
         assert_eq!(ids, ["T1", "T2"], "oldest first");
+    }
+
+    #[test]
+    fn executions_are_named_by_their_order_and_asked_for_twenty_at_a_time() {
+        let (mut gateway, tag) = (gateway(), Tag::new(Purpose::Fills, 0, 1));
+        let mut incoming = Vec::new();
+        let mut answer = |text: &str, incoming: &mut Vec<Incoming>| {
+            incoming.clear();
+            gateway.decode_http(tag, 200, &mut text.as_bytes().to_vec(), incoming).expect("decodes");
+            gateway.trades.first().map(|(_, ids)| ids.iter().filter(|&&byte| byte == b',').count() + 1)
+        };
+        let ids: Vec<String> = (0..21).map(|number| format!("\"T{number}\"")).collect();
+        let order =
+            format!(r#"{{"error":[],"result":{{"O1":{{"status":"closed","trades":[{}]}}}}}}"#, ids.join(","));
+        assert_eq!(answer(&order, &mut incoming), Some(21));
+        assert_eq!(incoming, [Incoming::More { tag }]);
+        let trades = r#"{"error":[],"result":{"T1":{"ordertxid":"O1","price":"64000.0","cost":"64.0","fee":"0.1","vol":"0.001","maker":false}}}"#;
+        assert_eq!(answer(trades, &mut incoming), Some(1));
+        assert!(matches!(incoming[..], [Incoming::Item { .. }, Incoming::More { .. }]));
+        assert_eq!(answer(trades, &mut incoming), None);
+        assert!(matches!(incoming[..], [Incoming::Item { .. }, Incoming::End { complete: true, .. }]));
+        assert_eq!(answer(&order, &mut incoming), Some(21));
+        assert_eq!(answer(r#"{"error":["EAPI:Rate limit exceeded"]}"#, &mut incoming), None, "asked anew");
     }
 
     #[test]

@@ -14,6 +14,9 @@ use super::KrakenOrders;
 /// How long the engine may take to match a new order, in milliseconds: 500 to 60,000, the venue's default.
 pub(super) const DEADLINE_MS: u64 = 5_000;
 
+/// Executions in one question. Source: docs.kraken.com, `QueryTrades`, 2026.
+const TRADES_PER_QUERY: usize = 20;
+
 impl KrakenOrders {
     pub(super) fn write_token_request(&mut self, stamp: &Stamp, out: &mut Outgoing) {
         (self.token, self.sequence) = (None, None);
@@ -120,6 +123,30 @@ impl KrakenOrders {
         });
     }
 
+    /// In two steps: the order names its executions, then those are asked for. History has no filter by order, and shows
+    /// 50 executions of the account.
+    pub(super) fn write_fills(&mut self, tag: Tag, order: &Order, stamp: &Stamp, out: &mut Outgoing) {
+        let named = self.trades.iter().position(|(whose, _)| *whose == tag);
+        if let Some(at) = named {
+            let ids = std::mem::take(&mut self.trades[at].1);
+            self.write_post(b"/0/private/QueryTrades", stamp, out, |body| {
+                body.extend_from_slice(b"&txid=");
+                write::percent(first_trades(&ids), body);
+            });
+            self.trades[at].1 = ids;
+            return;
+        }
+        let venue_id = order.life.venue_order_id;
+        if venue_id.is_empty() {
+            self.write_post(b"/0/private/TradesHistory", stamp, out, |_| {});
+            return;
+        }
+        self.write_post(b"/0/private/QueryOrders", stamp, out, |body| {
+            body.extend_from_slice(b"&trades=true&txid=");
+            write::percent(venue_id.as_bytes(), body);
+        });
+    }
+
     /// A signed REST request; `fields` appends `&name=value`s to the body.
     pub(super) fn write_post(
         &mut self,
@@ -166,6 +193,13 @@ impl KrakenOrders {
         body.push(b'}');
         Ok(())
     }
+}
+
+/// The part of a list of ids, with commas between, that one question may have.
+pub(super) fn first_trades(ids: &[u8]) -> &[u8] {
+    let commas = ids.iter().enumerate().filter(|&(_, &byte)| byte == b',');
+    let end = commas.map(|(at, _)| at).nth(TRADES_PER_QUERY - 1).unwrap_or(ids.len());
+    &ids[..end]
 }
 
 /// `2026-11-21T01:00:05.000Z`.

@@ -26,6 +26,8 @@ pub struct KrakenOrders {
     api_key: Vec<u8>,
     /// Given by the venue for each connection; it opens the account, so it is as secret as the key.
     token: Option<Secret>,
+    /// Executions of orders that were named and are asked for next: whose, and ids with commas between.
+    trades: Vec<(Tag, Vec<u8>)>,
     /// Last number of the `executions` channel on this connection.
     sequence: Option<u64>,
     /// Copy of a frame with its numbers between quotes; reused.
@@ -40,6 +42,7 @@ impl KrakenOrders {
             key,
             api_key: api_key.trim_ascii().to_vec(),
             token: None,
+            trades: Vec::new(),
             sequence: None,
             quoted: Vec::with_capacity(4_096),
             tape: Tape::default(),
@@ -136,14 +139,13 @@ impl OrderGateway for KrakenOrders {
 
     fn fills(
         &mut self,
-        _tag: Tag,
-        _order: &Order,
+        tag: Tag,
+        order: &Order,
         _directory: &Directory,
         stamp: &Stamp,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        // The last 50 executions of the account; there is no filter by order.
-        self.write_post(b"/0/private/TradesHistory", stamp, out, |_| {});
+        self.write_fills(tag, order, stamp, out);
         Ok(())
     }
 

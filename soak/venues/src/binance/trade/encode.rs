@@ -65,6 +65,7 @@ fn expiry(order: &Order) -> Option<&'static str> {
         End::UnfilledIoc => "UNFILLED_IOC_QUANTITY_EXPIRED",
         End::UnfilledFok => "UNFILLED_FOK_ORDER_EXPIRED",
         End::NoLiquidity => "INSUFFICIENT_LIQUIDITY",
+        End::PostOnly => return None, // refused, not accepted
     })
 }
 
