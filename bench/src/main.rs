@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use bench::counting::Counting;
-use bench::latency::{self, Row, Setting};
+use bench::latency::{self, Row, Setting, fan_out};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shards::report::files::{ReportDirectory, percentiles_us};
 use shards::report::host::HostFacts;
@@ -24,6 +24,8 @@ struct Cli {
 enum Command {
     /// Open loop over a real socket: from the moment that a message was meant to leave to the handler.
     Latency(LatencyArgs),
+    /// From the first consumer's handler to the last one's, over consumers on one shard and on several.
+    Fanout(FanoutArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,9 +69,29 @@ struct LatencyArgs {
     stages: bool,
 }
 
+#[derive(Args)]
+struct FanoutArgs {
+    /// Consumers; one row each
+    #[arg(long, value_delimiter = ',', default_value = "1,10,50")]
+    consumers: Vec<usize>,
+    /// Shards that they are divided between; one row each
+    #[arg(long, value_delimiter = ',', default_value = "1,5")]
+    shards: Vec<usize>,
+    /// Messages a second
+    #[arg(long, default_value_t = 2_000)]
+    rate: u64,
+    /// Measured seconds of a row
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
 fn main() -> ExitCode {
-    let Cli { command: Command::Latency(args) } = Cli::parse();
-    match run_latency(&args) {
+    let Cli { command } = Cli::parse();
+    let outcome = match command {
+        Command::Latency(args) => run_latency(&args),
+        Command::Fanout(args) => run_fanout(&args),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(reason) => {
@@ -77,6 +99,31 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// All rows; whether everything came in each.
+fn run_fanout(args: &FanoutArgs) -> Result<bool, String> {
+    println!("{}, governor {}, commit {}", HostFacts::read().line(), governor(), commit());
+    println!("{}", fan_out::HEADING);
+    let mut good = true;
+    for &shards in &args.shards {
+        // A shard without a consumer says nothing.
+        for &consumers in args.consumers.iter().filter(|&&consumers| consumers >= shards.max(1)) {
+            let setting = Setting {
+                rate: args.rate,
+                consumers,
+                shards: shards.max(1),
+                spin: false,
+                tls: false,
+                duration: Duration::from_secs(args.seconds),
+                warm_up: Duration::from_secs(1),
+            };
+            let row = latency::run(setting)?;
+            println!("{}", fan_out::line(&row));
+            good &= row.messages == row.expected;
+        }
+    }
+    Ok(good)
 }
 
 /// All rows; whether each could be run.
@@ -93,6 +140,7 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
                     let setting = Setting {
                         rate,
                         consumers,
+                        shards: 1,
                         spin: mode == Mode::Spin,
                         tls: wire == Wire::Wss,
                         duration: Duration::from_secs(args.seconds),

@@ -9,7 +9,7 @@
 //!
 //! Above the ring's mark a stream under `latest` or `book` has an equal share of what the shard takes
 //! ([`Fairness`]), half of the spill is divided between the lossless streams, and streams that wait are served one after
-//! the other: one loud stream does not starve the others.
+//! the other. No stream gets less than the smaller of a quarter of its demand and an equal share of what the shard takes.
 //!
 //! For every stream and shard `offered = delivered + coalesced + dropped + unchanged + in flight` holds at any time.
 //!

@@ -27,7 +27,7 @@ pub enum Verdict {
 pub struct Patience {
     /// Longest wait for a missing number, in nanoseconds.
     pub lateness_ns: u64,
-    /// How often waiting streams are looked at, in nanoseconds.
+    /// Between two looks at streams that wait, in nanoseconds: a hole may last so much longer.
     pub flush_ns: u64,
     /// Messages held by one stream at most.
     pub held_max: usize,

@@ -10,7 +10,7 @@ use engine::channel::{Channel, Interval};
 use engine::consumer::{Catalog, Consumer, Context, Host, OnPanic};
 use engine::decimal::Decimals;
 use engine::directory::{Directory, OrderFilters};
-use engine::dispatch::Dispatcher;
+use engine::dispatch::{Dispatcher, Fairness};
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, LineId, ProviderId, ShardId};
 use engine::orders::check::{BookPolicy, Limits, Market};
@@ -103,10 +103,14 @@ fn nothing_is_allocated_per_event_after_warm_up() {
         .map(|channel| (channel, directory.add_stream(listing, channel)));
     let mut dispatcher = Dispatcher::new(16);
     let mut shards = Vec::new();
-    // The third ring is so small that everything in it waits and collapses.
-    for (number, depth, capacity) in [(0, usize::MAX, 1 << 12), (1, 50, 1 << 12), (2, 5, 16)] {
+    // The third ring is so small that everything in it waits and collapses; the fourth is above its mark all the time, so
+    // that every stream has its share only.
+    for (number, depth, capacity) in [(0, usize::MAX, 1 << 12), (1, 50, 1 << 12), (2, 5, 16), (3, 5, 256)] {
         let (sender, receiver) = ring(capacity);
         let output = dispatcher.add_output(ShardId(number), sender, 64);
+        if number == 3 {
+            dispatcher.set_fairness(output, Fairness { high_water_permille: 100, burst_events: 1 });
+        }
         let mut host = Host::new(Arc::new(Catalog::default()), 8);
         let seat =
             host.add("counter", ConsumerId(0), OnPanic::Disable, Box::new(|| Box::new(Counter::default())));
@@ -135,13 +139,15 @@ fn nothing_is_allocated_per_event_after_warm_up() {
         if number % 8 == 7 {
             pipeline.flush(&mut clock, |_| {});
             for (number_of, (receiver, host)) in shards.iter_mut().enumerate() {
-                let count_max = if number_of == 2 { 3 } else { usize::MAX };
+                let count_max = [usize::MAX, usize::MAX, 3, 5][number_of];
                 let count = receiver.drain(count_max, |event| host.deliver(event, &mut clock));
                 host.batch_end(count, clock.0);
             }
         }
     }
     let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let (held_back, _) = pipeline.dispatcher.output_counts(3);
+    assert!(held_back.throttled_total > 1_000, "{held_back:?}");
     let counts = pipeline.counts();
     assert_eq!(
         (counts.decode_errors_total, counts.gaps_total, counts.resyncs_total),

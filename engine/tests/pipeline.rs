@@ -98,6 +98,23 @@ fn on_several_lines_a_hole_waits_150_ms_and_no_longer() {
 }
 
 #[test]
+fn what_is_held_is_looked_at_once_in_the_flush_time() {
+    let mut rig = Rig::new(two_lines());
+    let look = |rig: &mut Rig, at_ms: u64| {
+        rig.clock.0 = ReceiveTime::from_ns(at_ms * 1_000_000);
+        rig.pipeline.timeout(rig.clock.0, &mut rig.clock.clone());
+        rig.published()
+    };
+    rig.frame("T AAA 1");
+    look(&mut rig, 10);
+    rig.frame("T AAA 3");
+    // Overdue at 160; looked at then at 140, so the next time is 190.
+    assert_eq!([140, 160, 189].map(|at_ms| look(&mut rig, at_ms)), [""; 3]);
+    assert_eq!(rig.pipeline.deadline(), Some(ReceiveTime::from_ns(190_000_000)));
+    assert_eq!(look(&mut rig, 190), "gap(2-2) 3");
+}
+
+#[test]
 fn a_trade_that_is_not_published_fills_its_hole_and_frees_what_waits() {
     let rig = check(two_lines(), "1 3 4 t2", "1 3 4");
     assert_eq!((rig.pipeline.deadline(), rig.pipeline.messages_waiting()), (None, 0));

@@ -234,6 +234,11 @@ impl ConsumerShard {
                 let letters = letters.iter().cloned().collect();
                 self.wire.reply(number, Reply::Letters { letters, written_total, evicted_total });
             }
+            Command::Latencies => {
+                let latencies = self.host.latencies();
+                let latencies = latencies.map(|(provider, stream, latency)| (provider, stream, *latency));
+                self.wire.reply(number, Reply::Latencies(latencies.collect()));
+            }
             Command::List { .. }
             | Command::Route { .. }
             | Command::Roll { .. }

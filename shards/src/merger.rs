@@ -190,9 +190,8 @@ impl MergerShard {
             | Command::Roll { .. }
             | Command::Subscribe { .. }
             | Command::Unsubscribe { .. }
-            | Command::Tell { .. } => {
-                Reply::Refused("a merge shard has no venue and no consumers".to_owned())
-            }
+            | Command::Tell { .. }
+            | Command::Latencies => Reply::Refused("a merge shard has no venue and no consumers".to_owned()),
         };
         self.wire.reply(number, reply);
     }

@@ -404,10 +404,25 @@ fn switches_move_at_once_and_every_document_is_there() {
 
     assert_eq!(world.get("/healthz").0, 200);
     assert_eq!(world.get("/dead-letters").1["shards"].as_array().map(Vec::len), Some(3));
+    // One row for each stream and shard that anything came of, and no figure below another.
+    world.until("a trade came", |world| world.seen[0].events.load(Ordering::Relaxed) > 50);
+    let streams = world.get("/streams").1;
+    let streams = streams["streams"].as_array().expect("an array");
+    assert!(!streams.is_empty());
+    for stream in streams {
+        let figure = |name: &str| stream[name].as_u64().unwrap_or_else(|| panic!("{name} of {stream}"));
+        assert!(
+            figure("events_total") > 0 && figure("latency_ns_p50") <= figure("latency_ns_p99"),
+            "{stream}"
+        );
+        assert!(figure("latency_ns_p99") <= figure("latency_ns_max"), "{stream}");
+        assert!(stream["symbol"].is_string() && stream["channel"].is_string(), "{stream}");
+    }
     let status = world.get("/status").1;
     assert_eq!(status["consumers"][0]["killed"], json!(true));
     let document = world.get("/openapi.json").1;
     assert!(document["paths"]["/subscriptions"]["post"].is_object());
+    assert!(document["paths"]["/streams"]["get"]["responses"]["200"]["content"].is_object());
     assert_eq!(document["paths"]["/providers/{name}/roll"]["post"]["parameters"][0]["name"], "name");
 
     // Every family once, with help and type, and every sample of a family that was declared.

@@ -398,6 +398,32 @@ fn what_a_merge_shard_cannot_do_is_found_before_the_start() {
 }
 
 #[test]
+fn fairness_has_a_mark_and_a_burst_that_fit() {
+    let with = |fairness: &str| {
+        BASE.replacen("spill_events: 8192}", &format!("spill_events: 8192, fairness: {fairness}}}"), 1)
+    };
+    let fits = "fits 0.1 to 1, at most three digits after the point";
+    for (fairness, key, found) in [
+        ("{high_water: 0.05, burst_events: 32}", ".high_water", format!("found 0.05, {fits}")),
+        ("{high_water: 1.5, burst_events: 32}", ".high_water", format!("found 1.5, {fits}")),
+        ("{high_water: 0.1234, burst_events: 32}", ".high_water", format!("found 0.1234, {fits}")),
+        ("{high_water: half, burst_events: 32}", ".high_water", format!("found 'half', {fits}")),
+        ("{high_water: 0.5, burst_events: 0}", ".burst_events", "found 0, fits 1 to 4096".to_owned()),
+        ("{high_water: 0.5, burst_events: 4097}", ".burst_events", "found 4097, fits 1 to 4096".to_owned()),
+        ("{high_water: 0.5}", ".burst_events", "found nothing, this key must be there".to_owned()),
+        ("{high_water: 0.5, burst_events: 32, share: 3}", ".share", "found an unknown key".to_owned()),
+    ] {
+        let error = read(&with(fairness)).expect_err(fairness);
+        let expected = format!("t.yaml:6: shards[2].fairness{key}: {found}");
+        assert!(error.contains(&expected), "{fairness}: expected {expected}, got {error}");
+    }
+    let topology = read(&with("{high_water: 0.25, burst_events: 7}")).expect("it fits");
+    let rings = topology.shards.iter().filter_map(shards::topology::ShardPlan::rings);
+    let rings = rings.map(|rings| (rings.high_water_permille, rings.burst_events));
+    assert_eq!(rings.filter(|rings| *rings == (250, 7)).count(), 1);
+}
+
+#[test]
 fn a_class_of_delivery_fits_its_kind() {
     refused(
         &[(

@@ -7,6 +7,7 @@ pub mod desk;
 pub mod kill9;
 pub mod ledger;
 pub mod lines;
+pub mod overload;
 pub mod rolls;
 pub mod sim;
 pub mod subscribe;

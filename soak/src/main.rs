@@ -65,6 +65,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// A consumer that sleeps gets a multiple of what it takes; beside it a healthy one on a shard of its own.
+    Overload {
+        /// Messages a second of all ten instruments together, which the market is asked for.
+        #[arg(long, default_value_t = 10_000)]
+        rate: u32,
+        /// How many times what the sleeper takes.
+        #[arg(long, default_value_t = 3)]
+        times: u32,
+        /// Minutes without sleep, and as many of overload.
+        #[arg(long, default_value_t = 0.5)]
+        minutes: f64,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -108,6 +123,12 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let duration = duration("--minutes", minutes * 60.0)?;
             let options = soak::rolls::Options { rate: rate.div_ceil(30), duration, seed };
             let verdict = soak::rolls::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Overload { rate, times, minutes, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let options = soak::overload::Options { rate: rate.div_ceil(10), times, duration, seed };
+            let verdict = soak::overload::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
         Command::Subscribe { instruments, phase_s, rate, seed } => {

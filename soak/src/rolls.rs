@@ -306,7 +306,7 @@ fn latencies(gateway: &Gateway) -> [StageTotal; 2] {
 }
 
 /// Percentiles of what was recorded between two moments, and the largest, in nanoseconds.
-fn between(before: &StageTotal, after: &StageTotal) -> [u64; 4] {
+pub(crate) fn between(before: &StageTotal, after: &StageTotal) -> [u64; 4] {
     let mut histogram = after.histogram().clone();
     histogram.subtract(before.histogram()).expect("all totals have one range, and only grow");
     let at = |percentile: f64| histogram.value_at_percentile(percentile);

@@ -8,6 +8,7 @@
 //! On two cores the sender runs in the consumer's core's own turns (three spinning threads do not fit); with a third core, or
 //! parked, it has a thread of its own.
 
+pub mod fan_out;
 pub mod reader;
 pub mod schedule;
 pub mod sender;
@@ -29,6 +30,7 @@ use shards::topology::{self, Against};
 use crate::counting;
 use crate::rig::symbols;
 use crate::round_trip;
+use fan_out::FanOut;
 use reader::{Reader, Results, Seen};
 use schedule::{Frames, Schedule};
 use sender::{Sender, Shared};
@@ -46,8 +48,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(20);
 pub struct Setting {
     /// Messages a second.
     pub rate: u64,
-    /// Consumers, all on one shard.
+    /// Consumers, divided between the shards.
     pub consumers: usize,
+    /// Consumer shards; on cores of their own as far as there are any, if they do not spin.
+    pub shards: usize,
     /// Shards spin on cores of their own; else they park.
     pub spin: bool,
     /// `wss://`.
@@ -74,6 +78,8 @@ pub struct Row {
     pub cpu_ns_per_message: u64,
     /// Memory of the process at the end, in MiB.
     pub rss_mib: u64,
+    /// From the first consumer's handler to the last one's; `None` for one consumer.
+    pub fan_out: Option<FanOut>,
     /// Percentiles of the gateway's own stages: shard, stage, p50, p99, in nanoseconds. The warm-up is in them.
     pub stages: Vec<(String, String, u64, u64)>,
     /// Round trip of a cache line before and after, in nanoseconds.
@@ -151,7 +157,8 @@ pub fn run(setting: Setting) -> Result<Row, String> {
     let identity = if setting.tls { Some(Identity::new()?) } else { None };
     let tls = identity.as_ref().map(|identity| Arc::clone(&identity.config));
     let venue = Venue::start(&names, tls).map_err(|error| format!("the venue: {error}"))?;
-    let text = topology_text(&setting, &names, (*first, *second), venue.address, identity.as_ref());
+    let consumer_cores = if setting.spin { &allowed[1..2] } else { &allowed[1..] };
+    let text = topology_text(&setting, &names, (*first, consumer_cores), venue.address, identity.as_ref());
     let kinds = ["reader"];
     let against = Against { cores: Some(&cores), consumer_kinds: &kinds, simulated_lists: None };
     let topology = topology::read("bench.yaml", &text, against).map_err(|error| error.to_string())?;
@@ -204,6 +211,7 @@ pub fn run(setting: Setting) -> Result<Row, String> {
         (identity.name.clone(), stage, at(50.0), at(99.0))
     });
     let stages = stages.collect();
+    let fan_out = FanOut::of(&setting, &gateway, &ended);
     let all = results.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let messages = all.iter().map(|seen| seen.intended.len()).min().unwrap_or(0);
     let expected = shared.messages - shared.warm;
@@ -216,6 +224,7 @@ pub fn run(setting: Setting) -> Result<Row, String> {
         allocations: counting::allocations(),
         cpu_ns_per_message: cpu_ns(&ended) / shared.messages.max(1),
         rss_mib,
+        fan_out,
         stages,
         round_trip_ns: (before_ns, round_trip::round_trip_ns(*first as usize, *second as usize)),
     })
@@ -319,7 +328,7 @@ impl Drop for Identity {
 fn topology_text(
     setting: &Setting,
     names: &[String],
-    (provider_core, consumer_core): (u32, u32),
+    (provider_core, consumer_cores): (u32, &[u32]),
     address: std::net::SocketAddr,
     identity: Option<&Identity>,
 ) -> String {
@@ -335,13 +344,19 @@ fn topology_text(
             identity.ca_file.display()
         ),
     };
+    let consumer_shards = (0..setting.shards).map(|number| {
+        let core = consumer_cores[number % consumer_cores.len()];
+        format!(
+            "  - {{name: {path}readers{number}, core: {core}, role: consumer, ring_events: 65536, critical_ring_events: 64, \
+             spill_events: 65536}}\n"
+        )
+    });
     let mut text = format!(
         "version: 1
 host: {host}
 shards:
   - {{name: {path}md0, core: {provider_core}, role: provider, pools: {{frames: 200, raws: 200, events: 300, merged: 50, order_requests: 20, execution_reports: 20}}, order_ring_requests: 64}}
-  - {{name: {path}readers, core: {consumer_core}, role: consumer, ring_events: 65536, critical_ring_events: 64, spill_events: 65536}}
-providers:
+{}providers:
   - name: venue
     venue: binance
     product: spot
@@ -350,24 +365,26 @@ providers:
     lines: 1
     instruments: [{symbols}]
     channels: [trade, book]
-    book: {{depth_max: 10000, snapshot_limit: 1000, verify_s: 3600}}
+    book: {{depth_max: 10000, snapshot_limit: 1000, verify_s: 300}}
     rest_weight_share: 0.8
     reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}
 merges: []
 consumers:
-"
+",
+        consumer_shards.collect::<String>()
     );
     for number in 0..setting.consumers {
         let _ = write!(
             text,
             "  - name: reader{number}
     kind: reader
-    shard: {path}readers
+    shard: {path}readers{}
     trading: false
     on_panic: disable
     subscriptions:
       - {{provider: venue, instruments: all, channels: [trade, book], delivery: {{trade: lossless, book: book}}, book_depth: full}}
-"
+",
+            number % setting.shards
         );
     }
     text += "control: {listen: 127.0.0.1:0, core: any}\nreport: {dir: report, interval_ms: 200}\n";

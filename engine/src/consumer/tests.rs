@@ -4,8 +4,8 @@ use super::seat::RESTART_PAUSE_NS;
 use super::*;
 use crate::channel::Channel;
 use crate::control::Request;
-use crate::time::FixedClock;
-use std::cell::RefCell;
+use crate::time::{Clock, FixedClock};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 type Seen = Rc<RefCell<Vec<(u16, u64)>>>;
@@ -88,6 +88,96 @@ fn a_consumer_that_panics_while_it_is_made_anew_takes_down_nobody() {
     host.batch_end(0, ReceiveTime::from_ns(1 + 3 * RESTART_PAUSE_NS));
     assert_eq!((up(&host), *made.borrow()), (Some((2, true)), 3));
     assert_eq!(*seen.borrow(), [(0, 1), (1, 1), (0, 3), (1, 3)]);
+}
+
+/// Panics outside of events: in its timer, at a batch's end, or at the stop.
+struct Outside(&'static str);
+
+impl Outside {
+    fn at(&self, place: &str) {
+        assert!(self.0 != place, "this is the panic that the test asks for");
+    }
+}
+
+impl Consumer for Outside {
+    fn on_event(&mut self, _: &Event, _: &mut Context<'_>) {}
+
+    fn on_batch_end(&mut self, _: &mut Context<'_>) {
+        self.at("batch end");
+    }
+
+    fn timer_every_ns(&self) -> Option<u64> {
+        Some(10)
+    }
+
+    fn on_timer(&mut self, _: &mut Context<'_>) {
+        self.at("timer");
+    }
+
+    fn on_stop(&mut self, _: &mut Context<'_>) {
+        self.at("stop");
+    }
+}
+
+#[test]
+fn a_panic_outside_of_an_event_has_a_dead_letter_that_names_the_consumer() {
+    for (place, at_ns) in [("batch end", 1), ("timer", 11), ("stop", 20)] {
+        let mut host = Host::new(Arc::new(Catalog::default()), 8);
+        for (id, place) in [(0, "nowhere"), (1, place)] {
+            let make: MakeConsumer = Box::new(move || Box::new(Outside(place)));
+            let seat = host.add(&format!("outside{id}"), ConsumerId(id), OnPanic::Disable, make);
+            host.subscribe(seat, ProviderId(0), StreamId(3), None);
+        }
+        deliver(&mut host, 1, 1);
+        host.batch_end(0, ReceiveTime::from_ns(11));
+        host.stop(ReceiveTime::from_ns(20));
+        let letters = host.letters.iter();
+        let letters: Vec<_> = letters
+            .map(|letter| (letter.reason.name(), letter.at.ns(), letter.consumer, letter.stream))
+            .collect();
+        let expected = (DeadReason::HandlerPanicked.name(), at_ns, Some(ConsumerId(1)), None);
+        assert_eq!(letters, [expected], "{place}");
+        let panics: Vec<u64> = host.seats().map(|(_, counts, _)| counts.panics_total).collect();
+        assert_eq!(panics, [0, 1], "{place}");
+    }
+}
+
+/// A probe whose clock goes on by so much at each look.
+struct Ticking(Cell<u64>, u64);
+
+impl Clock for Ticking {
+    fn now(&self) -> ReceiveTime {
+        self.0.set(self.0.get() + self.1);
+        ReceiveTime::from_ns(self.0.get())
+    }
+}
+
+impl Probe for Ticking {
+    fn stage(&mut self, _: PathStage, _: u64) {}
+
+    fn handler(&mut self, _: usize, _: u64) {}
+}
+
+#[test]
+fn a_turn_ends_when_one_consumer_has_used_its_share_and_the_count_says_whose() {
+    let (mut host, _) = host(OnPanic::Disable);
+    host.unsubscribe(1, ProviderId(0), StreamId(3));
+    let share_ns = host.share_ns;
+    let mut event = Event::default();
+    event.header.stream = StreamId(3);
+    let used = |host: &Host| host.seats().map(|(_, counts, _)| counts.share_used_total).collect::<Vec<_>>();
+    // Handlers of 40 % of the share: the third one uses it up, the fourth changes nothing more.
+    let mut clock = Ticking(Cell::new(0), share_ns * 2 / 5);
+    for over in [false, false, true, true] {
+        event.header.sequence_last += 10;
+        host.deliver(&event, &mut clock);
+        assert_eq!(host.is_turn_over(), over);
+    }
+    assert_eq!(used(&host), [1, 0]);
+    host.begin_turn();
+    assert!(!host.is_turn_over());
+    host.deliver(&event, &mut clock);
+    assert_eq!((host.is_turn_over(), used(&host)), (false, vec![1, 0]));
 }
 
 /// Asks for things and notes the kinds that it is shown.

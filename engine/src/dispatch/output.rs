@@ -64,6 +64,46 @@ enum Served {
     Later,
 }
 
+/// Streams that wait, each at most once, served in turn: one of those that have saved something of their share, one of the
+/// others, and so on. Whoever comes and goes, with one thing to be served each time, does not stand behind those that always
+/// have more, and those do not stand behind ever new ones that come and go.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// By class: without savings, and with them.
+    classes: [VecDeque<StreamId>; 2],
+    /// Whose turn it is.
+    next: usize,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.classes[0].len() + self.classes[1].len()
+    }
+
+    fn reserve(&mut self, streams: usize) {
+        for class in &mut self.classes {
+            class.reserve(streams.saturating_sub(class.len()));
+        }
+    }
+
+    fn push(&mut self, stream: StreamId, has_saved: bool) {
+        self.classes[usize::from(has_saved)].push_back(stream);
+    }
+
+    /// The next one, and its class for [`put_back`](Self::put_back).
+    fn pop(&mut self) -> Option<(StreamId, usize)> {
+        let class = if self.classes[self.next].is_empty() { 1 - self.next } else { self.next };
+        self.next = 1 - class;
+        self.classes[class].pop_front().map(|stream| (stream, class))
+    }
+
+    /// It keeps its place, and is the next one again.
+    fn put_back(&mut self, stream: StreamId, class: usize) {
+        self.next = class;
+        self.classes[class].push_front(stream);
+    }
+}
+
 /// The way to one consumer shard.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -71,10 +111,7 @@ pub(super) struct Output {
     pub market: Sender<Event>,
     spill: Spill,
     pub lanes: Vec<Lane>,
-    /// Streams that wait, served in turn; each at most once.
-    waiting: VecDeque<StreamId>,
-    /// So many at its front came with more than one event's share saved.
-    ahead: usize,
+    waiting: Waiting,
     /// Something waits for room: until the next flush what comes now comes after it.
     blocked: bool,
     /// The first of `waiting` needs more room than there was: it keeps its place until it has it.
@@ -102,8 +139,7 @@ impl Output {
             market,
             spill: Spill::new(spill_max),
             lanes: Vec::new(),
-            waiting: VecDeque::new(),
-            ahead: 0,
+            waiting: Waiting { classes: [VecDeque::new(), VecDeque::new()], next: 1 },
             blocked: false,
             head_waits: false,
             shares,
@@ -128,8 +164,7 @@ impl Output {
         while self.lanes.len() <= stream.index() {
             self.lanes.push(Lane::default());
         }
-        let lanes = self.lanes.len();
-        self.waiting.reserve(lanes.saturating_sub(self.waiting.len()));
+        self.waiting.reserve(self.lanes.len());
     }
 
     /// So many streams lead here, and so many of them under `lossless`: their shares are equal.
@@ -151,7 +186,7 @@ impl Output {
     /// Whether something waits, for room or for its share.
     #[inline]
     pub fn is_congested(&self) -> bool {
-        !self.waiting.is_empty()
+        self.waiting.len() > 0
     }
 
     #[inline]
@@ -277,13 +312,7 @@ impl Output {
         if std::mem::replace(&mut lane.queued, true) {
             return;
         }
-        // Whoever comes and goes, with one thing to be served each time, must not stand behind those that always have more.
-        if self.shares.has_saved(&mut lane.bucket) {
-            self.waiting.insert(self.ahead.min(self.waiting.len()), stream);
-            self.ahead += 1;
-        } else {
-            self.waiting.push_back(stream);
-        }
+        self.waiting.push(stream, self.shares.has_saved(&mut lane.bucket));
     }
 
     /// A snapshot is to stand for what this lane did not get.
@@ -361,11 +390,11 @@ impl Output {
         self.shares.advance(self.market.taken_total());
         let begun = self.market.pushed_total();
         let mut with_share = !self.head_waits;
-        // Lanes since one of them got anything: after a whole round without there is no more to give.
+        // Lanes since one of them got anything: after a whole round of either class without, there is no more to give.
         let mut fruitless = 0;
         for _ in 0..LOOKS_PER_TURN_MAX {
             let pushed = self.market.pushed_total();
-            if fruitless >= self.waiting.len() {
+            if fruitless >= 2 * self.waiting.len() {
                 if !with_share {
                     break;
                 }
@@ -374,17 +403,18 @@ impl Output {
             if pushed - begun >= PARTS_PER_TURN_MAX {
                 break;
             }
-            let Some(stream) = self.waiting.pop_front() else { return };
-            self.ahead = self.ahead.saturating_sub(1);
+            let Some((stream, class)) = self.waiting.pop() else { return };
             match self.serve(stream, with_share, books, parts, letters) {
                 Served::Done => self.lane(stream).queued = false,
                 Served::NoRoom => {
-                    self.waiting.push_front(stream);
-                    self.ahead += 1;
+                    self.waiting.put_back(stream, class);
                     (self.blocked, self.head_waits) = (true, !with_share);
                     return;
                 }
-                Served::Later => self.waiting.push_back(stream),
+                Served::Later => {
+                    let has_saved = self.shares.has_saved(&mut self.lanes[stream.index()].bucket);
+                    self.waiting.push(stream, has_saved);
+                }
             }
             with_share |= std::mem::take(&mut self.head_waits);
             fruitless = if self.market.pushed_total() > pushed { 0 } else { fruitless + 1 };

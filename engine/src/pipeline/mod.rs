@@ -158,6 +158,8 @@ pub struct Pipeline<V: Venue> {
     top: Option<top::TopCheck>,
     /// Books give up a hole at once: the wait for another line is over.
     impatient: bool,
+    /// What is held is not looked at again before.
+    look_at: ReceiveTime,
     /// Whether a snapshot of the book is under way, by listing.
     snapshot_wanted: Vec<bool>,
     lines: Vec<LineState>,
@@ -208,6 +210,7 @@ impl<V: Venue> Pipeline<V> {
             shadow: None,
             top: None,
             impatient: false,
+            look_at: ReceiveTime::default(),
             snapshot_wanted: Vec::new(),
             lines: vec![LineState::default(); usize::from(options.lines).max(1)],
             halves: (0..options.lines.max(1)).map(|_| None).collect(),

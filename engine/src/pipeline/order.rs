@@ -253,8 +253,13 @@ impl<V: Venue> Pipeline<V> {
         self.publish(Event { header, body: Body::Gap(gap) });
     }
 
-    /// Gives up holes that have waited too long. Call it when [`deadline`](Self::deadline) has come.
+    /// Gives up holes that have waited too long. Call it when [`deadline`](Self::deadline) has come, or as often as you
+    /// like: it looks once in `flush_ns`, so that turns of a busy shard do not go through all streams.
     pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now.plus_ns(self.options.patience.flush_ns);
         for index in 0..self.streams.len() {
             loop {
                 let state = &self.streams[index];
@@ -277,11 +282,11 @@ impl<V: Venue> Pipeline<V> {
         Patience { lateness_ns, ..self.options.patience }
     }
 
-    /// When the next hole becomes overdue.
+    /// When the next hole is given up: when it is overdue, and what is held is looked at again.
     pub fn deadline(&self) -> Option<ReceiveTime> {
         let streams = self.streams.iter();
         let holes = streams.filter_map(|stream| stream.reorder.deadline(&self.patience_of(stream)));
-        holes.chain(self.book_hole_deadline()).min()
+        holes.chain(self.book_hole_deadline()).min().map(|overdue| overdue.max(self.look_at))
     }
 
     /// The end of the input: what waits for missing numbers is published, with its Gaps.

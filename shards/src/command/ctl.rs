@@ -93,6 +93,8 @@ enum Command {
         /// The provider's name [default: all, one command each].
         provider: Option<String>,
     },
+    /// How late each stream was at each consumer shard.
+    Streams,
     /// What could not be decoded or delivered.
     Dlq,
 }
@@ -282,6 +284,7 @@ impl Arguments {
         Ok(match &self.command {
             Command::Status => ("GET", path("/status"), None),
             Command::Subscriptions => ("GET", path("/subscriptions"), None),
+            Command::Streams => ("GET", path("/streams"), None),
             Command::Dlq => ("GET", path("/dead-letters"), None),
             Command::Roll { provider } => ("POST", roll_path(provider.as_deref().unwrap_or_default()), None),
             Command::Subscribe(streams) => ("POST", path("/subscriptions"), Some(streams.body()?)),
@@ -367,6 +370,11 @@ impl Arguments {
                     &all,
                     &["shard", "name", "kind", "inputs", "window_s", "count", "leg_age_ms", "consumers"],
                 )
+            }
+            Command::Streams => {
+                let figures = ["events_total", "latency_ns_p50", "latency_ns_p99", "latency_ns_max"];
+                let columns = [&["shard", "provider", "symbol", "channel"][..], &figures].concat();
+                table(&rows(answer, "streams"), &columns)
             }
             Command::Dlq => {
                 let mut all = Vec::new();

@@ -11,7 +11,7 @@ mod plan;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use engine::consumer::Catalog;
+use engine::consumer::{Catalog, StreamLatency};
 use engine::control::{self, Ask, ControlAck, ControlResult, Outcome};
 use engine::dead_letter::DeadLetter;
 use engine::directory::Directory;
@@ -139,14 +139,30 @@ struct Plan {
     bereft: Vec<usize>,
 }
 
-/// A dead-letter question under way.
+/// A question to several shards that is under way.
 #[derive(Debug)]
-struct LettersRun {
+struct Asked<T> {
+    /// Of its first command.
     number: u64,
     tickets: Vec<Ticket>,
     missing: BTreeSet<usize>,
     since_ns: u64,
-    found: Vec<ShardLetters>,
+    found: Vec<T>,
+}
+
+impl<T> Asked<T> {
+    fn found(&mut self, shard: usize, number: u64, answer: T) {
+        if number >= self.number && self.missing.remove(&shard) {
+            self.found.push(answer);
+        }
+    }
+
+    /// Its end, once all have answered or waited long enough.
+    fn poll(this: &mut Option<Self>, now_ns: u64) -> Option<(Vec<Ticket>, Vec<T>)> {
+        let over =
+            |run: &mut Self| run.missing.is_empty() || now_ns.saturating_sub(run.since_ns) >= ANSWER_NS_MAX;
+        this.take_if(over).map(|run| (run.tickets, run.found))
+    }
 }
 
 /// A command to roll lines whose shard has not answered.
@@ -174,6 +190,15 @@ pub struct ShardLetters {
     pub evicted_total: u64,
 }
 
+/// The latencies of one consumer shard's streams, since its start.
+#[derive(Debug)]
+pub struct ShardLatencies {
+    /// Index of the shard in the topology.
+    pub shard: usize,
+    /// By provider and stream.
+    pub streams: Vec<(ProviderId, StreamId, StreamLatency)>,
+}
+
 /// The state of all subscriptions and the wires to the shards.
 #[derive(Debug)]
 pub struct Controller {
@@ -192,8 +217,10 @@ pub struct Controller {
     finished: VecDeque<Finished>,
     /// Commands that found their wire full, by shard.
     unsent: Vec<VecDeque<(u64, Command)>>,
-    letters: Option<LettersRun>,
+    letters: Option<Asked<ShardLetters>>,
     letters_ready: VecDeque<(Vec<Ticket>, Vec<ShardLetters>)>,
+    latencies: Option<Asked<ShardLatencies>>,
+    latencies_ready: VecDeque<(Vec<Ticket>, Vec<ShardLatencies>)>,
     rolls: Vec<RollRun>,
     rolls_ready: VecDeque<RollAnswered>,
     changes_total: u64,
@@ -246,6 +273,8 @@ impl Controller {
             finished: VecDeque::new(),
             letters: None,
             letters_ready: VecDeque::new(),
+            latencies: None,
+            latencies_ready: VecDeque::new(),
             rolls: Vec::new(),
             rolls_ready: VecDeque::new(),
             changes_total: 0,
@@ -277,6 +306,7 @@ impl Controller {
     pub fn is_busy(&self) -> bool {
         self.running.is_some()
             || self.letters.is_some()
+            || self.latencies.is_some()
             || !self.rolls.is_empty()
             || self.unsent.iter().any(|list| !list.is_empty())
     }
@@ -294,11 +324,6 @@ impl Controller {
                 how: *how,
             })
         })
-    }
-
-    /// Names behind the numbers.
-    pub fn catalog(&self) -> &Catalog {
-        &self.catalog
     }
 
     /// The canonical symbol of a provider's listing.
@@ -409,13 +434,44 @@ impl Controller {
         for &shard in &shards {
             self.send(shard, Command::Letters);
         }
-        self.letters = Some(LettersRun {
+        self.letters = Some(Asked {
             number: first,
             tickets: vec![ticket],
             missing: shards,
             since_ns: now_ns,
             found: Vec::new(),
         });
+    }
+
+    /// Asks every consumer shard for its streams' latencies; [`poll_latencies`](Self::poll_latencies) gives them.
+    pub fn ask_latencies(&mut self, ticket: Ticket, now_ns: u64) {
+        if let Some(run) = &mut self.latencies {
+            run.tickets.push(ticket);
+            return;
+        }
+        let shards = self.topology.consumers.iter().map(|plan| usize::from(plan.shard.0));
+        let shards: BTreeSet<usize> = shards.filter(|&shard| self.wires[shard].is_some()).collect();
+        let first = self.number + 1;
+        for &shard in &shards {
+            self.send(shard, Command::Latencies);
+        }
+        self.latencies = Some(Asked {
+            number: first,
+            tickets: vec![ticket],
+            missing: shards,
+            since_ns: now_ns,
+            found: Vec::new(),
+        });
+    }
+
+    /// Latencies that were asked for, and by whom.
+    pub fn poll_latencies(&mut self) -> Option<(Vec<Ticket>, Vec<ShardLatencies>)> {
+        self.latencies_ready.pop_front()
+    }
+
+    /// Names behind the numbers.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// Dead letters that were asked for, and by whom.
@@ -448,14 +504,8 @@ impl Controller {
                 self.replied(shard, number, reply, now_ns);
             }
         }
-        if self
-            .letters
-            .as_ref()
-            .is_some_and(|run| run.missing.is_empty() || now_ns.saturating_sub(run.since_ns) >= ANSWER_NS_MAX)
-        {
-            let run = self.letters.take().expect("just looked at");
-            self.letters_ready.push_back((run.tickets, run.found));
-        }
+        self.letters_ready.extend(Asked::poll(&mut self.letters, now_ns));
+        self.latencies_ready.extend(Asked::poll(&mut self.latencies, now_ns));
         for run in self.rolls.extract_if(.., |run| now_ns.saturating_sub(run.since_ns) >= ANSWER_NS_MAX) {
             let reason = "no answer within 5 s; the lines may be rolled later";
             let refusal = Refusal::new(504, reason, "GET /status shows the lines");
@@ -479,11 +529,14 @@ impl Controller {
         match reply {
             Reply::Asked(request) => return self.asked(request, now_ns),
             Reply::Letters { letters, written_total, evicted_total } => {
-                if let Some(run) = &mut self.letters
-                    && number >= run.number
-                    && run.missing.remove(&shard)
-                {
-                    run.found.push(ShardLetters { shard, letters, written_total, evicted_total });
+                if let Some(run) = &mut self.letters {
+                    run.found(shard, number, ShardLetters { shard, letters, written_total, evicted_total });
+                }
+                return;
+            }
+            Reply::Latencies(streams) => {
+                if let Some(run) = &mut self.latencies {
+                    run.found(shard, number, ShardLatencies { shard, streams });
                 }
                 return;
             }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use engine::channel::Channel;
-use engine::consumer::Catalog;
+use engine::consumer::{Catalog, StreamLatency};
 use engine::control::Request;
 use engine::dead_letter::DeadLetter;
 use engine::event::Event;
@@ -143,6 +143,8 @@ pub enum Command {
     },
     /// Any shard: copy the dead letters.
     Letters,
+    /// A consumer shard: copy the latencies of its streams.
+    Latencies,
 }
 
 /// A command with its number.
@@ -174,6 +176,8 @@ pub enum Reply {
         /// Gone for want of room.
         evicted_total: u64,
     },
+    /// The latency of every stream that anything came of.
+    Latencies(Vec<(ProviderId, StreamId, StreamLatency)>),
     /// Not an answer: a consumer of the shard asks for something.
     Asked(Request),
 }

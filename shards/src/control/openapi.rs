@@ -18,6 +18,9 @@ pub fn document() -> Value {
                 },
             },
         });
+        if let Some(schema) = answer_schema(path) {
+            operation["responses"]["200"]["content"] = json!({ "application/json": { "schema": schema } });
+        }
         if path.contains("{name}") {
             operation["parameters"] = json!([{
                 "name": "name", "in": "path", "required": true, "schema": { "type": "string" },
@@ -45,6 +48,26 @@ pub fn document() -> Value {
             } },
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
+    })
+}
+
+/// Where the numbers of an answer need words.
+fn answer_schema(path: &str) -> Option<Value> {
+    let bucket = "At most so many nanoseconds; by buckets that double, so up to twice as much as it was.";
+    (path == "/streams").then(|| {
+        json!({
+            "type": "object",
+            "properties": { "streams": { "type": "array", "items": { "type": "object", "properties": {
+                "shard": { "type": "string" },
+                "provider": { "type": "string" },
+                "symbol": { "type": "string" },
+                "channel": { "type": "string" },
+                "events_total": { "type": "integer", "description": "Events, in whatever number of parts." },
+                "latency_ns_p50": { "type": "integer", "description": bucket },
+                "latency_ns_p99": { "type": "integer", "description": bucket },
+                "latency_ns_max": { "type": "integer", "description": "The longest, exactly." },
+            } } } },
+        })
     })
 }
 

@@ -5,7 +5,7 @@ use engine::dead_letter::DeadLetter;
 use engine::merge::{BboSource, MergeKind};
 use serde_json::{Value, json};
 
-use super::controller::{Controller, Finished, Origin, ShardLetters};
+use super::controller::{Controller, Finished, Origin, ShardLatencies, ShardLetters};
 use super::http::{Request, Response, is_same_secret};
 use super::merge_order::{JoinOrder, MergedOrder, name_of};
 use super::order::{Change, Order, Refusal, consumer_of, provider_of};
@@ -18,6 +18,11 @@ use crate::status::POOL_NAMES;
 pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/status", "Everything at a glance."),
     ("GET", "/subscriptions", "Who receives what."),
+    (
+        "GET",
+        "/streams",
+        "How late each stream was at each consumer shard, from the bytes read to the first handler, since the start.",
+    ),
     ("POST", "/subscriptions", "A consumer begins to receive streams."),
     ("DELETE", "/subscriptions", "A consumer receives streams no longer."),
     ("GET", "/merges", "The merge rules, who joins what, and who receives it."),
@@ -124,6 +129,10 @@ impl Service {
                 Response::json(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons }))
             }
             ("GET", "/openapi.json") => Response::json(200, &openapi::document()),
+            ("GET", "/streams") => {
+                self.controller.ask_latencies(ticket, now_ns);
+                return Ok(None);
+            }
             ("GET", _) => {
                 self.controller.ask_letters(ticket, now_ns);
                 return Ok(None);
@@ -201,6 +210,9 @@ impl Service {
         if let Some((tickets, letters)) = self.controller.poll_letters() {
             return Some((tickets, Response::json(200, &self.letters(&letters))));
         }
+        if let Some((tickets, shards)) = self.controller.poll_latencies() {
+            return Some((tickets, Response::json(200, &self.streams(&shards))));
+        }
         if let Some((ticket, provider, answer)) = self.controller.poll_rolls() {
             let response = match answer {
                 Ok(answer) => Response::json(
@@ -255,6 +267,28 @@ impl Service {
             })
         };
         json!({ "shards": shards.iter().map(one).collect::<Vec<_>>() })
+    }
+
+    fn streams(&self, shards: &[ShardLatencies]) -> Value {
+        let topology = self.controller.topology();
+        let catalog = self.controller.catalog();
+        let rows = shards.iter().flat_map(|found| {
+            let shard = topology.shards[found.shard].name.as_str();
+            found.streams.iter().map(move |(provider, stream, latency)| {
+                let facts = catalog.stream(*provider, *stream);
+                json!({
+                    "shard": shard,
+                    "provider": catalog.provider(*provider),
+                    "symbol": facts.map(|facts| facts.symbol.as_str()),
+                    "channel": facts.map(|facts| facts.channel.to_string()),
+                    "events_total": latency.count_total,
+                    "latency_ns_p50": latency.at_most_ns(50),
+                    "latency_ns_p99": latency.at_most_ns(99),
+                    "latency_ns_max": latency.latency_ns_max,
+                })
+            })
+        });
+        json!({ "streams": rows.collect::<Vec<_>>() })
     }
 
     fn subscriptions(&self) -> Value {

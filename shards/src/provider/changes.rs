@@ -53,6 +53,7 @@ impl ProviderShard {
             Command::Subscribe { .. }
             | Command::Unsubscribe { .. }
             | Command::Tell { .. }
+            | Command::Latencies
             | Command::Merge { .. }
             | Command::EndMerge { .. } => {
                 Reply::Refused("a provider shard has no consumers and no merge rules".to_owned())

@@ -126,7 +126,7 @@ fn the_computed_vectors_are_accepted_at_their_time_only() {
         let mut exchange = Exchange::new(&trading(), &crate::default_instruments("USD")[..1], START_NS);
         exchange.put_key(ApiKey::known(kind, NAME, Vec::new(), public));
         let token = format!("{}.{signature}", payload(algorithm));
-        let mut good = |token: &str, path, at_s: u64| {
+        let good = |token: &str, path, at_s: u64| {
             let purpose = Purpose::Rest("GET", "localhost", path);
             signer(&exchange, token, purpose, at_s * SECOND_NS).map(|key| key.account)
         };
