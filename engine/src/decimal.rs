@@ -254,16 +254,17 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Adds `mantissa` at `decimals`; the sum takes the wider of both.
+    /// Adds `mantissa` at `decimals`; the sum takes the wider of both. What 128 bits do not hold stays at their end: nothing
+    /// that is traded comes near, and numbers read from a file must not be able to stop us.
     pub fn add(&mut self, mut mantissa: i128, decimals: u8) {
         while self.decimals < decimals {
-            self.mantissa *= 10;
+            self.mantissa = self.mantissa.saturating_mul(10);
             self.decimals += 1;
         }
         for _ in decimals..self.decimals {
-            mantissa *= 10;
+            mantissa = mantissa.saturating_mul(10);
         }
-        self.mantissa += mantissa;
+        self.mantissa = self.mantissa.saturating_add(mantissa);
     }
 
     /// The same value without trailing zeros behind the point.
@@ -368,5 +369,8 @@ mod tests {
         sum.add(25, 3);
         sum.add(-1, 0);
         assert_eq!(sum.to_string(), "0.525");
+        sum.add(i128::MAX, 36);
+        sum.add(1, 0);
+        assert_eq!(sum, Sum { mantissa: i128::MAX, decimals: 36 }, "beyond 128 bits it stays at the end");
     }
 }
