@@ -127,17 +127,17 @@ fn assert_good(report: &Value) {
             assert_eq!(provider["counts"][counter], 0, "{counter}");
         }
         let outputs = provider["outputs"].as_array().expect("a list");
-        assert_eq!(outputs.len(), 2);
+        assert!(outputs.len() >= 2, "strategies, the recording, and the merge where one has inputs");
         for output in outputs {
             let count = |name: &str| output[name].as_u64().expect("a count");
-            assert!(count("offered_total") > 500, "{output}");
+            assert!(count("offered_total") > 0, "{output}");
             assert_eq!(count("dropped_total"), 0, "{output}");
             let reached = count("delivered_total") + count("unchanged_total");
             let accounted = reached + count("coalesced_total") + count("in_flight");
             assert_eq!(count("offered_total"), accounted, "{output}");
         }
     }
-    assert_eq!(report["consumers"].as_array().map(Vec::len), Some(3));
+    assert_eq!(report["consumers"].as_array().map(Vec::len), Some(5));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_full_disk_costs_the_files_and_is_said_but_the_figures_are_printed() {
     assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
     assert!(err.contains("the report could not be written"), "{err}");
     assert!(err.contains("books 150/150 proved"), "it ran all the same: {err}");
-    assert!(out.contains("binance"), "{out}");
+    assert!(out.contains("Books: 150 proved"), "{out}");
 }
 
 #[test]
