@@ -157,7 +157,7 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
                     println!("{}", latency::line(&row));
                     if args.stages {
                         for (shard, stage, p50_ns, p99_ns) in &row.stages {
-                            println!("{:>26} {stage:<22} p50 {p50_ns:>8} ns  p99 {p99_ns:>8} ns", shard);
+                            println!("{shard:>26} {stage:<22} p50 {p50_ns:>8} ns  p99 {p99_ns:>8} ns");
                         }
                     }
                     write(&directory, &row)?;

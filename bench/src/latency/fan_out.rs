@@ -3,6 +3,8 @@
 //! On one shard every event is in its histogram of the stage `first_to_last`; over several shards the newest of the sampled
 //! events (one frame in 32) are joined by their trace, as in `report.json`.
 
+use std::fmt::Write as _;
+
 use engine::consumer::FanOutSamples;
 use shards::collect::StageTotal;
 use shards::launch::{Ended, Gateway};
@@ -68,7 +70,7 @@ pub fn line(row: &Row) -> String {
         us(receive.max()),
     );
     if row.messages != row.expected {
-        text += &format!("  {} of {} messages came", row.messages, row.expected);
+        let _ = write!(text, "  {} of {} messages came", row.messages, row.expected);
     }
     text
 }

@@ -199,7 +199,7 @@ mod tests {
         OrderRequest { command, consumer: ConsumerId(3), decision: DecisionId(77), ..request }
     }
 
-    fn reason(event: Option<OrderEvent>) -> String {
+    fn reason(event: Option<&OrderEvent>) -> String {
         match event {
             Some(OrderEvent::Report(report)) => {
                 assert_eq!((report.state, report.origin), (ReportState::Rejected, Origin::Local));
@@ -220,7 +220,7 @@ mod tests {
         let now = ReceiveTime::from_ns(5);
         outbox.submit(&request(Command::Place), now).expect("taken");
         assert!(receiver.is_empty(), "an order left although the switch is off");
-        assert_eq!(reason(outbox.poll_refusal()), "trading_off");
+        assert_eq!(reason(outbox.poll_refusal().as_ref()), "trading_off");
         // A cancel takes risk away: it leaves whatever the switch says.
         outbox.submit(&request(Command::Cancel), now).expect("taken");
         assert_eq!(receiver.pop().map(|request| request.command), Some(Command::Cancel));
@@ -243,10 +243,10 @@ mod tests {
         for _ in 0..2 {
             outbox.submit(&request(Command::Place), now).expect("taken");
         }
-        assert_eq!(reason(outbox.poll_refusal()), "ring_full");
+        assert_eq!(reason(outbox.poll_refusal().as_ref()), "ring_full");
         let other = OrderRequest { provider: ProviderId(4), ..request(Command::Cancel) };
         outbox.submit(&other, now).expect("taken");
-        assert_eq!(reason(outbox.poll_refusal()), "cancel no_keys");
+        assert_eq!(reason(outbox.poll_refusal().as_ref()), "cancel no_keys");
         assert!(outbox.poll_refusal().is_none());
     }
 

@@ -39,7 +39,8 @@ impl Coinbase {
         };
         if channel == "user" && self.trading.is_some() {
             self.user_request(id, request, subscribe, now_ns, output).map_err(|text| (text, None))?;
-            return self.acknowledge(id, subscribe, now_ns);
+            self.acknowledge(id, subscribe, now_ns);
+            return Ok(());
         }
         if matches!(channel, "user" | "futures_balance_summary") {
             return refuse("authentication failure".to_owned());
@@ -74,11 +75,12 @@ impl Coinbase {
             }
             self.change(id, kind, &indices, subscribe, now_ns, output);
         }
-        self.acknowledge(id, subscribe, now_ns)
+        self.acknowledge(id, subscribe, now_ns);
+        Ok(())
     }
 
     /// Says, a while later, what is subscribed now.
-    fn acknowledge(&mut self, id: ConnectionId, subscribe: bool, now_ns: u64) -> Result<(), Refusal> {
+    fn acknowledge(&mut self, id: ConnectionId, subscribe: bool, now_ns: u64) {
         if subscribe {
             self.note_subscribed(id, now_ns);
         }
@@ -88,7 +90,6 @@ impl Coinbase {
             session.acks.push_back((due_ns, events));
         }
         self.sessions_wake_ns = self.sessions_wake_ns.min(due_ns);
-        Ok(())
     }
 
     /// A product by its name. `X-USDC` is another name of `X-USD` (except for stablecoins), and its data come under

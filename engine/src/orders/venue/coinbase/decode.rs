@@ -98,13 +98,11 @@ const REST: Names = Names { qty: "filled_size", average: "average_filled_price" 
 fn order(row: Value<'_>, names: &Names) -> Result<OrderNews, DecodeError> {
     let cum_qty = read::number(row, names.qty)?;
     // An average may have more digits than any number here; it matters only where the value is not told.
-    let cum_quote = match read::number(row, "filled_value")? {
-        Some(quote) => Some(quote),
-        None => {
-            let average = read::number(row, names.average)?;
-            cum_qty.zip(average).and_then(|(qty, price)| product(qty, price))
-        }
-    };
+    let mut cum_quote = read::number(row, "filled_value")?;
+    if cum_quote.is_none() {
+        let average = read::number(row, names.average)?;
+        cum_quote = cum_qty.zip(average).and_then(|(qty, price)| product(qty, price));
+    }
     let reasons = ["reject_reason", "cancel_reason", "reject_message", "cancel_message"];
     let reason = reasons.iter().map(|name| read::text(row, name)).find(|text| !text.is_empty());
     Ok(OrderNews {

@@ -582,7 +582,7 @@ mod tests {
         let mut answer = |text: &str, incoming: &mut Vec<Incoming>| {
             incoming.clear();
             gateway.decode_http(tag, 200, &mut text.as_bytes().to_vec(), incoming).expect("decodes");
-            gateway.trades.first().map(|(_, ids)| ids.iter().filter(|&&byte| byte == b',').count() + 1)
+            gateway.trades.first().map(|(_, ids)| ids.split(|&byte| byte == b',').count())
         };
         let ids: Vec<String> = (0..21).map(|number| format!("\"T{number}\"")).collect();
         let order =

@@ -256,9 +256,10 @@ impl Kraken {
         for (by_venue_id, name) in all {
             let name = name.as_str().unwrap_or("");
             let Some(trading) = &mut self.trading else { return };
-            let order = match by_venue_id {
-                true => super::id_number('O', name).map_or(OrderRef::Client(""), OrderRef::Id),
-                false => OrderRef::Client(name),
+            let order = if by_venue_id {
+                super::id_number('O', name).map_or(OrderRef::Client(""), OrderRef::Id)
+            } else {
+                OrderRef::Client(name)
             };
             match trading.exchange.cancel(account, None, order, None, now_ns) {
                 Ok(order) => {
