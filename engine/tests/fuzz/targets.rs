@@ -156,7 +156,7 @@ fn decode<V: Venue>(
 
 /// Instruments and scales that a directory knows.
 fn known(directory: &Directory) -> Vec<(String, engine::decimal::Decimals)> {
-    directory.instruments().iter().map(|it| (it.venue_symbol.to_string(), it.decimals)).collect()
+    directory.instruments().iter().map(|it| (it.venue_symbol.clone(), it.decimals)).collect()
 }
 
 /// A byte of options, then a frame: by the scanner and, behind a blank that no scanner takes, by the general decoder; whole
