@@ -31,6 +31,8 @@ stage_format() {
 stage_guards() {
   python3 scripts/guards.py --self-test
   python3 scripts/guards.py
+  # Running them is for scripts/mutations.py without arguments; here only whether they still can.
+  python3 scripts/mutations.py --check
   # It must run anywhere, and change nothing.
   scripts/host-tune.sh >/dev/null
 }

@@ -4,7 +4,7 @@
 
 use crate::channel::Interval;
 use crate::control::{Command, ControlAck, ControlResult, Outcome};
-use crate::decimal::{Decimals, Price, Qty};
+use crate::decimal::{DECIMALS_MAX, Decimals, Price, Qty};
 use crate::event::{
     Amount, BestLeg, Body, BookPart, BookReason, BookStatus, Event, Flags, FragmentValue, Gap, GapReason,
     Header, Kind, Kline, LEVELS_PER_PART, Leg, Level, MERGED_PROVIDERS_MAX, MergedBbo, MergedHead, Proof,
@@ -181,7 +181,7 @@ pub fn decode(bytes: &mut &[u8]) -> Result<Event, CodecError> {
     let [flags, price, qty] = take(bytes)?;
     let mut header = Header {
         flags: Flags(flags),
-        decimals: Decimals { price, qty },
+        decimals: scale(price, qty)?,
         sequence_first: number(bytes)?,
         sequence_last: number(bytes)?,
         venue_time: VenueTime::from_ns(number(bytes)?),
@@ -286,6 +286,14 @@ fn decode_fragment(bytes: &mut &[u8]) -> Result<FragmentValue, CodecError> {
     })
 }
 
+/// The scale of prices and quantities; none that a number of ours cannot have.
+fn scale(price: u8, qty: u8) -> Result<Decimals, CodecError> {
+    match price.max(qty) {
+        0..=DECIMALS_MAX => Ok(Decimals { price, qty }),
+        value => Err(CodecError::Unknown { field: "decimals", value }),
+    }
+}
+
 fn decode_bbo(bytes: &mut &[u8]) -> Result<MergedBbo, CodecError> {
     let mut bbo = MergedBbo::default();
     for best in [&mut bbo.bid, &mut bbo.ask] {
@@ -297,7 +305,7 @@ fn decode_bbo(bytes: &mut &[u8]) -> Result<MergedBbo, CodecError> {
                 Some(BestLeg {
                     price: leg_price,
                     qty: leg_qty,
-                    decimals: Decimals { price, qty },
+                    decimals: scale(price, qty)?,
                     provider: ProviderId(provider),
                     proof: decode_proof(proof)?,
                 })
@@ -359,6 +367,10 @@ fn decode_kline(bytes: &mut &[u8]) -> Result<Kline, CodecError> {
     let [decimals, interval] = take(bytes)?;
     let known = Interval::ALL.get(usize::from(interval));
     let interval = known.ok_or(CodecError::Unknown { field: "interval", value: interval })?.0;
+    // Of a price times a quantity.
+    if decimals > 2 * DECIMALS_MAX {
+        return Err(CodecError::Unknown { field: "decimals", value: decimals });
+    }
     let quote_volume = Amount { mantissa, decimals };
     Ok(Kline {
         open_time,
@@ -566,6 +578,20 @@ mod tests {
                     event.kind()
                 );
             }
+        }
+    }
+
+    /// Found by the fuzz target `recording`: sums over such events left 128 bits.
+    #[test]
+    fn a_scale_that_no_number_has_is_refused() {
+        let mut event = event(bodies().remove(0));
+        for decimals in [Decimals { price: 19, qty: 8 }, Decimals { price: 2, qty: 255 }] {
+            event.header.decimals = decimals;
+            let mut bytes = Vec::new();
+            encode_content(&event, &mut bytes);
+            encode_place(&event, &mut bytes);
+            let value = decimals.price.max(decimals.qty);
+            assert_eq!(decode(&mut &bytes[..]), Err(CodecError::Unknown { field: "decimals", value }));
         }
     }
 

@@ -122,8 +122,8 @@ impl Number {
             _ => (false, text),
         };
         let (digits, exponent) = match digits.iter().position(|byte| matches!(byte, b'e' | b'E')) {
-            Some(at) => (&digits[..at], Self::exponent(&digits[at + 1..])?),
-            None => (digits, 0),
+            Some(at) => (&digits[..at], Self::exponent(&digits[at + 1..])),
+            None => (digits, Ok(0)),
         };
         let (whole, fraction) = match digits.iter().position(|&byte| byte == b'.') {
             Some(at) if at + 1 < digits.len() => (&digits[..at], &digits[at + 1..]),
@@ -133,7 +133,8 @@ impl Number {
         if whole.is_empty() || !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
             return Err(DecimalError::Malformed);
         }
-        let mut decimals = fraction.len() as i64 - exponent;
+        // Only now: what is no number is malformed, however large its exponent.
+        let mut decimals = fraction.len() as i64 - exponent?;
         let mut mantissa: i128 = 0;
         for &byte in whole.iter().chain(fraction) {
             mantissa = mantissa
@@ -253,16 +254,17 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Adds `mantissa` at `decimals`; the sum takes the wider of both.
+    /// Adds `mantissa` at `decimals`; the sum takes the wider of both. What 128 bits do not hold stays at their end: nothing
+    /// that is traded comes near, and numbers read from a file must not be able to stop us.
     pub fn add(&mut self, mut mantissa: i128, decimals: u8) {
         while self.decimals < decimals {
-            self.mantissa *= 10;
+            self.mantissa = self.mantissa.saturating_mul(10);
             self.decimals += 1;
         }
         for _ in decimals..self.decimals {
-            mantissa *= 10;
+            mantissa = mantissa.saturating_mul(10);
         }
-        self.mantissa += mantissa;
+        self.mantissa = self.mantissa.saturating_add(mantissa);
     }
 
     /// The same value without trailing zeros behind the point.
@@ -327,8 +329,26 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused() {
         for text in [
-            "", "-", ".", ".5", "5.", "1.2.3", "+1", " 1", "1 ", "1,5", "NaN", "inf", "0x1", "1e", "e5",
-            "--1", "1.e5", "١",
+            "",
+            "-",
+            ".",
+            ".5",
+            "5.",
+            "1.2.3",
+            "+1",
+            " 1",
+            "1 ",
+            "1,5",
+            "NaN",
+            "inf",
+            "0x1",
+            "1e",
+            "e5",
+            "--1",
+            "1.e5",
+            "١",
+            "e12345",
+            "1.2.3e9999",
         ] {
             check(text, 2, Err(DecimalError::Malformed));
         }
@@ -349,5 +369,8 @@ mod tests {
         sum.add(25, 3);
         sum.add(-1, 0);
         assert_eq!(sum.to_string(), "0.525");
+        sum.add(i128::MAX, 36);
+        sum.add(1, 0);
+        assert_eq!(sum, Sum { mantissa: i128::MAX, decimals: 36 }, "beyond 128 bits it stays at the end");
     }
 }

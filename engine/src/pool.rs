@@ -195,7 +195,15 @@ fn broken(pool: &str, index: usize, first: &Location<'_>, second: &Location<'_>)
     std::process::abort()
 }
 
-/// One slot, owned. Dropping it resets the object and returns the slot.
+/// One slot, owned. Dropping it resets the object and returns the slot, and nothing else does, so that returning twice does
+/// not compile:
+///
+/// ```compile_fail,E0382
+/// # use engine::pools::{PoolSizes, Pools};
+/// let frame = Pools::new(&PoolSizes::SPEC).frames.take().expect("free");
+/// drop(frame);
+/// drop(frame);
+/// ```
 #[derive(Debug)]
 pub struct Handle<T: Reset> {
     /// `None` only inside `drop`.

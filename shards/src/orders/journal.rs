@@ -561,6 +561,31 @@ mod tests {
         }
     }
 
+    /// A directory that is gone stands for a disk that takes no more.
+    #[test]
+    fn a_journal_that_cannot_go_on_says_so_for_good_and_claims_nothing_durable() {
+        let plan = plan("gone", Durability::Sync);
+        let opened = OpenJournal::open(&plan, "binance", &[]).expect("a directory of our own");
+        let bytes = begin_record(opened.next_epoch(1_000));
+        let options = ShardOptions { name: "journal".to_owned(), core: None, idle: IdlePolicy::PARK };
+        let dir = plan.dir.clone();
+        let shard = spawn_shard(options, move |context| async move {
+            let begun = opened.begin(&bytes).expect("it can write");
+            let mut writer = begun.writer(context.tasks.clone());
+            std::fs::remove_dir_all(&dir).expect("ours");
+            writer.write(&begin_record(7), 100, Some(bytes), 1);
+            while writer.is_writing() {
+                sleep(Duration::from_micros(100)).await;
+                assert_eq!(writer.poll(2), None, "nothing became durable");
+            }
+            assert!(!writer.is_free(), "nothing more is taken");
+            assert!(writer.failure().is_some_and(|reason| reason.contains("meltica-journal-")));
+            writer.finish(&begin_record(8)).expect_err("the end says it too")
+        });
+        let said = shard.expect("a shard").join().expect("it does not panic");
+        assert!(said.contains("journal"), "{said}");
+    }
+
     #[test]
     fn a_torn_tail_is_cut_and_a_half_made_file_is_not_read() {
         let plan = plan("torn", Durability::Batch);

@@ -1,4 +1,4 @@
-//! Endpoints that speak, but not as a venue does: HTML, a redirect, 60 MB, nothing. Each is named and tried again with
+//! Endpoints that speak, but not as a venue does: HTML, a redirect, 60 MB, headers without end, a byte a second, nothing. Each is named and tried again with
 //! pauses, over REST and over WebSocket, and the neighbour on the same shard notices nothing.
 
 use std::io::{Read, Write};
@@ -19,6 +19,8 @@ enum Answer {
     Html,
     Redirect,
     Huge,
+    EndlessHeaders,
+    ByteASecond,
     Nothing,
 }
 
@@ -40,6 +42,16 @@ impl Answer {
                 let piece = vec![b'['; 64 << 10];
                 (0..HUGE_BYTES / piece.len()).try_for_each(|_| stream.write_all(&piece))
             }
+            Self::EndlessHeaders => {
+                write!(stream, "HTTP/1.1 101 Switching Protocols\r\n")?;
+                loop {
+                    write!(stream, "X-Padding: 0123456789abcdef\r\n")?;
+                }
+            }
+            Self::ByteASecond => b"HTTP/1.1 101 Switching Protocols\r\n".chunks(1).try_for_each(|byte| {
+                std::thread::sleep(std::time::Duration::from_secs(1));
+                stream.write_all(byte)
+            }),
             Self::Nothing => Ok(()),
         }
     }
@@ -73,6 +85,8 @@ fn endpoints_that_are_no_venue_are_named_and_disturb_nobody() {
         ("html", Answer::Html, "HTTP 200"),
         ("redirect", Answer::Redirect, "HTTP 302"),
         ("huge", Answer::Huge, "HTTP 200"),
+        ("endless", Answer::EndlessHeaders, "more than 64 headers"),
+        ("trickle", Answer::ByteASecond, "no answer within 10 s"),
         ("nothing", Answer::Nothing, "no answer within 10 s"),
     ];
     let neighbour = venue(2, 50.0);
@@ -97,7 +111,8 @@ fn endpoints_that_are_no_venue_are_named_and_disturb_nobody() {
             said("GET /api/v3/exchangeInfo failed") >= 1 && said(words) >= 2 && said("line 0: ") >= 2
         })
     });
-    let at = |rig: &Rig| rig.board.providers().find(|status| status.provider == 4).copied();
+    let at =
+        |rig: &Rig| rig.board.providers().find(|status| usize::from(status.provider) == cases.len()).copied();
     rig.wait("the neighbour's books", |rig| at(rig).is_some_and(|at| at.books == 3 && at.books_proved == 3));
     let before = at(&rig).map_or(0, |status| status.counts.messages_total);
     rig.wait("the neighbour's messages", |rig| {
@@ -111,7 +126,7 @@ fn endpoints_that_are_no_venue_are_named_and_disturb_nobody() {
     for (provider, (name, ..)) in ended.providers.iter().zip(&cases) {
         assert!(provider.lost_total >= 2 && provider.rest.failed_total >= 1, "{name}: {:?}", provider.rest);
     }
-    let neighbour = &ended.providers[4];
+    let neighbour = &ended.providers[cases.len()];
     assert_eq!(
         (neighbour.lost_total, neighbour.counts.gaps_total, neighbour.counts.resyncs_total),
         (0, 0, 0)

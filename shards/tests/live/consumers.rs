@@ -155,3 +155,46 @@ fn a_consumer_that_panics_is_made_anew_and_the_others_go_on() {
     let ended = rig.finish();
     assert_eq!(ended.consumers.iter().map(|shard| shard.panics_total).sum::<u64>(), 1);
 }
+
+/// Panics with something that panics again when it is dropped: the one way for a consumer to reach its shard's loop.
+struct Bomber;
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("by design");
+    }
+}
+
+impl Consumer for Bomber {
+    fn on_event(&mut self, _: &Event, _: &mut Context<'_>) {
+        std::panic::panic_any(Bomb);
+    }
+}
+
+#[test]
+fn a_shard_that_falls_is_named_and_the_others_hand_in_what_they_have() {
+    let server = venue(1, 50.0);
+    let specs = [ConsumerSpec::observer(), special("bombed")];
+    let mut rig = Rig::start(&[plain("one", &server)], &specs, |_| Box::new(Bomber));
+    let began = Instant::now();
+    while rig.gateway.fallen().is_none() {
+        rig.poll();
+        assert!(began.elapsed() < crate::rig::WAIT_MAX, "nothing fell");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(rig.gateway.fallen().is_some_and(|name| name.contains("bombed")), "{:?}", rig.gateway.fallen());
+    let ended = rig.gateway.stop();
+    let [(shard, reason)] = &ended.panicked[..] else { panic!("{:?}", ended.panicked) };
+    assert_eq!(shard, "bombed");
+    assert!(reason.contains("by design"), "{reason}");
+    // The provider's counters add up, and what it sent to the other shard was received there.
+    assert_eq!(ended.providers[0].unbalanced(), None);
+    assert_eq!(ended.providers[0].outstanding, Vec::<String>::new());
+    let [watch] = &ended.consumers[..] else { panic!("one shard is left") };
+    let outputs = ended.providers[0].outputs.iter();
+    let sent = outputs.filter(|(to, ..)| to.index() == usize::from(watch.index));
+    let sent: u64 = sent.map(|(_, state, ..)| state.pushed_total).sum();
+    assert_eq!(sent, watch.received_total + watch.left_total);
+}

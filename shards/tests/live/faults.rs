@@ -5,7 +5,7 @@ use simvenues::{Fault, How, Target};
 use crate::rig::{Rig, plain, venue};
 
 /// Disturbs the first of two venues and waits until `words` were told and all books are proved again.
-fn one_is_disturbed(fault: Fault, words: &str) {
+pub fn one_is_disturbed(fault: Fault, words: &str) {
     let (server, neighbour) = (venue(1, 50.0), venue(2, 50.0));
     let mut rig = Rig::observed(&[plain("one", &server), plain("two", &neighbour)]);
     rig.wait_proved();

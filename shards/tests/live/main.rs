@@ -12,6 +12,7 @@ mod rig;
 mod answers;
 mod consumers;
 mod faults;
+mod hostile;
 mod merges;
 mod steady;
 mod tls;

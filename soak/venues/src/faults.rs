@@ -66,6 +66,15 @@ pub enum Fault {
     UnknownEvent(Target),
     /// A frame header that announces a payload of 2^40 bytes, of which none follow; nothing else is sent afterwards.
     OversizedHeader(Target),
+    /// These bytes between two frames, so many times: whatever a broken or hostile server may write.
+    Bytes {
+        /// Who.
+        target: Target,
+        /// Once.
+        bytes: Vec<u8>,
+        /// Times.
+        count: u32,
+    },
     /// A ping now, besides the regular ones.
     Ping(Target),
     /// The venue's notice of a planned shutdown now, and the disconnect `after_ns` later.

@@ -253,6 +253,13 @@ impl Site {
                     self.output.silence(id, true);
                 }
             }
+            Fault::Bytes { target, bytes, count } => {
+                for (id, _) in self.targets(target) {
+                    self.output.raw(id, |buffer| {
+                        (0..*count).for_each(|_| buffer.extend_from_slice(bytes));
+                    });
+                }
+            }
             Fault::Ping(target) => {
                 for (id, _) in self.targets(target) {
                     self.output.ping(id, b"fault");

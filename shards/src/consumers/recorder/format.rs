@@ -28,6 +28,8 @@ pub const RECORD_HEAD_BYTES: usize = 16;
 pub const FACTS_BYTES_MAX: usize = 4 << 20;
 /// Longest payload of a record that is read; a writer's block is shorter.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Streams that a provider or a merge shard can have.
+const STREAMS_MAX: usize = engine::merge::MERGED_STREAMS_MAX;
 /// Ending of a recording's files.
 pub const FILE_EXTENSION: &str = "rec";
 
@@ -154,6 +156,13 @@ pub fn events(mut payload: &[u8], mut take: impl FnMut(&Event)) -> Result<u64, S
         let event = codec::decode(&mut bytes).map_err(|error| error.to_string())?;
         if !bytes.is_empty() {
             return Err(format!("{} bytes behind an event", bytes.len()));
+        }
+        // Readers keep a list by stream: a number that nobody gives out must not size it.
+        if event.header.stream.index() >= STREAMS_MAX {
+            return Err(format!(
+                "an event of stream {}; there are {STREAMS_MAX} at most",
+                event.header.stream.0
+            ));
         }
         take(&event);
         count += 1;

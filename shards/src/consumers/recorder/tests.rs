@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 use engine::consumer::{Host, OnPanic};
-use engine::event::BookStatus;
+use engine::event::{Body, BookStatus, Gap, GapReason};
 use engine::ids::{ProviderId, StreamId};
 use engine::time::{FixedClock, ReceiveTime};
 
@@ -148,6 +148,18 @@ fn changed_bytes_are_noticed_and_cost_one_block() {
         let outcome = read(std::slice::from_ref(&path), |item| noticed |= matches!(item, Item::Hole(_)));
         assert!(noticed || outcome.is_err(), "the change at byte {at} went unnoticed");
     }
+}
+
+/// Found by the fuzz target `recording`: its list of streams would have had as many places as the number says.
+#[test]
+fn an_event_of_a_stream_that_nobody_can_have_is_refused() {
+    let gap = Gap { from: 1, to: 1, event_count: 1, reason: GapReason::SlowConsumer };
+    let mut event = testing::event(0, 0, 1, Body::Gap(gap));
+    event.header.stream = StreamId(u32::MAX);
+    let mut payload = Vec::new();
+    format::put_event(&event, &mut payload);
+    let refused = format::events(&payload, |_| panic!("it was taken"));
+    assert!(refused.is_err_and(|what| what.contains("stream 4294967295")));
 }
 
 #[test]

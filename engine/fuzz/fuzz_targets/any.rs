@@ -1,0 +1,4 @@
+//! Every target: the name of the binary says which.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meltica_fuzz::run(env!("CARGO_BIN_NAME"), data));
