@@ -10,4 +10,6 @@ pub mod lines;
 pub mod rolls;
 pub mod sim;
 pub mod subscribe;
+mod tape;
 pub mod trade;
+pub mod whole;

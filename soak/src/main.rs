@@ -53,6 +53,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// The whole gateway under a simulated clock, network and venues, seed after seed, with what goes wrong by seed.
+    Simulate {
+        /// Seeds to run; without it and without --hours, 100.
+        #[arg(long)]
+        seeds: Option<u64>,
+        /// Run seeds for so long.
+        #[arg(long)]
+        hours: Option<f64>,
+        /// The first seed; a fresh one where it is not given.
+        #[arg(long)]
+        from: Option<u64>,
+        /// What may go wrong, as a failure printed it, in place of what the seed says.
+        #[arg(long)]
+        mix: Option<u16>,
+    },
     /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
     Rolls {
         /// Messages a second of all 30 instruments together, which the market is asked for.
@@ -108,6 +123,14 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let duration = duration("--minutes", minutes * 60.0)?;
             let options = soak::rolls::Options { rate: rate.div_ceil(30), duration, seed };
             let verdict = soak::rolls::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Simulate { seeds, hours, from, mix } => {
+            let time = hours.map(|hours| duration("--hours", hours * 3_600.0)).transpose()?;
+            let seeds = seeds.unwrap_or(if time.is_some() { u64::MAX } else { 100 });
+            let from = from.unwrap_or_else(|| fastrand::u64(..1 << 32));
+            let verdict =
+                soak::whole::run::simulate_many(from, seeds, time, mix.map(soak::whole::chaos::Mix));
             Ok((verdict.table(), verdict.is_good()))
         }
         Command::Subscribe { instruments, phase_s, rate, seed } => {

@@ -1,0 +1,68 @@
+//! The whole gateway by seed (`soak simulate`): fixed seeds, fresh ones for a fixed time, and that it can fail.
+
+use std::time::Duration;
+
+use soak::whole::chaos::Mix;
+use soak::whole::run::{Failure, Summary, simulate, simulate_many};
+use soak::whole::{Options, Sabotage};
+
+/// Time for fresh seeds, unless `SOAK_SIMULATE_S` says otherwise.
+const FRESH: Duration = Duration::from_secs(20);
+
+fn good(options: &Options) -> Summary {
+    simulate(options).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[test]
+fn every_promise_holds_for_seeds_that_are_always_run() {
+    let verdict = simulate_many(1, 8, None, None);
+    eprintln!("{}", verdict.table());
+    assert!(verdict.is_good(), "{}", verdict.table());
+    let sum = verdict.sum;
+    assert!(sum.faults > 200 && sum.books > 1_000 && sum.merged > 1_000 && sum.critical > 10, "{sum:?}");
+    assert!(sum.gaps > 0 && sum.panics > 0, "little was tried: {sum:?}");
+}
+
+#[test]
+fn every_promise_holds_for_fresh_seeds() {
+    let seconds = std::env::var("SOAK_SIMULATE_S").ok().and_then(|text| text.parse().ok());
+    let from = fastrand::u64(..1 << 32);
+    eprintln!("fresh seeds from {from}");
+    let verdict = simulate_many(from, u64::MAX, Some(seconds.map_or(FRESH, Duration::from_secs)), None);
+    eprintln!("{}", verdict.table());
+    assert!(verdict.is_good(), "{}", verdict.table());
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_and_another_is_another() {
+    let options = |seed| Options { mix: Some(Mix::ALL), ..Options::with_seed(seed) };
+    let first = good(&options(3));
+    assert_eq!(first, good(&options(3)));
+    assert_ne!(first.hash, good(&options(4)).hash);
+}
+
+/// Each promise broken on purpose: the part of the message that names it.
+#[test]
+fn a_promise_that_is_broken_is_noticed() {
+    let expected = |sabotage| match sabotage {
+        Sabotage::DropEvent | Sabotage::RepeatEvent | Sabotage::SwapEvents => "is next",
+        Sabotage::LoseGap => "is next",
+        Sabotage::WrongBook => "a book at",
+        Sabotage::PartialMerge => "is partial",
+        Sabotage::LoseReport => "critical events sent",
+        Sabotage::LoseUncounted => "taken",
+        Sabotage::LeakSlot => "its pool says",
+    };
+    for sabotage in Sabotage::ALL {
+        let caught = |seed| {
+            let mix = Some(Mix::ALL);
+            simulate(&Options { mix, sabotage: Some(sabotage), ..Options::with_seed(seed) }).err()
+        };
+        // Not every seed has the moment for it.
+        let failure: Option<Box<Failure>> = (1..6).find_map(caught);
+        let failure = failure.unwrap_or_else(|| panic!("{sabotage:?} was not noticed"));
+        let text = failure.to_string();
+        assert!(failure.what.contains(expected(sabotage)), "{sabotage:?}: {text}");
+        assert!(text.contains(&format!("--from {} --mix", failure.seed)), "{text}");
+    }
+}
