@@ -67,6 +67,9 @@ enum Command {
         /// What may go wrong, as a failure printed it, in place of what the seed says.
         #[arg(long)]
         mix: Option<u16>,
+        /// Of what goes wrong only these, by number, as a failure printed them.
+        #[arg(long, value_delimiter = ',')]
+        only: Option<Vec<u32>>,
     },
     /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
     Rolls {
@@ -125,12 +128,12 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let verdict = soak::rolls::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
-        Command::Simulate { seeds, hours, from, mix } => {
+        Command::Simulate { seeds, hours, from, mix, only } => {
             let time = hours.map(|hours| duration("--hours", hours * 3_600.0)).transpose()?;
             let seeds = seeds.unwrap_or(if time.is_some() { u64::MAX } else { 100 });
             let from = from.unwrap_or_else(|| fastrand::u64(..1 << 32));
             let verdict =
-                soak::whole::run::simulate_many(from, seeds, time, mix.map(soak::whole::chaos::Mix));
+                soak::whole::run::simulate_many(from, seeds, time, mix.map(soak::whole::chaos::Mix), only);
             Ok((verdict.table(), verdict.is_good()))
         }
         Command::Subscribe { instruments, phase_s, rate, seed } => {

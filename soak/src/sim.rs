@@ -240,6 +240,8 @@ pub struct World<V: Venue = Binance> {
     pub stalled_until_ns: u64,
     /// Event parts taken off the ring.
     pub received_total: u64,
+    /// Levels a side that the end compares with the venue's: fewer than all where a venue proves no more.
+    pub compared_levels: usize,
     observer: Observer,
     quote: &'static str,
     depth: usize,
@@ -346,6 +348,7 @@ impl<V: Venue> World<V> {
             asleep: false,
             stalled_until_ns: 0,
             received_total: 0,
+            compared_levels: usize::MAX,
             observer,
             quote,
             depth,
@@ -479,9 +482,14 @@ impl<V: Venue> World<V> {
         for truth in self.site.truth() {
             let symbol = &key(ProviderId(self.options.provider), &truth.symbol);
             let mut book = self.site.book(&truth.symbol).expect("it is listed");
-            book.bids.truncate(self.depth);
-            book.asks.truncate(self.depth);
-            let copy = ledger.books.get(symbol).unwrap_or_else(|| panic!("seed {seed}: no book of {symbol}"));
+            let depth = self.depth.min(self.compared_levels);
+            book.bids.truncate(depth);
+            book.asks.truncate(depth);
+            let copy = ledger.books.get(symbol);
+            let copy = copy.unwrap_or_else(|| panic!("seed {seed}: no book of {symbol}"));
+            let mut copy = copy.clone();
+            copy.bids.truncate(self.compared_levels);
+            copy.asks.truncate(self.compared_levels);
             let rule = self.provider.pipeline.venue.book_rule();
             if !matches!(rule, BookRule::RestSnapshotRange | BookRule::RestSnapshotChained) {
                 // The venue has no number of its own, so the copy's is ours.

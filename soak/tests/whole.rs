@@ -15,7 +15,7 @@ fn good(options: &Options) -> Summary {
 
 #[test]
 fn every_promise_holds_for_seeds_that_are_always_run() {
-    let verdict = simulate_many(1, 8, None, None);
+    let verdict = simulate_many(1, 8, None, None, None);
     eprintln!("{}", verdict.table());
     assert!(verdict.is_good(), "{}", verdict.table());
     let sum = verdict.sum;
@@ -28,7 +28,7 @@ fn every_promise_holds_for_fresh_seeds() {
     let seconds = std::env::var("SOAK_SIMULATE_S").ok().and_then(|text| text.parse().ok());
     let from = fastrand::u64(..1 << 32);
     eprintln!("fresh seeds from {from}");
-    let verdict = simulate_many(from, u64::MAX, Some(seconds.map_or(FRESH, Duration::from_secs)), None);
+    let verdict = simulate_many(from, u64::MAX, Some(seconds.map_or(FRESH, Duration::from_secs)), None, None);
     eprintln!("{}", verdict.table());
     assert!(verdict.is_good(), "{}", verdict.table());
 }

@@ -24,6 +24,10 @@ const RULES_MAX: usize = 4;
 /// Quantities of the instruments that are traded, some tens to thousands of the quote asset each.
 const QUANTITIES: [&str; 2] = ["0.002", "0.05"];
 
+/// Levels a side of a book of Kraken that its checksum covers: an update that is lost further down shows only when its
+/// level comes up. (TCP loses none; the simulated venue does.)
+const KRAKEN_PROVES: usize = 10;
+
 /// A kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -113,33 +117,66 @@ impl Mix {
     }
 }
 
+/// Something that went wrong.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The how manieth time it was that something could.
+    pub number: u32,
+    /// When, by the simulated clock.
+    pub at_ns: u64,
+    /// What.
+    pub what: String,
+}
+
 /// When something goes wrong next, and what did so far.
 #[derive(Debug)]
 pub(super) struct Chaos {
     pub rng: Rng,
     pub next_ns: u64,
     pub faults_total: u64,
-    /// (simulated time, what).
-    pub story: Vec<(u64, String)>,
+    /// Times that something could go wrong.
+    pub times_total: u32,
+    seed: u64,
+    /// Of those: the ones at which something does; `None` for all.
+    only: Option<Vec<u32>>,
+    pub story: Vec<Told>,
     placed: Vec<(u16, ClientOrderId)>,
     rules_total: u32,
 }
 
 impl Chaos {
-    pub fn new(rng: Rng) -> Self {
-        Self { rng, next_ns: 0, faults_total: 0, story: Vec::new(), placed: Vec::new(), rules_total: 0 }
+    pub fn new(rng: Rng, seed: u64, only: Option<Vec<u32>>) -> Self {
+        Self {
+            rng,
+            next_ns: 0,
+            faults_total: 0,
+            times_total: 0,
+            seed,
+            only,
+            story: Vec::new(),
+            placed: Vec::new(),
+            rules_total: 0,
+        }
     }
 }
 
 impl Whole {
     /// One thing goes wrong now.
     pub(super) fn disturb(&mut self) {
-        self.chaos.next_ns = self.now_ns + self.chaos.rng.u64(5..250) * MS_NS;
+        let chaos = &mut self.chaos;
+        let number = chaos.times_total;
+        chaos.times_total += 1;
+        // A chance of its own, so that without one thing the others are as they were.
+        chaos.rng = Rng::with_seed(chaos.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        chaos.next_ns = self.now_ns + chaos.rng.u64(5..250) * MS_NS;
+        if chaos.only.as_ref().is_some_and(|only| !only.contains(&number)) {
+            return;
+        }
         let kinds = self.mix.kinds();
         let Some(kind) = self.chaos.rng.choice(kinds) else { return };
         if let Some(what) = self.do_wrong(kind) {
             self.chaos.faults_total += 1;
-            self.chaos.story.push((self.now_ns, what));
+            self.chaos.story.push(Told { number, at_ns: self.now_ns, what });
         }
     }
 
@@ -193,6 +230,11 @@ impl Whole {
             Kind::Panics | Kind::SmallRings | Kind::TwoLines => return None,
         };
         let what = format!("provider {provider}: {fault:?}");
+        let loses = matches!(fault, Fault::Silence { .. } | Fault::SkipSequence(_))
+            || matches!(fault, Fault::Venue(VenueFault::DropUpdates { .. }));
+        if loses && provider == 1 {
+            self.feeds[provider].compare_only(KRAKEN_PROVES);
+        }
         self.feeds[provider].fault(&fault);
         Some(what)
     }
@@ -409,8 +451,9 @@ fn frame_fault(rng: &mut Rng) -> Fault {
 fn data_fault(rng: &mut Rng, provider: usize, symbol: String) -> Fault {
     let count = rng.u32(1..5);
     Fault::Venue(match rng.u8(0..5) {
-        // Coinbase numbers neither updates nor books: a lost one shows nowhere.
-        0 if provider != 2 => VenueFault::DropUpdates { symbol, count },
+        // Coinbase numbers neither updates nor books: one that is lost or old shows nowhere.
+        0..4 if provider == 2 => VenueFault::DropTrades { symbol, count },
+        0 => VenueFault::DropUpdates { symbol, count },
         1 => VenueFault::ShiftUpdateIds { symbol, by: rng.i64(-2_000..2_000), count },
         2 => VenueFault::StaleSnapshots { symbol, count },
         3 => VenueFault::LieChecksum { symbol, count },

@@ -31,6 +31,8 @@ pub(super) trait Feed {
     /// Event parts taken by the far end that never waits.
     fn observed_total(&self) -> u64;
     fn is_settled(&self) -> bool;
+    /// From now on no more levels than these are what the venue proves.
+    fn compare_only(&mut self, levels: usize);
     /// The market stands still and everything has arrived: all is as the venue has it.
     fn assert_true(&self);
     fn observer(&self) -> Observer;
@@ -93,6 +95,10 @@ impl<V: Venue> Feed for World<V> {
         World::is_settled(self)
     }
 
+    fn compare_only(&mut self, levels: usize) {
+        self.compared_levels = levels;
+    }
+
     fn assert_true(&self) {
         World::assert_true(self);
     }
@@ -117,7 +123,8 @@ impl<V: Venue> Feed for World<V> {
 
     fn pooled_out(&self) -> usize {
         let pools = self.provider.pipeline.pools();
-        pools.frames.usage().out + pools.raws.usage().out + pools.events.usage().out
+        // One raw is always in hand, for the next frame.
+        pools.frames.usage().out + pools.raws.usage().out.saturating_sub(1) + pools.events.usage().out
     }
 
     fn state(&self) -> String {

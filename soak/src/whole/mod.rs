@@ -138,6 +138,8 @@ pub struct Options {
     pub seed: u64,
     /// What may go wrong; `None` for what the seed says.
     pub mix: Option<Mix>,
+    /// Times at which something goes wrong, by their number; `None` for all.
+    pub only: Option<Vec<u32>>,
     /// How long it goes wrong, in simulated nanoseconds.
     pub chaos_ns: u64,
     /// What is broken on purpose.
@@ -147,7 +149,7 @@ pub struct Options {
 impl Options {
     /// Fifteen seconds of what the seed says.
     pub const fn with_seed(seed: u64) -> Self {
-        Self { seed, mix: None, chaos_ns: 15 * SECOND_NS, sabotage: None }
+        Self { seed, mix: None, only: None, chaos_ns: 15 * SECOND_NS, sabotage: None }
     }
 }
 
@@ -178,7 +180,6 @@ struct Shard {
 
 /// Everything.
 pub struct Whole {
-    options: Options,
     mix: Mix,
     /// The simulated clock, in nanoseconds since 1970.
     now_ns: u64,
@@ -360,11 +361,10 @@ impl Whole {
             shards,
             trade,
             news: vec![Vec::new(); usize::from(crate::trade::CONSUMERS)],
-            chaos: Chaos::new(rng),
+            chaos: Chaos::new(rng, options.seed, options.only),
             version: 1,
             steps_total: 0,
             sabotage: Saboteur { what: options.sabotage, wait, ..Saboteur::default() },
-            options,
         };
         whole.begin();
         whole

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::chaos::{Kind, Mix};
+use super::chaos::{Kind, Mix, Told};
 use super::{Options, Whole};
 use crate::sim::{SECOND_NS, START_NS};
 
 /// Lines of a story.
-const STORY_LINES_MAX: usize = 12;
+const STORY_LINES_MAX: usize = 20;
+/// Time that is spent on a shorter story.
+const SHORTEN_MAX: Duration = Duration::from_mins(1);
 
 /// What one run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,8 +62,10 @@ pub struct Failure {
     pub mix: Mix,
     /// Which promise, in words.
     pub what: String,
-    /// What went wrong before, on purpose: (simulated time, what).
-    pub story: Vec<(u64, String)>,
+    /// What went wrong before, on purpose.
+    pub story: Vec<Told>,
+    /// Whether the story was shortened to these parts.
+    pub short: bool,
     /// When it was seen.
     pub at_ns: u64,
 }
@@ -74,11 +78,16 @@ impl std::fmt::Display for Failure {
         if skipped > 0 {
             writeln!(f, "  ... {skipped} before")?;
         }
-        for (at_ns, what) in &self.story[skipped..] {
-            writeln!(f, "  {:8.3} s  {what}", second(*at_ns))?;
+        for told in &self.story[skipped..] {
+            writeln!(f, "  {:8.3} s  {}", second(told.at_ns), told.what)?;
         }
         writeln!(f, "  {:8.3} s  seen; with {:?}", second(self.at_ns), self.mix.kinds())?;
-        write!(f, "again: soak simulate --seeds 1 --from {} --mix {}", self.seed, self.mix.0)
+        write!(f, "again: soak simulate --seeds 1 --from {} --mix {}", self.seed, self.mix.0)?;
+        if self.short {
+            let numbers: Vec<_> = self.story.iter().map(|told| told.number.to_string()).collect();
+            write!(f, " --only {}", numbers.join(","))?;
+        }
+        Ok(())
     }
 }
 
@@ -102,6 +111,7 @@ pub fn simulate(options: &Options) -> Result<Summary, Box<Failure>> {
         Err(what) => Err(Box::new(Failure {
             seed: options.seed,
             mix: whole.mix,
+            short: options.only.is_some(),
             what,
             story: std::mem::take(&mut whole.chaos.story),
             at_ns: whole.now_ns,
@@ -109,17 +119,40 @@ pub fn simulate(options: &Options) -> Result<Summary, Box<Failure>> {
     }
 }
 
-/// The same failure with as few kinds of trouble as still lead to one.
+/// The same failure with as little going wrong as still leads to one, as far as a minute of looking gets.
 pub fn shorten(options: &Options, failure: Box<Failure>) -> Box<Failure> {
+    let began = Instant::now();
     let mut shortest = failure;
+    let attempt = |shortest: &mut Box<Failure>, mix: Mix, only: Option<Vec<u32>>| {
+        if began.elapsed() > SHORTEN_MAX {
+            return false;
+        }
+        let shorter = simulate(&Options { mix: Some(mix), only, ..options.clone() }).err();
+        let found = shorter.is_some();
+        if let Some(shorter) = shorter {
+            *shortest = shorter;
+        }
+        found
+    };
     for kind in Kind::ALL {
-        if !shortest.mix.has(kind) {
-            continue;
+        if shortest.mix.has(kind) {
+            let mix = shortest.mix.without(kind);
+            attempt(&mut shortest, mix, options.only.clone());
         }
-        let mix = Some(shortest.mix.without(kind));
-        if let Err(shorter) = simulate(&Options { mix, ..options.clone() }) {
-            shortest = shorter;
+    }
+    let mut part = shortest.story.len().div_ceil(2);
+    while part > 0 {
+        let mut from = 0;
+        while from < shortest.story.len() {
+            let until = (from + part).min(shortest.story.len());
+            let outside = |index: &usize| !(from..until).contains(index);
+            let kept = (0..shortest.story.len()).filter(outside).map(|index| shortest.story[index].number);
+            let (mix, only) = (shortest.mix, Some(kept.collect()));
+            if !attempt(&mut shortest, mix, only) {
+                from = until;
+            }
         }
+        part /= 2;
     }
     shortest
 }
@@ -176,12 +209,19 @@ impl Verdict {
 }
 
 /// Runs seeds from `from` on, until `seeds` are done, `time` is over, or one fails.
-pub fn simulate_many(from: u64, seeds: u64, time: Option<Duration>, mix: Option<Mix>) -> Verdict {
+pub fn simulate_many(
+    from: u64,
+    seeds: u64,
+    time: Option<Duration>,
+    mix: Option<Mix>,
+    only: Option<Vec<u32>>,
+) -> Verdict {
     let began = Instant::now();
     let mut verdict =
         Verdict { from, seeds: 0, sum: Summary::default(), took: Duration::ZERO, failure: None };
     while verdict.seeds < seeds && time.is_none_or(|time| began.elapsed() < time) {
-        let options = Options { mix, ..Options::with_seed(from.wrapping_add(verdict.seeds)) };
+        let options =
+            Options { mix, only: only.clone(), ..Options::with_seed(from.wrapping_add(verdict.seeds)) };
         verdict.seeds += 1;
         match simulate(&options) {
             Ok(summary) => verdict.sum.add(&summary),
