@@ -102,6 +102,9 @@ pub enum Lost {
     /// A subscription was not answered.
     #[error("subscription not answered within 10 s")]
     NoAck,
+    /// A subscription was refused because there were too many requests: the next connection asks again, after its pause.
+    #[error("subscription refused for now: too many requests")]
+    TooFast,
     /// More bytes wait to be written than may: the venue does not read.
     #[error("the venue does not read what is sent")]
     OutboxFull,
@@ -123,6 +126,7 @@ impl Lost {
             Self::Socket(_) => "socket",
             Self::Silent(_) => "silent",
             Self::NoAck => "no_ack",
+            Self::TooFast => "too_fast",
             Self::OutboxFull => "outbox_full",
             Self::Ours(reason) => reason,
         }

@@ -130,7 +130,8 @@ impl<V: Venue> Feed for World<V> {
     fn state(&self) -> String {
         let (proved, all) = self.provider.books_proved();
         let lines: Vec<_> = self.provider.connections().iter().map(|line| line.is_subscribed()).collect();
-        format!("{proved} of {all} books proved, lines subscribed: {lines:?}")
+        let last = self.happenings.last();
+        format!("{proved} of {all} books proved, lines subscribed: {lines:?}, last happened {last:?}")
     }
 
     fn symbols(&self) -> Vec<String> {

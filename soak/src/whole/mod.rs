@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use engine::consumer::{Catalog, Host, OnPanic, ProviderFacts, StreamFacts};
 use engine::dispatch::Dispatcher;
-use engine::event::{Body, Event};
+use engine::event::{Body, Event, GapReason};
 use engine::ids::{ConsumerId, ProviderId, ShardId, StreamId};
 use engine::merge::marker::{MARKER_EVERY_NS, MarkerPace};
 use engine::merge::{Merger, MergerOptions, PATIENCE_NS};
@@ -125,7 +125,9 @@ impl Sabotage {
                 head.providers_present -= 1;
                 Some(vec![wrong])
             }
-            Self::LoseGap if matches!(event.body, Body::Gap(_)) => Some(Vec::new()),
+            Self::LoseGap if matches!(&event.body, Body::Gap(gap) if gap.reason == GapReason::Sequence) => {
+                Some(Vec::new())
+            }
             _ => None,
         }
     }
@@ -348,7 +350,7 @@ impl Whole {
             merger.add_input(ProviderId(provider as u8));
         }
         let trade = mix.has(Kind::Orders).then(|| chaos::trade_of(options.seed));
-        let wait = rng.u32(20..60);
+        let wait = if options.sabotage == Some(Sabotage::LoseGap) { 1 } else { rng.u32(20..60) };
         let mut whole = Self {
             mix,
             now_ns: START_NS,
