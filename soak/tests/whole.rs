@@ -44,14 +44,17 @@ fn the_same_seed_is_the_same_run_and_another_is_another() {
 /// Each promise broken on purpose: the part of the message that names it.
 #[test]
 fn a_promise_that_is_broken_is_noticed() {
+    // An event that is not shown, or twice, may be noticed by the counters first.
     let expected = |sabotage| match sabotage {
-        Sabotage::DropEvent | Sabotage::RepeatEvent | Sabotage::SwapEvents => "is next",
-        Sabotage::LoseGap => "is next",
-        Sabotage::WrongBook => "a book at",
-        Sabotage::PartialMerge => "is partial",
-        Sabotage::LoseReport => "critical events sent",
-        Sabotage::LoseUncounted => "taken",
-        Sabotage::LeakSlot => "its pool says",
+        Sabotage::DropEvent | Sabotage::RepeatEvent | Sabotage::SwapEvents | Sabotage::LoseGap => {
+            ["is next", "and showed"]
+        }
+        Sabotage::WrongBook => ["a book at", "is not the venue's"],
+        Sabotage::PartialMerge => ["is partial", "is partial"],
+        Sabotage::LoseReport => ["critical events sent", "critical events sent"],
+        // Whichever event it was.
+        Sabotage::LoseUncounted => ["taken", "a book at"],
+        Sabotage::LeakSlot => ["its pool says", "pools are out"],
     };
     for sabotage in Sabotage::ALL {
         let caught = |seed| {
@@ -63,7 +66,7 @@ fn a_promise_that_is_broken_is_noticed() {
         let failure: Option<Box<Failure>> = (1..20).find_map(caught);
         let failure = failure.unwrap_or_else(|| panic!("{sabotage:?} was not noticed"));
         let text = failure.to_string();
-        assert!(failure.what.contains(expected(sabotage)), "{sabotage:?}: {text}");
+        assert!(expected(sabotage).iter().any(|text| failure.what.contains(text)), "{sabotage:?}: {text}");
         assert!(text.contains(&format!("--from {} --mix", failure.seed)), "{text}");
     }
 }
@@ -74,4 +77,12 @@ fn a_promise_that_is_broken_is_noticed() {
 fn a_subscription_that_was_refused_for_its_haste_is_asked_for_again() {
     let only = Some(vec![37, 45, 46, 47]);
     good(&Options { mix: Some(Mix(9107)), only, ..Options::with_seed(348_589_492) });
+}
+
+/// Found by a fresh seed: a connection that brought nothing but the trades before it, and another after it. A Gap stood for
+/// what happened between them, and the hundred trades that the second one began with were missing without a word.
+#[test]
+fn trades_before_the_second_connection_follow_their_gap() {
+    let only = Some(vec![0, 13, 27, 34, 43, 50]);
+    good(&Options { mix: Some(Mix(2_099)), only, ..Options::with_seed(2_756_376_699) });
 }
