@@ -223,7 +223,7 @@ impl<V: Venue> Provider<V> {
             };
             if let FrameOutcome::Notice(notice) = outcome {
                 self.notice(line, &notice);
-                if is_too_fast(&notice) {
+                if is_too_fast(&notice) && self.connections[line.index()].is_young(now) {
                     self.lost(line, Lost::TooFast, now, probe);
                 }
             }

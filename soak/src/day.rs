@@ -23,7 +23,7 @@ use crate::lines::equal_books;
 /// The shipped topology.
 const SHIPPED: &str = include_str!("../../topology.yaml");
 /// How long the start, and recovery at the end, may take.
-const WAIT_MAX: Duration = Duration::from_mins(2);
+const WAIT_MAX: Duration = Duration::from_secs(15);
 /// How often memory, latencies and losses are noted, at the least; a day has about a thousand points.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// The share of its usual rate that the market has in each hour of the day, in percent: Asia, Europe, America.
@@ -253,7 +253,10 @@ impl Day {
         };
         while !proved(&self.board) {
             if began.elapsed() > WAIT_MAX {
-                return Err(format!("no {what} within {} s", WAIT_MAX.as_secs()));
+                let states =
+                    self.board.providers().map(|status| (status.provider, status.books_proved, status.books));
+                let states: Vec<_> = states.collect();
+                return Err(format!("no {what} within {} s: {states:?}", WAIT_MAX.as_secs()));
             }
             self.poll(gateway)?;
         }

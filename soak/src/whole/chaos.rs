@@ -454,7 +454,8 @@ fn data_fault(rng: &mut Rng, provider: usize, symbol: String) -> Fault {
         // Coinbase numbers neither updates nor books: one that is lost or old shows nowhere.
         0..4 if provider == 2 => VenueFault::DropTrades { symbol, count },
         0 => VenueFault::DropUpdates { symbol, count },
-        1 => VenueFault::ShiftUpdateIds { symbol, by: rng.i64(-2_000..2_000), count },
+        // Far off: numbers that are wrong and fit all the same show only when the book is verified, after minutes.
+        1 => VenueFault::ShiftUpdateIds { symbol, by: rng.i64(-2_000_000..-1_000_000), count },
         2 => VenueFault::StaleSnapshots { symbol, count },
         3 => VenueFault::LieChecksum { symbol, count },
         _ => VenueFault::DropTrades { symbol, count },
