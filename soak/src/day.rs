@@ -23,7 +23,7 @@ use crate::lines::equal_books;
 /// The shipped topology.
 const SHIPPED: &str = include_str!("../../topology.yaml");
 /// How long the start, and recovery at the end, may take.
-const WAIT_MAX: Duration = Duration::from_secs(15);
+const WAIT_MAX: Duration = Duration::from_mins(2);
 /// How often memory, latencies and losses are noted, at the least; a day has about a thousand points.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// The share of its usual rate that the market has in each hour of the day, in percent: Asia, Europe, America.

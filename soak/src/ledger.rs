@@ -260,6 +260,10 @@ pub struct Past {
 /// Levels a side at which books are compared; also what subscriptions ask for then.
 pub const DEPTHS: [usize; 3] = [5, 50, usize::MAX];
 
+/// How many of the last numbers may be meant by one: at Coinbase, the third provider, they begin anew with each connection,
+/// so that what stands before a number may be of another one.
+const NUMBERS_BACK: [usize; 2] = [1, 1_024];
+
 impl Past {
     fn keep(&mut self, (provider, stream): (ProviderId, StreamId), copy: &BookCopy) {
         let prints = self.prints.entry((provider, stream, copy.sequence)).or_default();
@@ -274,8 +278,8 @@ impl Past {
     pub fn knows(&self, place: (ProviderId, StreamId), copy: &BookCopy, depth: usize) -> bool {
         let (from, to) = ((place.0, place.1, 0), (place.0, place.1, copy.sequence));
         let print = copy.print(DEPTHS[depth]);
-        let last = self.prints.range(from..=to).next_back();
-        last.is_some_and(|(_, prints)| prints.iter().any(|known| known[depth] == print))
+        let before = self.prints.range(from..=to).rev().take(NUMBERS_BACK[usize::from(place.0.0 == 2)]);
+        before.flat_map(|(_, prints)| prints).any(|known| known[depth] == print)
     }
 
     /// Books kept.
