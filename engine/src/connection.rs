@@ -102,6 +102,9 @@ pub enum Lost {
     /// A subscription was not answered.
     #[error("subscription not answered within 10 s")]
     NoAck,
+    /// A subscription was refused because there were too many requests: the next connection asks again, after its pause.
+    #[error("subscription refused for now: too many requests")]
+    TooFast,
     /// More bytes wait to be written than may: the venue does not read.
     #[error("the venue does not read what is sent")]
     OutboxFull,
@@ -123,6 +126,7 @@ impl Lost {
             Self::Socket(_) => "socket",
             Self::Silent(_) => "silent",
             Self::NoAck => "no_ack",
+            Self::TooFast => "too_fast",
             Self::OutboxFull => "outbox_full",
             Self::Ours(reason) => reason,
         }
@@ -468,6 +472,11 @@ impl Connection {
             Some(request) => self.in_flight.retain(|waiting| waiting.request != *request),
             None => self.in_flight.clear(),
         }
+    }
+
+    /// Whether it lives since less than 10 s: what is refused then are its first subscriptions, and nobody asks again.
+    pub fn is_young(&self, now: ReceiveTime) -> bool {
+        matches!(self.state, State::Live { since } if now.since_ns(since) < OPEN_NS_MAX)
     }
 
     /// The streams of a request that was refused, before [`notice`](Self::notice) forgets them.

@@ -230,6 +230,9 @@ impl<V: Venue> Provider<V> {
             };
             if let FrameOutcome::Notice(notice) = outcome {
                 self.notice(line, &notice);
+                if is_too_fast(&notice) && self.connections[line.index()].is_young(now) {
+                    self.lost(line, Lost::TooFast, now, probe);
+                }
             }
         }
         FRAMES_PER_TURN_MAX
@@ -461,3 +464,13 @@ const JOIN_LOOK_NS: u64 = 1_000_000;
 const ROLL_LOOK_NS: u64 = 50_000_000;
 /// How soon a congested ring is looked at again, in nanoseconds.
 const CONGESTED_LOOK_NS: u64 = 200_000;
+
+/// Whether a request was refused for no other reason than that requests came too fast. Venues say so in words (Coinbase:
+/// `rate limit exceeded`, Kraken: `Exceeded msg rate`, Binance: `Too many requests`); what was asked for is right, so it is
+/// asked for again.
+fn is_too_fast(notice: &Notice) -> bool {
+    let Notice::Refused { reason, .. } = notice else { return false };
+    ["rate limit", "msg rate", "too many requests"].iter().any(|words| {
+        reason.as_bytes().windows(words.len()).any(|text| text.eq_ignore_ascii_case(words.as_bytes()))
+    })
+}

@@ -86,6 +86,8 @@ pub struct Ledger {
     pub conflated_total: u64,
     /// Promises that were broken.
     pub violations: Vec<String>,
+    /// Prints of every book that was proved, where that is asked for.
+    pub past: Option<Past>,
     logs: BTreeMap<(ProviderId, StreamId), BookLog>,
 }
 
@@ -240,13 +242,60 @@ impl Ledger {
                 copy.sequence, header.sequence_first, header.sequence_last
             ));
         }
+        if let Some(past) = &mut self.past
+            && copy.status == BookStatus::Proved
+        {
+            past.keep((header.provider, header.stream), &copy);
+        }
         self.books.insert(symbol, copy);
+    }
+}
+
+/// Prints of all the books that streams ever had, by stream and number.
+#[derive(Debug, Default)]
+pub struct Past {
+    prints: BTreeMap<(ProviderId, StreamId, u64), Vec<[u64; DEPTHS.len()]>>,
+}
+
+/// Levels a side at which books are compared; also what subscriptions ask for then.
+pub const DEPTHS: [usize; 3] = [5, 50, usize::MAX];
+
+/// How many of the last numbers may be meant by one: at Coinbase, the third provider, they begin anew with each connection,
+/// so that what stands before a number may be of another one.
+const NUMBERS_BACK: [usize; 2] = [1, 1_024];
+
+impl Past {
+    fn keep(&mut self, (provider, stream): (ProviderId, StreamId), copy: &BookCopy) {
+        let prints = self.prints.entry((provider, stream, copy.sequence)).or_default();
+        let print = DEPTHS.map(|depth| copy.print(depth));
+        if !prints.contains(&print) {
+            prints.push(print);
+        }
+    }
+
+    /// Whether the book of the stream once was this one, at `DEPTHS[depth]` levels a side. A number that is not there is
+    /// that of an update that changed nothing: the book is the one before it.
+    pub fn knows(&self, place: (ProviderId, StreamId), copy: &BookCopy, depth: usize) -> bool {
+        let (from, to) = ((place.0, place.1, 0), (place.0, place.1, copy.sequence));
+        let print = copy.print(DEPTHS[depth]);
+        let before = self.prints.range(from..=to).rev().take(NUMBERS_BACK[usize::from(place.0.0 == 2)]);
+        before.flat_map(|(_, prints)| prints).any(|known| known[depth] == print)
+    }
+
+    /// Books kept.
+    pub fn len(&self) -> usize {
+        self.prints.len()
+    }
+
+    /// Whether nothing was kept.
+    pub fn is_empty(&self) -> bool {
+        self.prints.is_empty()
     }
 }
 
 /// The name under which an instrument stands in the ledger: its symbol, and for other providers than the first the
 /// provider's number before it.
-fn key(provider: ProviderId, symbol: &str) -> String {
+pub(crate) fn key(provider: ProviderId, symbol: &str) -> String {
     if provider.index() == 0 { symbol.to_owned() } else { format!("{}/{symbol}", provider.index()) }
 }
 
@@ -255,7 +304,29 @@ fn crossed(copy: &BookCopy) -> bool {
 }
 
 impl BookCopy {
-    fn of(replica: &Replica) -> Self {
+    /// A number that stands for the best levels.
+    fn print(&self, depth: usize) -> u64 {
+        let mut print = 0xcbf2_9ce4_8422_2325_u64;
+        let mut add =
+            |value: i64| print = (print ^ value as u64).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+        for side in [&self.bids, &self.asks] {
+            for &(price, qty) in side.iter().take(depth) {
+                add(price);
+                add(qty);
+            }
+            add(-1);
+        }
+        print
+    }
+
+    /// Whether both are proved and have the same best levels.
+    pub fn same_best(&self, other: &Self, depth: usize) -> bool {
+        let proved = |copy: &Self| copy.status == BookStatus::Proved;
+        proved(self) && proved(other) && self.print(depth) == other.print(depth)
+    }
+
+    /// A copy of a replica.
+    pub fn of(replica: &Replica) -> Self {
         let book = replica.book();
         let levels = |side: &engine::book::BookSide| side.iter().map(|at| (at.price.0, at.qty.0)).collect();
         Self {

@@ -3,6 +3,7 @@
 //! [`sim`] runs one provider against one simulated venue in one thread, under a simulated clock and network; a run
 //! follows from its seed. [`desk`] does the same with the orders of one account. [`ledger`] is the consumer at the far end that checks every promise a stream makes.
 
+pub mod day;
 pub mod desk;
 pub mod kill9;
 pub mod ledger;
@@ -12,4 +13,6 @@ pub mod overload;
 pub mod rolls;
 pub mod sim;
 pub mod subscribe;
+mod tape;
 pub mod trade;
+pub mod whole;

@@ -258,7 +258,7 @@ fn key(provider: usize, symbol: &str) -> String {
 }
 
 /// Books of the consumer that are the venue's now, with its last trade; and how many there are.
-fn equal_books(gateway: &Gateway, provider: usize, ledger: &Ledger) -> (usize, usize) {
+pub(crate) fn equal_books(gateway: &Gateway, provider: usize, ledger: &Ledger) -> (usize, usize) {
     let Some(server) = gateway.simulation.server(provider) else { return (0, 1) };
     let truths = server.truth();
     let is_equal = |symbol: &str, trade_last: Option<u64>| {

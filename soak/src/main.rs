@@ -69,6 +69,45 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// The whole gateway under a simulated clock, network and venues, seed after seed, with what goes wrong by seed.
+    Simulate {
+        /// Seeds to run; without it and without --hours, 100.
+        #[arg(long)]
+        seeds: Option<u64>,
+        /// Run seeds for so long.
+        #[arg(long)]
+        hours: Option<f64>,
+        /// The first seed; a fresh one where it is not given.
+        #[arg(long)]
+        from: Option<u64>,
+        /// What may go wrong, as a failure printed it, in place of what the seed says.
+        #[arg(long)]
+        mix: Option<u16>,
+        /// Of what goes wrong only these, by number, as a failure printed them.
+        #[arg(long, value_delimiter = ',')]
+        only: Option<Vec<u32>>,
+    },
+    /// A day of the shipped topology over real sockets, as long as it is asked to be: load, faults, orders, and a verdict.
+    Day {
+        /// Minutes; a real day has 1440.
+        #[arg(long, default_value_t = 1_440.0)]
+        minutes: f64,
+        /// Instruments of each of the three venues, 3 to 50.
+        #[arg(long, default_value_t = 50)]
+        instruments: usize,
+        /// Messages a second of each instrument at a usual hour.
+        #[arg(long, default_value_t = 20)]
+        rate: u32,
+        /// Seconds between two faults.
+        #[arg(long, default_value_t = 20.0)]
+        fault_every_s: f64,
+        /// The same seed gives the same market and plan.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Where journal, recording and picture go.
+        #[arg(long, default_value = "soak-day")]
+        home: std::path::PathBuf,
+    },
     /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
     Rolls {
         /// Messages a second of all 30 instruments together, which the market is asked for.
@@ -152,6 +191,27 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let duration = duration("--minutes", minutes * 60.0)?;
             let options = soak::overload::Options { rate: rate.div_ceil(10), times, duration, seed };
             let verdict = soak::overload::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Simulate { seeds, hours, from, mix, only } => {
+            let time = hours.map(|hours| duration("--hours", hours * 3_600.0)).transpose()?;
+            let seeds = seeds.unwrap_or(if time.is_some() { u64::MAX } else { 100 });
+            let from = from.unwrap_or_else(|| fastrand::u64(..1 << 32));
+            let verdict =
+                soak::whole::run::simulate_many(from, seeds, time, mix.map(soak::whole::chaos::Mix), only);
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Day { minutes, instruments, rate, fault_every_s, seed, home } => {
+            let options = soak::day::Options {
+                duration: duration("--minutes", minutes * 60.0)?,
+                instruments,
+                rate,
+                seed,
+                fault_every: duration("--fault-every-s", fault_every_s)?,
+                home,
+                strict: minutes >= 5.0,
+            };
+            let verdict = soak::day::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
         Command::Subscribe { instruments, phase_s, rate, seed } => {

@@ -32,10 +32,11 @@ use simvenues::output::{ConnectionId, Ending};
 use simvenues::site::Site;
 use simvenues::{BinanceConfig, CoinbaseConfig, Fault, KrakenConfig, VenueConfig, default_instruments};
 
-use crate::ledger::{Ledger, Observer};
+use crate::ledger::{Ledger, Observer, key};
+use crate::tape::Tape;
 
 /// Where simulated time begins, in nanoseconds since 1970: a day in 2023.
-const START_NS: u64 = 1_700_000_000_000_000_000;
+pub(crate) const START_NS: u64 = 1_700_000_000_000_000_000;
 /// One second, in nanoseconds.
 pub const SECOND_NS: u64 = 1_000_000_000;
 /// One millisecond, in nanoseconds.
@@ -50,6 +51,8 @@ const STEPS_AT_ONCE_MAX: u32 = 10_000;
 pub struct WorldOptions {
     /// Of everything that is left to chance.
     pub seed: u64,
+    /// The provider's number; more than 0 where several worlds meet.
+    pub provider: u8,
     /// The market's product.
     pub product: simvenues::Product,
     /// Canonical bases against USDT.
@@ -83,6 +86,7 @@ impl WorldOptions {
     pub fn with_seed(seed: u64) -> Self {
         Self {
             seed,
+            provider: 0,
             product: simvenues::Product::Spot,
             bases: vec!["BTC", "ETH", "SOL"],
             rate: 50.0,
@@ -136,6 +140,7 @@ enum Owner {
     Line(LineId),
     Rest {
         id: RestId,
+        path: String,
         answer: Vec<u8>,
         deadline_ns: u64,
     },
@@ -237,10 +242,13 @@ pub struct World<V: Venue = Binance> {
     pub stalled_until_ns: u64,
     /// Event parts taken off the ring.
     pub received_total: u64,
+    /// Levels a side that the end compares with the venue's: fewer than all where a venue proves no more.
+    pub compared_levels: usize,
     observer: Observer,
     quote: &'static str,
     depth: usize,
     receiver: Receiver<Event>,
+    tape: Option<Tape>,
     rng: Rng,
     links: Vec<Link>,
     dirty: Vec<ConnectionId>,
@@ -279,7 +287,7 @@ impl<V: Venue> World<V> {
         let output_bytes_max = config.output_bytes_max();
         let site = Site::new(config.build(START_NS), output_bytes_max);
 
-        let mut directory = Directory::closed(ProviderId(0));
+        let mut directory = Directory::closed(ProviderId(options.provider));
         for (index, base) in options.bases.iter().enumerate() {
             let symbol = format!("{base}-{quote}");
             let listing = directory
@@ -290,7 +298,7 @@ impl<V: Venue> World<V> {
             }
         }
         let observer = Observer::default();
-        let catalog = Arc::new(catalog_of(&directory, venue.name()));
+        let catalog = Arc::new(catalog_of(options.provider, &directory, venue.name()));
         let mut host = Host::new(catalog, 64);
         let made = observer.clone();
         let seat =
@@ -303,7 +311,12 @@ impl<V: Venue> World<V> {
             let id = engine::ids::StreamId(index as u32);
             let delivery = Delivery::default_of(stream.channel);
             dispatcher.routing.add(id, Route { output, delivery, book_depth: usize::MAX });
-            host.subscribe(seat, ProviderId(0), id, stream.channel.is_book().then_some((10_000, 1_024)));
+            host.subscribe(
+                seat,
+                ProviderId(options.provider),
+                id,
+                stream.channel.is_book().then_some((10_000, 1_024)),
+            );
         }
         let pipeline_options = PipelineOptions {
             pools: options.pools,
@@ -338,10 +351,12 @@ impl<V: Venue> World<V> {
             late: None,
             stalled_until_ns: 0,
             received_total: 0,
+            compared_levels: usize::MAX,
             observer,
             quote,
             depth,
             receiver,
+            tape: None,
             rng: Rng::with_seed(options.seed ^ 0x5eed),
             links: Vec::new(),
             dirty: Vec::new(),
@@ -352,6 +367,11 @@ impl<V: Venue> World<V> {
     /// What the consumer at the end saw.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.observer.ledger()
+    }
+
+    /// The consumer at the end.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Canonical symbols.
@@ -409,13 +429,26 @@ impl<V: Venue> World<V> {
         proved == all && all == self.options.bases.len()
     }
 
+    /// Whether every subscription is taken and every book is proved.
+    pub fn is_settled(&self) -> bool {
+        let mut lines = self.provider.connections().iter().filter(|line| !line.is_spare());
+        self.all_proved() && lines.all(engine::connection::Connection::is_subscribed)
+    }
+
     /// Runs until every subscription is taken and every book is proved.
     pub fn settle(&mut self) {
-        self.run_for("all books proved", 60.0, |world| {
-            let mut lines = world.provider.connections().iter().filter(|line| !line.is_spare());
-            world.all_proved() && lines.all(engine::connection::Connection::is_subscribed)
-        });
+        self.run_for("all books proved", 60.0, Self::is_settled);
         self.run_s(1.0);
+    }
+
+    /// Records from now on what the venue sends, to be replayed.
+    pub fn record(&mut self) {
+        self.tape = Some(Tape::default());
+    }
+
+    /// What was recorded, as the text of a capture file.
+    pub fn recorded(&mut self) -> Vec<u8> {
+        self.tape.take().map(Tape::into_text).unwrap_or_default()
     }
 
     /// The end of every run: faults are over, the market stops, and everything must be as the venue has it.
@@ -432,6 +465,14 @@ impl<V: Venue> World<V> {
         self.run_s(3.0);
         self.site.set_rate(0.0, self.now_ns);
         self.run_s(3.0);
+        self.assert_true();
+    }
+
+    /// The market stands still and everything has arrived: all is as the venue has it.
+    ///
+    /// # Panics
+    /// If a promise was broken.
+    pub fn assert_true(&self) {
         let seed = self.options.seed;
         let ledger = self.observer.ledger();
         assert!(
@@ -442,11 +483,16 @@ impl<V: Venue> World<V> {
             ledger.gaps
         );
         for truth in self.site.truth() {
-            let symbol = &truth.symbol;
-            let mut book = self.site.book(symbol).expect("it is listed");
-            book.bids.truncate(self.depth);
-            book.asks.truncate(self.depth);
-            let copy = ledger.books.get(symbol).unwrap_or_else(|| panic!("seed {seed}: no book of {symbol}"));
+            let symbol = &key(ProviderId(self.options.provider), &truth.symbol);
+            let mut book = self.site.book(&truth.symbol).expect("it is listed");
+            let depth = self.depth.min(self.compared_levels);
+            book.bids.truncate(depth);
+            book.asks.truncate(depth);
+            let copy = ledger.books.get(symbol);
+            let copy = copy.unwrap_or_else(|| panic!("seed {seed}: no book of {symbol}"));
+            let mut copy = copy.clone();
+            copy.bids.truncate(self.compared_levels);
+            copy.asks.truncate(self.compared_levels);
             let rule = self.provider.pipeline.venue.book_rule();
             if !matches!(rule, BookRule::RestSnapshotRange | BookRule::RestSnapshotChained) {
                 // The venue has no number of its own, so the copy's is ours.
@@ -497,7 +543,8 @@ impl<V: Venue> World<V> {
         self.happenings.iter().filter(lost).count()
     }
 
-    fn next_ns(&self) -> u64 {
+    /// When something happens next, by the simulated clock.
+    pub(crate) fn next_ns(&self) -> u64 {
         let now = ReceiveTime::from_ns(self.now_ns);
         let mut at_ns = self.site.next_wake_ns();
         at_ns = at_ns.min(self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns));
@@ -514,7 +561,8 @@ impl<V: Venue> World<V> {
         at_ns
     }
 
-    fn step(&mut self) {
+    /// Does what is to be done now.
+    pub(crate) fn step(&mut self) {
         self.site.poll(self.now_ns);
         self.open_links();
         self.carry_up();
@@ -681,6 +729,9 @@ impl<V: Venue> World<V> {
                 return bytes.len();
             }
             space[..count].copy_from_slice(&bytes[..count]);
+            if let Some(tape) = &mut self.tape {
+                tape.bytes(line, &bytes[..count], now.ns());
+            }
             bytes = &bytes[count..];
             let mut taken = self.provider.received(line, count, now, &mut clock);
             while taken == FRAMES_PER_TURN_MAX {
@@ -691,9 +742,12 @@ impl<V: Venue> World<V> {
     }
 
     fn try_answer(&mut self, index: usize, now: ReceiveTime) {
-        let Owner::Rest { id, answer, .. } = &mut self.links[index].owner else { return };
+        let Owner::Rest { id, path, answer, .. } = &mut self.links[index].owner else { return };
         let Some((status, retry_after_s, body)) = parse_answer(answer) else { return };
         let (id, mut body) = (*id, answer[body].to_vec());
+        if let Some(tape) = &mut self.tape {
+            tape.answer(path, &body, self.now_ns);
+        }
         self.hang_up(index);
         self.provider.rest_answered(id, status, retry_after_s, &mut body, now, &mut FixedClock(now));
     }
@@ -721,8 +775,9 @@ impl<V: Venue> World<V> {
         self.provider.timeout(now, &mut FixedClock(now));
         while let Some((id, request)) = self.provider.poll_rest(now) {
             let deadline_ns = self.now_ns + REST_NS_MAX;
-            let index = self.connect(Owner::Rest { id, answer: Vec::new(), deadline_ns });
             let text = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", request.path);
+            let path = request.path.clone();
+            let index = self.connect(Owner::Rest { id, path, answer: Vec::new(), deadline_ns });
             let at_ns = self.links[index].opens_ns.unwrap_or(self.now_ns) + self.options.delay_ns;
             self.links[index].up.put(at_ns, Piece::Bytes(text.into_bytes()));
         }
@@ -774,7 +829,7 @@ impl<V: Venue> World<V> {
 }
 
 /// The names behind a directory's numbers.
-fn catalog_of(directory: &Directory, venue: &str) -> Catalog {
+fn catalog_of(provider: u8, directory: &Directory, venue: &str) -> Catalog {
     let streams = directory.streams().iter().map(|stream| {
         let instrument = directory.instrument(stream.listing);
         StreamFacts {
@@ -784,12 +839,11 @@ fn catalog_of(directory: &Directory, venue: &str) -> Catalog {
             channel: stream.channel,
         }
     });
+    let facts = ProviderFacts { name: venue.to_owned(), venue: venue.to_owned(), streams: streams.collect() };
+    let nobody = || ProviderFacts { name: String::new(), venue: String::new(), streams: Vec::new() };
+    let before = std::iter::repeat_with(nobody).take(usize::from(provider));
     Catalog {
-        providers: vec![ProviderFacts {
-            name: venue.to_owned(),
-            venue: venue.to_owned(),
-            streams: streams.collect(),
-        }],
+        providers: before.chain([facts]).collect(),
         symbols: directory.instruments().iter().map(|instrument| instrument.symbol.clone()).collect(),
     }
 }

@@ -120,6 +120,7 @@ pub struct Trade<G> {
     gap_open: bool,
     killed: bool,
     orders: u64,
+    news: Option<Vec<OrderEvent>>,
 }
 
 impl<G: OrderGateway> Trade<G> {
@@ -171,6 +172,7 @@ impl<G: OrderGateway> Trade<G> {
             gap_open: false,
             killed: false,
             orders: 0,
+            news: None,
         };
         trade.desk.begin(trade.now());
         trade
@@ -285,6 +287,22 @@ impl<G: OrderGateway> Trade<G> {
         self.desk.begin(self.now());
     }
 
+    /// Keeps from now on what consumers are told, for [`take_news`](Self::take_news).
+    pub fn keep_news(&mut self) {
+        self.news = Some(Vec::new());
+    }
+
+    /// What consumers were told since the last call.
+    pub fn take_news(&mut self) -> Vec<OrderEvent> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Lets time pass until `now_ns`, in one step.
+    pub fn pass_until(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        self.step();
+    }
+
     /// Lets so many milliseconds pass.
     pub fn pass_ms(&mut self, time_ms: u64) {
         for _ in 0..time_ms {
@@ -397,6 +415,9 @@ impl<G: OrderGateway> Trade<G> {
         // Events and journal first: what the disk has was told before.
         while let Some(event) = self.desk.poll_event() {
             self.told(&event);
+            if let Some(news) = &mut self.news {
+                news.push(event);
+            }
         }
         let records = self.desk.journal().len();
         if records > 0 {

@@ -155,8 +155,13 @@ impl<V: Venue> Pipeline<V> {
 
     /// Numbers are missing before `event`: waits for them if they can still come, else declares the hole.
     #[cold]
-    fn hole(&mut self, event: Event, published: bool, from: u64, to: u64) {
+    fn hole(&mut self, mut event: Event, mut published: bool, from: u64, to: u64) {
         let stream = event.header.stream;
+        if !published && self.options.fill_trades {
+            // The stream has begun, so the hole is filled or declared; what comes after it must not be missing unsaid.
+            published = true;
+            event.header.flags = event.header.flags.with(Flags::RECOVERED);
+        }
         self.ask_for_trades(&event.header, from, to);
         let state = &mut self.streams[stream.index()];
         if state.may_fill || state.filling_until.is_some() {

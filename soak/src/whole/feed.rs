@@ -1,0 +1,140 @@
+//! A provider of the whole gateway, whatever its venue: [`World`] behind one type.
+
+use engine::consumer::StreamFacts;
+use engine::dispatch::Dispatcher;
+use engine::ids::{InstrumentId, ProviderId};
+use engine::merge::marker::{MarkerPace, marker, passed};
+use engine::sequence::Patience;
+use engine::time::{FixedClock, ReceiveTime};
+use engine::venue::Venue;
+use simvenues::Fault;
+use simvenues::site::Site;
+
+use crate::ledger::Observer;
+use crate::sim::World;
+
+/// What the whole gateway does with a provider.
+pub(super) trait Feed {
+    /// Whether there is something to do at `now_ns`.
+    fn is_due(&mut self, now_ns: u64) -> bool;
+    /// Does it.
+    fn step(&mut self, now_ns: u64);
+    /// Says to the merge shard behind `output` how far the provider is, where that is due.
+    fn mark(&mut self, output: usize, pace: &mut MarkerPace, now_ns: u64);
+    /// When there is something to do next.
+    fn next_ns(&self) -> u64;
+    fn fault(&mut self, fault: &Fault);
+    fn dispatcher(&mut self) -> &mut Dispatcher;
+    fn site(&mut self) -> &mut Site;
+    /// The venue's bytes stand still until then.
+    fn stall_until(&mut self, until_ns: u64);
+    /// Event parts taken by the far end that never waits.
+    fn observed_total(&self) -> u64;
+    fn is_settled(&self) -> bool;
+    /// From now on no more levels than these are what the venue proves.
+    fn compare_only(&mut self, levels: usize);
+    /// The market stands still and everything has arrived: all is as the venue has it.
+    fn assert_true(&self);
+    fn observer(&self) -> Observer;
+    /// By stream number.
+    fn streams(&self) -> Vec<StreamFacts>;
+    /// Pooled slots that are out.
+    fn pooled_out(&self) -> usize;
+    /// Where the provider stands, for a story.
+    fn state(&self) -> String;
+    fn symbols(&self) -> Vec<String>;
+}
+
+impl<V: Venue> Feed for World<V> {
+    fn is_due(&mut self, now_ns: u64) -> bool {
+        World::next_ns(self) <= now_ns || self.provider.pipeline.dispatcher.is_congested()
+    }
+
+    fn step(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        World::step(self);
+    }
+
+    fn mark(&mut self, output: usize, pace: &mut MarkerPace, now_ns: u64) {
+        let now = ReceiveTime::from_ns(now_ns);
+        if pace.due(now) {
+            let hole = self.provider.pipeline.deadline();
+            let event =
+                marker(ProviderId(self.options.provider), passed(now, hole, Patience::SPEC.lateness_ns));
+            self.provider.pipeline.dispatcher.offer_marker(output, event);
+            self.provider.flush(&mut FixedClock(now), |_| {});
+            pace.sent(now);
+        }
+    }
+
+    fn next_ns(&self) -> u64 {
+        World::next_ns(self)
+    }
+
+    fn fault(&mut self, fault: &Fault) {
+        World::fault(self, fault);
+    }
+
+    fn dispatcher(&mut self) -> &mut Dispatcher {
+        &mut self.provider.pipeline.dispatcher
+    }
+
+    fn site(&mut self) -> &mut Site {
+        &mut self.site
+    }
+
+    fn stall_until(&mut self, until_ns: u64) {
+        self.stalled_until_ns = until_ns;
+    }
+
+    fn observed_total(&self) -> u64 {
+        self.received_total
+    }
+
+    fn is_settled(&self) -> bool {
+        World::is_settled(self)
+    }
+
+    fn compare_only(&mut self, levels: usize) {
+        self.compared_levels = levels;
+    }
+
+    fn assert_true(&self) {
+        World::assert_true(self);
+    }
+
+    fn observer(&self) -> Observer {
+        self.observer()
+    }
+
+    fn streams(&self) -> Vec<StreamFacts> {
+        let directory = &self.provider.pipeline.directory;
+        let facts = |stream: &engine::directory::Stream| {
+            let instrument = directory.instrument(stream.listing);
+            StreamFacts {
+                symbol: instrument.symbol.clone(),
+                venue_symbol: instrument.venue_symbol.clone(),
+                instrument: InstrumentId(instrument.id.0),
+                channel: stream.channel,
+            }
+        };
+        directory.streams().iter().map(facts).collect()
+    }
+
+    fn pooled_out(&self) -> usize {
+        let pools = self.provider.pipeline.pools();
+        // One raw is always in hand, for the next frame.
+        pools.frames.usage().out + pools.raws.usage().out.saturating_sub(1) + pools.events.usage().out
+    }
+
+    fn state(&self) -> String {
+        let (proved, all) = self.provider.books_proved();
+        let lines: Vec<_> = self.provider.connections().iter().map(|line| line.is_subscribed()).collect();
+        let last = self.happenings.last();
+        format!("{proved} of {all} books proved, lines subscribed: {lines:?}, last happened {last:?}")
+    }
+
+    fn symbols(&self) -> Vec<String> {
+        World::symbols(self)
+    }
+}

@@ -1,0 +1,783 @@
+//! The whole gateway in one thread under a simulated clock and network, by seed: three providers against simulated
+//! Binance, Kraken and Coinbase, their rings, a merge shard, two consumer shards, and the orders of one account.
+//!
+//! ```text
+//! World (provider, network, venue) x 3 -+-> an observer that never waits, sees all and keeps prints of all books
+//!                                       +-> Merger -> ring -+
+//!                                       +-> ring -----------+-> Host x 2: auditors, one of them panics
+//! Trade (order entry, venue) ----------> critical lane -----+
+//! ```
+//!
+//! Each seed has its own mix of what goes wrong ([`chaos`]). After every step the promises are checked; what the auditors
+//! see is checked event by event ([`auditor`]). [`run`] repeats a run that failed with less in it, and tells its story.
+
+pub mod auditor;
+pub mod chaos;
+mod feed;
+pub mod run;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use engine::consumer::{Catalog, Host, OnPanic, ProviderFacts, StreamFacts};
+use engine::dispatch::Dispatcher;
+use engine::event::{Body, Event, GapReason};
+use engine::ids::{ConsumerId, ProviderId, ShardId, StreamId};
+use engine::merge::marker::{MARKER_EVERY_NS, MarkerPace};
+use engine::merge::{Merger, MergerOptions, PATIENCE_NS};
+use engine::orders::OrderEvent;
+use engine::orders::venue::binance::BinanceOrders;
+use engine::pool::Handle;
+use engine::pools::{MergePools, PoolSizes};
+use engine::ring::{Receiver, ring};
+use engine::routing::{Delivery, Route};
+use engine::time::{FixedClock, ReceiveTime};
+use fastrand::Rng;
+use shards::machine::idle::Waker;
+use shards::orders::critical::CriticalLane;
+use simvenues::Product;
+
+use crate::ledger::{DEPTHS, Past};
+use crate::sim::{MS_NS, SECOND_NS, START_NS, Twin, World, WorldOptions};
+use crate::trade::Trade;
+use auditor::{Audit, Auditor, Carries, Place};
+use chaos::{Chaos, Kind, Mix};
+use feed::Feed;
+
+/// Providers.
+const PROVIDERS: usize = 3;
+/// The provider number of merged streams.
+const MERGED: ProviderId = ProviderId(PROVIDERS as u8);
+/// The dispatchers' way to the observer, to the two consumer shards, and to the merge shard.
+const TO_SHARD: [usize; 2] = [1, 2];
+const TO_MERGER: usize = 3;
+/// The instruments of each provider.
+const BASES: [&str; 2] = ["BTC", "ETH"];
+/// How long recovery may take when faults are over, in nanoseconds: a book that broke again and again is asked for only
+/// after 300 s, and twice where the first answer fails.
+const SETTLE_NS_MAX: u64 = 700 * SECOND_NS;
+/// How often counters of every lane are compared, in steps; those of rings are at each.
+const COUNTERS_EVERY: u64 = 64;
+
+/// A promise that is broken on purpose, to see that it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// A consumer shard loses one trade.
+    DropEvent,
+    /// It takes one trade twice.
+    RepeatEvent,
+    /// Two events of one stream change places.
+    SwapEvents,
+    /// A level of a book has another quantity.
+    WrongBook,
+    /// A merged event without one of its providers is sent.
+    PartialMerge,
+    /// A Gap is not told.
+    LoseGap,
+    /// A report of an order is not told.
+    LoseReport,
+    /// An event leaves a ring and is counted by nobody.
+    LoseUncounted,
+    /// A slot of a pool is not given back.
+    LeakSlot,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::DropEvent,
+        Self::RepeatEvent,
+        Self::SwapEvents,
+        Self::WrongBook,
+        Self::PartialMerge,
+        Self::LoseGap,
+        Self::LoseReport,
+        Self::LoseUncounted,
+        Self::LeakSlot,
+    ];
+
+    /// What becomes of an event on its way into a host: it, in its place others, or nothing. `None`: not its moment.
+    fn spoil(self, event: &Event, held: &mut Option<Event>) -> Option<Vec<Event>> {
+        let trade = matches!(event.body, Body::Trade(_));
+        match self {
+            Self::DropEvent if trade => Some(Vec::new()),
+            Self::RepeatEvent if trade => Some(vec![*event, *event]),
+            Self::SwapEvents if trade => match held.take() {
+                Some(first) if first.header.stream == event.header.stream => Some(vec![*event, first]),
+                Some(first) => {
+                    *held = Some(first);
+                    None
+                }
+                None => {
+                    *held = Some(*event);
+                    Some(Vec::new())
+                }
+            },
+            Self::WrongBook => {
+                let mut wrong = *event;
+                let Body::BookUpdate(part) = &mut wrong.body else { return None };
+                part.levels[0].qty.0 += 1;
+                Some(vec![wrong])
+            }
+            Self::PartialMerge => {
+                let mut wrong = *event;
+                let Body::Merged(head) = &mut wrong.body else { return None };
+                head.providers_present -= 1;
+                Some(vec![wrong])
+            }
+            Self::LoseGap if matches!(&event.body, Body::Gap(gap) if gap.reason == GapReason::Sequence) => {
+                Some(Vec::new())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Of everything that is left to chance.
+    pub seed: u64,
+    /// What may go wrong; `None` for what the seed says.
+    pub mix: Option<Mix>,
+    /// Times at which something goes wrong, by their number; `None` for all.
+    pub only: Option<Vec<u32>>,
+    /// How long it goes wrong, in simulated nanoseconds.
+    pub chaos_ns: u64,
+    /// What is broken on purpose.
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Options {
+    /// Fifteen seconds of what the seed says.
+    pub const fn with_seed(seed: u64) -> Self {
+        Self { seed, mix: None, only: None, chaos_ns: 15 * SECOND_NS, sabotage: None }
+    }
+}
+
+/// One consumer of a shard.
+struct Seated {
+    consumer: ConsumerId,
+    /// Never panics, so that nothing may be missing.
+    steady: bool,
+    audit: Rc<RefCell<Audit>>,
+}
+
+/// A route of a shard: (version, depth's number).
+type Routed = std::collections::BTreeMap<Place, (u32, usize)>;
+
+/// A consumer shard.
+struct Shard {
+    host: Host,
+    /// By provider, the merger's last; and parts taken off each.
+    rings: Vec<(Receiver<Event>, u64)>,
+    critical: Receiver<OrderEvent>,
+    lane: CriticalLane,
+    asleep_until_ns: u64,
+    /// Parts of each ring that it takes in a turn.
+    parts_per_turn: usize,
+    routed: Routed,
+    seated: Vec<Seated>,
+}
+
+/// Everything.
+pub struct Whole {
+    mix: Mix,
+    /// The simulated clock, in nanoseconds since 1970.
+    now_ns: u64,
+    feeds: Vec<Box<dyn Feed>>,
+    facts: Vec<Vec<StreamFacts>>,
+    paces: Vec<MarkerPace>,
+    merger: Merger,
+    merge_rings: Vec<(Receiver<Event>, u64)>,
+    merger_stands_until_ns: u64,
+    shards: Vec<Shard>,
+    trade: Option<Trade<BinanceOrders>>,
+    news: Vec<Vec<OrderEvent>>,
+    chaos: Chaos,
+    version: u32,
+    steps_total: u64,
+    sabotage: Saboteur,
+}
+
+/// Breaks one promise, once, when it has seen enough.
+#[derive(Default)]
+struct Saboteur {
+    what: Option<Sabotage>,
+    /// Moments to let pass before.
+    wait: u32,
+    held: Option<Event>,
+    leaked: Option<Handle<Event>>,
+}
+
+impl Saboteur {
+    /// Whether this moment is the one.
+    fn strikes(&mut self, what: Sabotage) -> bool {
+        if self.what != Some(what) {
+            return false;
+        }
+        self.wait = self.wait.saturating_sub(1);
+        if self.wait > 0 {
+            return false;
+        }
+        self.what = None;
+        true
+    }
+
+    fn deliver(&mut self, event: &Event, host: &mut Host, clock: &mut FixedClock) {
+        if let Some(what) = self.what
+            && let Some(instead) = what.spoil(event, &mut self.held)
+        {
+            self.wait = self.wait.saturating_sub(1);
+            if self.wait > 0 {
+                self.held = None;
+            } else {
+                for event in &instead {
+                    host.deliver(event, clock);
+                }
+                if self.held.is_none() {
+                    self.what = None;
+                }
+                return;
+            }
+        }
+        host.deliver(event, clock);
+    }
+}
+
+impl Whole {
+    /// A gateway at its first instant: nothing is connected.
+    pub fn new(options: Options) -> Self {
+        let mut rng = Rng::with_seed(options.seed ^ 0x0a11);
+        let drawn = Mix::drawn(&mut rng);
+        let mix = options.mix.unwrap_or(drawn);
+        let (rate, lines, delay_ns) = (rng.u32(8..40), rng.u8(1..3), rng.u64(1..40) * MS_NS);
+        let slow_network = mix.has(Kind::Network);
+        let world = |provider: u8| WorldOptions {
+            provider,
+            bases: BASES.to_vec(),
+            rate: f64::from(rate),
+            lines: if mix.has(Kind::TwoLines) { lines } else { 1 },
+            delay_ns: if slow_network { delay_ns } else { MS_NS },
+            jitter_ns: if slow_network { delay_ns } else { MS_NS / 4 },
+            // The observer never waits, whatever comes at once.
+            ring_events: 1 << 16,
+            spill_events: 1 << 16,
+            ..WorldOptions::with_seed(options.seed.wrapping_mul(4) + u64::from(provider))
+        };
+        let mut feeds: Vec<Box<dyn Feed>> = vec![
+            Box::new(World::with(world(0), Twin::binance(Product::Spot))),
+            Box::new(World::with(world(1), Twin::kraken())),
+            Box::new(World::with(world(2), Twin::coinbase())),
+        ];
+        let observers: Vec<_> = feeds.iter().map(|feed| feed.observer()).collect();
+        for observer in &observers {
+            observer.ledger().past = Some(Past::default());
+        }
+        let facts: Vec<_> = feeds.iter().map(|feed| feed.streams()).collect();
+        let names = ["binance", "kraken", "coinbase"];
+        let provider = |(name, streams): (&str, &Vec<StreamFacts>)| ProviderFacts {
+            name: name.to_owned(),
+            venue: name.to_owned(),
+            streams: streams.clone(),
+        };
+        let catalog = Arc::new(Catalog {
+            providers: names.into_iter().zip(&facts).map(provider).collect(),
+            symbols: BASES.map(str::to_owned).to_vec(),
+        });
+
+        let (ring_events, spill_events) =
+            if mix.has(Kind::SmallRings) { (1 << rng.u32(8..11), 256) } else { (1 << 13, 1 << 13) };
+        let mut shards = Vec::new();
+        for number in 0..TO_SHARD.len() {
+            let mut host = Host::new(Arc::clone(&catalog), 64);
+            let mut seated = Vec::new();
+            // Consumers 0 and 2 on the first shard and 1 on the second trade; the last of each panics.
+            let consumers: &[u16] = if number == 0 { &[0, 2, 10] } else { &[1, 11] };
+            for &consumer in consumers {
+                let steady = consumer < 10;
+                let name = format!("consumer {consumer} of shard {number}");
+                let audit = Rc::new(RefCell::new(Audit::new(name.clone(), observers.clone())));
+                let panics_one_in = if steady || !mix.has(Kind::Panics) { 0 } else { rng.u32(50..3_000) };
+                let chance = Rc::new(RefCell::new(rng.fork()));
+                let watched = Rc::clone(&audit);
+                let make = Box::new(move || {
+                    Box::new(Auditor::new(&watched, panics_one_in, &chance))
+                        as Box<dyn engine::consumer::Consumer>
+                });
+                host.add(&name, ConsumerId(consumer), OnPanic::Restart, make);
+                seated.push(Seated { consumer: ConsumerId(consumer), steady, audit });
+            }
+            let (sender, critical) = ring(64);
+            let waker = Waker::new().expect("this process may have an eventfd");
+            shards.push(Shard {
+                host,
+                rings: Vec::new(),
+                critical,
+                lane: CriticalLane::new(number as u8, sender, waker),
+                asleep_until_ns: 0,
+                parts_per_turn: usize::MAX,
+                routed: Routed::new(),
+                seated,
+            });
+        }
+        let mut merged_out = Dispatcher::new(64);
+        // Outputs have the same numbers at every dispatcher; the merger's first leads nowhere.
+        merged_out.add_output(ShardId(0), ring(2).0, 1);
+        let mut merge_rings = Vec::new();
+        for feed in &mut feeds {
+            for (shard, output) in shards.iter_mut().zip(TO_SHARD) {
+                let (sender, receiver) = ring(ring_events);
+                let added = feed.dispatcher().add_output(ShardId(output as u8), sender, spill_events);
+                assert_eq!(added, output, "outputs are numbered in their order");
+                shard.rings.push((receiver, 0));
+            }
+            // Merges promise something only of what comes: a merge shard's rings are ample in a good topology, too.
+            let (sender, receiver) = ring(1 << 14);
+            let added = feed.dispatcher().add_output(ShardId(9), sender, 1 << 14);
+            assert_eq!(added, TO_MERGER, "outputs are numbered in their order");
+            merge_rings.push((receiver, 0));
+        }
+        for (shard, output) in shards.iter_mut().zip(TO_SHARD) {
+            let (sender, receiver) = ring(ring_events);
+            assert_eq!(merged_out.add_output(ShardId(output as u8), sender, spill_events), output);
+            shard.rings.push((receiver, 0));
+        }
+        let pools = PoolSizes { events: 3_000, ..PoolSizes::SPEC };
+        let merger_options = MergerOptions { provider: MERGED, patience_ns: PATIENCE_NS };
+        let mut merger = Merger::new(merger_options, catalog, MergePools::new(&pools), merged_out);
+        for provider in 0..PROVIDERS {
+            merger.add_input(ProviderId(provider as u8));
+        }
+        let trade = mix.has(Kind::Orders).then(|| chaos::trade_of(options.seed));
+        let wait = if options.sabotage == Some(Sabotage::LoseGap) { 1 } else { rng.u32(20..60) };
+        let mut whole = Self {
+            mix,
+            now_ns: START_NS,
+            feeds,
+            facts,
+            paces: vec![MarkerPace::new(MARKER_EVERY_NS); PROVIDERS],
+            merger,
+            merge_rings,
+            merger_stands_until_ns: 0,
+            shards,
+            trade,
+            news: vec![Vec::new(); usize::from(crate::trade::CONSUMERS)],
+            chaos: Chaos::new(rng, options.seed, options.only),
+            version: 1,
+            steps_total: 0,
+            sabotage: Saboteur { what: options.sabotage, wait, ..Saboteur::default() },
+        };
+        whole.begin();
+        whole
+    }
+
+    /// What stands in the topology: half of the subscriptions, and two merge rules.
+    fn begin(&mut self) {
+        if let Some(trade) = &mut self.trade {
+            trade.keep_news();
+        }
+        for _ in 0..2 {
+            self.add_rule();
+        }
+        for shard in 0..self.shards.len() {
+            for seat in 0..self.shards[shard].seated.len() {
+                for place in self.places() {
+                    if self.chaos.rng.bool() {
+                        self.subscribe(shard, seat, place);
+                    }
+                }
+            }
+        }
+    }
+
+    /// All streams that can be subscribed to.
+    fn places(&self) -> Vec<Place> {
+        let numbers = |(provider, facts): (usize, &Vec<StreamFacts>)| {
+            let count = facts.len() as u32;
+            (0..count).map(move |stream| (ProviderId(provider as u8), StreamId(stream)))
+        };
+        let merged =
+            self.merger.rules().flat_map(|(_, streams)| streams.iter().map(|&stream| (MERGED, stream)));
+        self.facts.iter().enumerate().flat_map(numbers).chain(merged).collect()
+    }
+
+    fn dispatcher(&mut self, provider: ProviderId) -> &mut Dispatcher {
+        if provider == MERGED {
+            &mut self.merger.dispatcher
+        } else {
+            self.feeds[provider.index()].dispatcher()
+        }
+    }
+
+    fn carries(&self, (provider, stream): Place, depth: usize) -> Carries {
+        if provider == MERGED {
+            return Carries::Merged;
+        }
+        let channel = self.facts[provider.index()][stream.index()].channel;
+        if channel.is_trade() {
+            Carries::Trades
+        } else if channel.is_book() {
+            Carries::Book(depth)
+        } else {
+            Carries::Tickers
+        }
+    }
+
+    fn subscribe(&mut self, shard: usize, seat: usize, place: Place) {
+        if !self.shards[shard].routed.contains_key(&place) {
+            self.route(shard, place);
+        }
+        let (version, depth) = self.shards[shard].routed[&place];
+        let carries = self.carries(place, depth);
+        let mut clock = self.clock();
+        let Shard { host, seated, .. } = &mut self.shards[shard];
+        seated[seat].audit.borrow_mut().begin(place, carries, version);
+        let is_book = matches!(carries, Carries::Book(_));
+        host.subscribe(seat, place.0, place.1, is_book.then_some((10_000, 64)));
+        if is_book {
+            host.welcome(seat, place.0, place.1, &mut clock);
+        }
+    }
+
+    fn unsubscribe(&mut self, shard: usize, seat: usize, place: Place) {
+        let Shard { host, seated, .. } = &mut self.shards[shard];
+        host.unsubscribe(seat, place.0, place.1);
+        seated[seat].audit.borrow_mut().end(place);
+        let wanted = (0..seated.len()).any(|seat| host.is_subscribed(seat, place.0, place.1));
+        if !wanted && self.shards[shard].routed.remove(&place).is_some() {
+            self.next_version(place.0);
+            self.dispatcher(place.0).routing.remove(place.1, TO_SHARD[shard]);
+        }
+    }
+
+    /// A new route of a stream to a shard, also in place of one that is there: under a new version, with any rule that
+    /// the channel allows, at any depth.
+    fn route(&mut self, shard: usize, place: Place) {
+        let version = self.next_version(place.0);
+        let depth = self.chaos.rng.usize(0..DEPTHS.len());
+        let carries = self.carries(place, depth);
+        let either = |rng: &mut Rng, rule| if rng.u8(0..4) == 0 { Delivery::Lossless } else { rule };
+        let (delivery, book_depth) = match carries {
+            Carries::Trades => (Delivery::Lossless, usize::MAX),
+            Carries::Book(depth) => (either(&mut self.chaos.rng, Delivery::Book), DEPTHS[depth]),
+            Carries::Tickers => (either(&mut self.chaos.rng, Delivery::Latest), usize::MAX),
+            Carries::Merged => (Delivery::Lossless, usize::MAX),
+        };
+        let route = Route { output: TO_SHARD[shard], delivery, book_depth };
+        let dispatcher = self.dispatcher(place.0);
+        dispatcher.routing.remove(place.1, route.output);
+        dispatcher.routing.set(place.1, route);
+        dispatcher.reserve(place.1);
+        let Shard { host, seated, routed, .. } = &mut self.shards[shard];
+        routed.insert(place, (version, depth));
+        for (seat, seated) in seated.iter().enumerate() {
+            if host.is_subscribed(seat, place.0, place.1) {
+                seated.audit.borrow_mut().begin(place, carries, version);
+            }
+        }
+    }
+
+    fn next_version(&mut self, provider: ProviderId) -> u32 {
+        self.version += 1;
+        let version = self.version;
+        self.dispatcher(provider).routing.begin_version(version);
+        version
+    }
+
+    fn clock(&self) -> FixedClock {
+        FixedClock(ReceiveTime::from_ns(self.now_ns))
+    }
+
+    /// Lets time pass until `until_ns`, or until `done` holds; with what goes wrong in between, where that is wanted.
+    fn run_until(
+        &mut self,
+        until_ns: u64,
+        chaos: bool,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, String> {
+        loop {
+            if chaos && self.chaos.next_ns <= self.now_ns {
+                self.disturb();
+            }
+            self.step();
+            self.check()?;
+            if done(self) {
+                return Ok(true);
+            }
+            let mut next_ns = self.next_ns();
+            if chaos {
+                next_ns = next_ns.min(self.chaos.next_ns);
+            }
+            if next_ns > until_ns {
+                self.now_ns = self.now_ns.max(until_ns);
+                return Ok(false);
+            }
+            // Two steps at one instant are enough for what one causes; then time goes on.
+            self.now_ns = if next_ns > self.now_ns { next_ns } else { self.now_ns + MS_NS / 10 };
+        }
+    }
+
+    fn next_ns(&self) -> u64 {
+        let feeds = self.feeds.iter().map(|feed| feed.next_ns());
+        let markers = self.paces.iter().map(|pace| pace.deadline().ns());
+        let merger =
+            self.merger.deadline().map_or(u64::MAX, ReceiveTime::ns).max(self.merger_stands_until_ns);
+        let hosts = self.shards.iter().map(|shard| {
+            let at_ns = shard.host.deadline().map_or(u64::MAX, ReceiveTime::ns);
+            at_ns.max(shard.asleep_until_ns)
+        });
+        feeds.chain(markers).chain(hosts).min().unwrap_or(u64::MAX).min(merger)
+    }
+
+    fn step(&mut self) {
+        self.steps_total += 1;
+        let (now_ns, mut clock) = (self.now_ns, self.clock());
+        for (feed, pace) in self.feeds.iter_mut().zip(&mut self.paces) {
+            if feed.is_due(now_ns) {
+                feed.step(now_ns);
+            }
+            feed.mark(TO_MERGER, pace, now_ns);
+        }
+        if now_ns >= self.merger_stands_until_ns {
+            self.merge(clock.0);
+        }
+        if let Some(trade) = &mut self.trade {
+            trade.pass_until(now_ns);
+            for event in trade.take_news() {
+                self.tell(&event);
+            }
+        }
+        for shard in &mut self.shards {
+            shard.lane.flush();
+            if now_ns < shard.asleep_until_ns {
+                continue;
+            }
+            let (host, sabotage) = (&mut shard.host, &mut self.sabotage);
+            shard.critical.drain(usize::MAX, |event| {
+                if !sabotage.strikes(Sabotage::LoseReport) {
+                    host.deliver_order(event, &mut clock);
+                }
+            });
+            let mut taken = 0;
+            for (ring, taken_total) in &mut shard.rings {
+                if !ring.is_empty() && sabotage.strikes(Sabotage::LoseUncounted) {
+                    ring.pop();
+                }
+                let count =
+                    ring.drain(shard.parts_per_turn, |event| sabotage.deliver(event, host, &mut clock));
+                *taken_total += count as u64;
+                taken += count;
+            }
+            shard.host.batch_end(taken, clock.0);
+        }
+    }
+
+    fn merge(&mut self, now: ReceiveTime) {
+        for (input, (ring, taken_total)) in self.merge_rings.iter_mut().enumerate() {
+            let merger = &mut self.merger;
+            // A new count of room after each batch, as on the shard.
+            let room = merger.room(input).min(256);
+            *taken_total += ring.drain(room, |event| merger.on_event(input, event, now)) as u64;
+        }
+        if self.merger.deadline().is_some_and(|at| now >= at) {
+            self.merger.timeout(now);
+        }
+        self.merger.flush(|_| {});
+        self.merger.drain_latencies(|_| {});
+        while self.merger.poll_suppressed().is_some() {}
+        if self.sabotage.strikes(Sabotage::LeakSlot) {
+            self.sabotage.leaked = self.merger.pools().events.take();
+        }
+    }
+
+    /// Sends news of an order to the shard of its consumer, news of a session to all.
+    fn tell(&mut self, event: &OrderEvent) {
+        for shard in &mut self.shards {
+            let here = |consumer| shard.seated.iter().any(|seated| seated.consumer == consumer);
+            if event.consumer().is_none_or(here) {
+                shard.lane.push(event);
+            }
+        }
+        for (consumer, news) in self.news.iter_mut().enumerate() {
+            if event.consumer().is_none_or(|of| usize::from(of.0) == consumer) {
+                news.push(*event);
+            }
+        }
+    }
+
+    // --- what must hold -------------------------------------------------------------------------------------------
+
+    /// At each step.
+    fn check(&mut self) -> Result<(), String> {
+        for seated in self.shards.iter().flat_map(|shard| &shard.seated) {
+            if let Some(violation) = seated.audit.borrow().violations.first() {
+                return Err(violation.clone());
+            }
+        }
+        for feed in &self.feeds {
+            if let Some(violation) = feed.observer().ledger().violations.first() {
+                return Err(format!("the observer: {violation}"));
+            }
+        }
+        if self.steps_total % COUNTERS_EVERY == 0 { self.check_counters() } else { Ok(()) }
+    }
+
+    fn check_counters(&mut self) -> Result<(), String> {
+        for provider in 0..=PROVIDERS {
+            let dispatcher = self.dispatcher(ProviderId(provider as u8));
+            let outputs = dispatcher.shards().count();
+            let states: Vec<_> = (0..outputs)
+                .map(|output| (dispatcher.output_counts(output), dispatcher.output_state(output)))
+                .collect();
+            for (output, ((counts, in_flight), state)) in states.into_iter().enumerate() {
+                let lost = counts.coalesced_total + counts.dropped_total;
+                let accounted = counts.delivered_total + counts.unchanged_total + lost + in_flight;
+                if counts.offered_total != accounted {
+                    return Err(format!(
+                        "provider {provider} output {output}: {counts:?}, in flight {in_flight}"
+                    ));
+                }
+                let taken = match output {
+                    TO_MERGER => self.merge_rings[provider].1,
+                    0 if provider == PROVIDERS => 0,
+                    0 => self.feeds[provider].observed_total(),
+                    _ => self.shards[output - 1].rings[provider].1,
+                };
+                if state.pushed_total != taken + state.ring_depth as u64 {
+                    return Err(format!("provider {provider} output {output}: {state:?}, taken {taken}"));
+                }
+            }
+        }
+        for (number, shard) in self.shards.iter().enumerate() {
+            let taken: u64 = shard.rings.iter().map(|(_, taken)| taken).sum();
+            if shard.host.delivered_total() != taken {
+                let shown = shard.host.delivered_total();
+                return Err(format!("shard {number}: took {taken} event parts and showed {shown}"));
+            }
+        }
+        let (counts, held) = (*self.merger.counts(), self.merger.held_count() as u64);
+        let kinds = counts.unwanted_total + counts.duplicates_total + counts.best_total;
+        let came = kinds + counts.held_total + counts.no_slot_total;
+        if counts.events_total != came || counts.held_total != counts.released_total + held {
+            return Err(format!("the merger: {counts:?}, held {held}"));
+        }
+        let (merges, open) = self.merger.totals();
+        let windowed = merges.late_total
+            + merges.no_slot_total
+            + merges.complete_events_total
+            + merges.partial_events_total
+            + merges.discarded_events_total
+            + open;
+        // Events of best prices are counted in the same place and end nowhere.
+        if merges.events_total < windowed {
+            return Err(format!("the merger's windows: {merges:?}, open {open}"));
+        }
+        if self.merger.pools().events.usage().out as u64 != held {
+            let usage = self.merger.pools().events.usage();
+            return Err(format!("the merger holds {held} events, its pool says {usage:?}"));
+        }
+        Ok(())
+    }
+
+    /// The end of every run: faults are over, the market stops, and everything must be as the venues have it.
+    fn finish(&mut self) -> Result<(), String> {
+        self.calm();
+        self.settle()?;
+        // A disconnect that was announced before may still come.
+        self.run_until(self.now_ns + 6 * SECOND_NS, false, |_| false)?;
+        self.settle()?;
+        self.run_until(self.now_ns + 3 * SECOND_NS, false, |_| false)?;
+        for feed in &mut self.feeds {
+            feed.site().set_rate(0.0, self.now_ns);
+        }
+        self.run_until(self.now_ns + 4 * SECOND_NS, false, |_| false)?;
+        self.merger.finish(ReceiveTime::from_ns(self.now_ns));
+        for _ in 0..3 {
+            self.merger.flush(|_| {});
+            self.step();
+        }
+        self.check()?;
+        self.check_counters()?;
+        for feed in &self.feeds {
+            feed.assert_true();
+            if feed.pooled_out() > 0 {
+                return Err(format!("{} pooled slots are out at the end", feed.pooled_out()));
+            }
+        }
+        let pools = self.merger.pools();
+        let out = pools.events.usage().out + pools.merged.usage().out;
+        if out > 0 {
+            return Err(format!("{out} slots of the merger's pools are out at the end"));
+        }
+        for shard in 0..self.shards.len() {
+            self.check_shard(shard)?;
+        }
+        if let Some(trade) = &mut self.trade {
+            trade.finish();
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        let until_ns = self.now_ns + SETTLE_NS_MAX;
+        if self.run_until(until_ns, false, |whole| whole.feeds.iter().all(|feed| feed.is_settled()))? {
+            return Ok(());
+        }
+        let states: Vec<_> = self.feeds.iter().map(|feed| feed.state()).collect();
+        Err(format!("not recovered {} s after all faults: {states:?}", SETTLE_NS_MAX / SECOND_NS))
+    }
+
+    /// What the steady consumers of a shard have at the end is what the venues have.
+    fn check_shard(&self, number: usize) -> Result<(), String> {
+        let shard = &self.shards[number];
+        if shard.rings.iter().any(|(ring, _)| !ring.is_empty()) || shard.lane.is_behind() {
+            return Err(format!("shard {number}: its rings are not empty at the end"));
+        }
+        for (seat, seated) in shard.seated.iter().enumerate().filter(|(_, seated)| seated.steady) {
+            let audit = seated.audit.borrow();
+            let consumer = seated.consumer.0;
+            let (_, counts, _) = shard.host.seats().nth(seat).expect("it has this seat");
+            if counts.events_total != audit.seen_total {
+                return Err(format!("consumer {consumer}: {counts:?}, it saw {}", audit.seen_total));
+            }
+            let told = &self.news[usize::from(consumer)];
+            if *told != audit.order_events {
+                let (sent, got) = (told.len(), audit.order_events.len());
+                return Err(format!(
+                    "consumer {consumer}: {sent} critical events sent, {got} came, or in another order"
+                ));
+            }
+            for ((provider, stream), carries) in audit.places() {
+                if provider == MERGED {
+                    continue;
+                }
+                let symbol = &self.facts[provider.index()][stream.index()].symbol;
+                let key = crate::ledger::key(provider, symbol);
+                let observer = self.feeds[provider.index()].observer();
+                let ledger = observer.ledger();
+                let at = format!("consumer {consumer}, {key}");
+                match carries {
+                    Carries::Trades => {
+                        let (last, truth) = (audit.last((provider, stream)), ledger.trades[&key].last);
+                        if last.is_some_and(|last| last != truth) {
+                            return Err(format!("{at}: last trade {last:?}, the venue's is {truth}"));
+                        }
+                    }
+                    Carries::Book(depth) => {
+                        let levels = DEPTHS[depth];
+                        let replica = shard.host.replicas().get(provider, stream);
+                        let copy = replica.map(crate::ledger::BookCopy::of);
+                        let truth = &ledger.books[&key];
+                        if copy.is_none_or(|copy| !copy.same_best(truth, levels)) {
+                            return Err(format!("{at}: its book of {levels} levels is not the venue's"));
+                        }
+                    }
+                    Carries::Tickers | Carries::Merged => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
