@@ -119,8 +119,9 @@ fn every_command_that_only_looks_runs() {
                 let Some(arguments) = arguments_of(&words(&command)) else { continue };
                 let looks = match (arguments.get(1).map(String::as_str), arguments.get(2).map(String::as_str))
                 {
-                    (Some("--version" | "--help" | "completions"), _) | (Some("man"), None) => true,
-                    (Some("topology"), Some("plan")) => true,
+                    (Some("--version" | "--help" | "completions"), _)
+                    | (Some("man"), None)
+                    | (Some("topology"), Some("plan")) => true,
                     (Some("topology"), Some("explain" | "check")) => arguments.len() == 3,
                     (Some("doctor"), rest) => rest.is_none_or(|argument| argument.starts_with("--")),
                     _ => false,

@@ -414,7 +414,7 @@ pub(super) fn trade_of(seed: u64) -> Trade<BinanceOrders> {
         path: "/ws-api/v3",
         symbol: |spec: &InstrumentSpec| format!("{}{}", spec.base, spec.quote),
         gateway,
-        durability: if seed % 2 == 0 { Durability::Batch } else { Durability::Sync },
+        durability: if seed.is_multiple_of(2) { Durability::Batch } else { Durability::Sync },
     };
     Trade::new(seed, setup)
 }

@@ -129,7 +129,8 @@ impl<V: Venue> Feed for World<V> {
 
     fn state(&self) -> String {
         let (proved, all) = self.provider.books_proved();
-        let lines: Vec<_> = self.provider.connections().iter().map(|line| line.is_subscribed()).collect();
+        let lines: Vec<_> =
+            self.provider.connections().iter().map(engine::connection::Connection::is_subscribed).collect();
         let last = self.happenings.last();
         format!("{proved} of {all} books proved, lines subscribed: {lines:?}, last happened {last:?}")
     }

@@ -460,10 +460,9 @@ impl Whole {
         let carries = self.carries(place, depth);
         let either = |rng: &mut Rng, rule| if rng.u8(0..4) == 0 { Delivery::Lossless } else { rule };
         let (delivery, book_depth) = match carries {
-            Carries::Trades => (Delivery::Lossless, usize::MAX),
+            Carries::Trades | Carries::Merged => (Delivery::Lossless, usize::MAX),
             Carries::Book(depth) => (either(&mut self.chaos.rng, Delivery::Book), DEPTHS[depth]),
             Carries::Tickers => (either(&mut self.chaos.rng, Delivery::Latest), usize::MAX),
-            Carries::Merged => (Delivery::Lossless, usize::MAX),
         };
         let route = Route { output: TO_SHARD[shard], delivery, book_depth };
         let dispatcher = self.dispatcher(place.0);
@@ -621,7 +620,7 @@ impl Whole {
                 return Err(format!("the observer: {violation}"));
             }
         }
-        if self.steps_total % COUNTERS_EVERY == 0 { self.check_counters() } else { Ok(()) }
+        if self.steps_total.is_multiple_of(COUNTERS_EVERY) { self.check_counters() } else { Ok(()) }
     }
 
     fn check_counters(&mut self) -> Result<(), String> {
