@@ -2,7 +2,7 @@
 # Everything that CI does, in CI's order: what is cheap and says most comes first. `.ci/run` installs the tools and calls this.
 #
 #   scripts/check.sh                 all stages
-#   scripts/check.sh format guards   some of them: format guards policy lint docs tests package
+#   scripts/check.sh format guards   some of them: format guards policy lint docs tests package counts
 #
 # A stage that cannot run says SKIPPED and why, at once and in the summary; it never passes silently.
 set -euo pipefail
@@ -71,6 +71,30 @@ stage_tests() {
   scripts/test.sh
 }
 
+# Instruction counts against their limits. They hold for CPUs with AVX2 (bench/README.md).
+stage_counts() {
+  if ! command -v valgrind >/dev/null || ! command -v iai-callgrind-runner >/dev/null; then
+    skip "instruction counts: valgrind or its runner is not installed (scripts/install-tools.sh runner)"
+    return
+  fi
+  if [[ -r /proc/cpuinfo ]] && ! grep -qw avx2 /proc/cpuinfo; then
+    skip "instruction counts: this CPU has no AVX2, the limits do not hold for it"
+    return
+  fi
+  local said code=0
+  said=$(mktemp)
+  # A table of thousands of lines is for who looks into it; the gate says which limits broke.
+  CARGO_PROFILE_BENCH_DEBUG=line-tables-only cargo bench --locked -p bench --bench instructions >"$said" 2>&1 || code=$?
+  if ((code != 0)); then
+    sed 's/\x1b\[[0-9;]*m//g' "$said" | sed -n '/^Regressions:/,$p'
+    grep -q '^Regressions:' <(sed 's/\x1b\[[0-9;]*m//g' "$said") || tail -n 40 "$said"
+  else
+    tail -n 2 "$said"
+  fi
+  rm -f "$said"
+  return "$code"
+}
+
 # The debug binary that the tests have left; alone, it builds that first.
 stage_package() {
   local line
@@ -84,7 +108,7 @@ stage_package() {
   return "$code"
 }
 
-all=(format guards policy lint docs tests package)
+all=(format guards policy lint docs tests package counts)
 (($# > 0)) || set -- "${all[@]}"
 
 summary=()

@@ -159,7 +159,7 @@ fn the_picture_shows_cores_sockets_and_who_gets_what() {
         "= 8192 events ==> recording (core 1): recorder",
         "core 1  (not isolated)\n|-- strategies  (consumer)\n",
         "`-- recording  (consumer)",
-        "of it locked by the kernel for 4 executors",
+        "of it locked by the kernel for 5 executors",
     ] {
         assert!(picture.contains(part), "{part} in\n{picture}");
     }
