@@ -86,3 +86,11 @@ fn trades_before_the_second_connection_follow_their_gap() {
     let only = Some(vec![0, 13, 27, 34, 43, 50]);
     good(&Options { mix: Some(Mix(2_099)), only, ..Options::with_seed(2_756_376_699) });
 }
+
+/// Found by a fresh seed: a snapshot that was asked for in a quiet moment found the book proved already, and the wish stood
+/// on. When the book broke later, no other was asked for, ever.
+#[test]
+fn a_book_that_was_proved_before_its_second_snapshot_came_is_asked_for_when_it_breaks() {
+    let only = Some(vec![2, 12, 23]);
+    good(&Options { mix: Some(Mix(27_524)), only, ..Options::with_seed(3_172_120_793) });
+}

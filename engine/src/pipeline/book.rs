@@ -42,6 +42,9 @@ impl<V: Venue> Pipeline<V> {
             return false;
         };
         if book.snapshot && feed.status() == BookStatus::Proved && feed.snapshot_by_rest() {
+            // One that was asked for while the market was quiet may find the book proved: left standing, the wish would keep
+            // the next one from being asked for, and a book that broke would wait for ever.
+            self.snapshot_wanted[message.listing.index()] = false;
             self.take_shadow(message, book, raw, probe);
             return false;
         }
