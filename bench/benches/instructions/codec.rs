@@ -27,7 +27,7 @@ fn of_part() -> Work {
 }
 
 #[library_benchmark]
-#[bench::trade(args = (), setup = of_trade, config = at_most(330))]
+#[bench::trade(args = (), setup = of_trade, config = at_most(340))]
 #[bench::book_part(args = (), setup = of_part, config = at_most(510))]
 fn encode((event, mut bytes): Work) -> Work {
     encode_content(black_box(&event), &mut bytes);

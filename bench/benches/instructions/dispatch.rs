@@ -37,9 +37,9 @@ fn dispatcher(rings: usize) -> Work {
 }
 
 #[library_benchmark]
-#[bench::of_32_to_1_ring(args = (1), setup = dispatcher, config = at_most(5910))]
-#[bench::of_32_to_4_rings(args = (4), setup = dispatcher, config = at_most(18_910))]
-#[bench::of_32_to_16_rings(args = (16), setup = dispatcher, config = at_most(70_910))]
+#[bench::of_32_to_1_ring(args = (1), setup = dispatcher, config = at_most(6520))]
+#[bench::of_32_to_4_rings(args = (4), setup = dispatcher, config = at_most(22_660))]
+#[bench::of_32_to_16_rings(args = (16), setup = dispatcher, config = at_most(98_130))]
 fn dispatch((mut dispatcher, receivers, events): Work) -> Work {
     for event in &events {
         dispatcher.offer(std::slice::from_ref(black_box(event)));
@@ -56,7 +56,7 @@ fn hop() -> (Sender<Event>, Receiver<Event>, Vec<Event>) {
 }
 
 #[library_benchmark]
-#[bench::of_32_events(args = (), setup = hop, config = at_most(3990))]
+#[bench::of_32_events(args = (), setup = hop, config = at_most(4140))]
 fn ring_hop(
     (mut sender, mut receiver, events): (Sender<Event>, Receiver<Event>, Vec<Event>),
 ) -> (Sender<Event>, Receiver<Event>, Vec<Event>) {
