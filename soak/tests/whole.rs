@@ -7,7 +7,7 @@ use soak::whole::run::{Failure, Summary, simulate, simulate_many};
 use soak::whole::{Options, Sabotage};
 
 /// Time for fresh seeds, unless `SOAK_SIMULATE_S` says otherwise.
-const FRESH: Duration = Duration::from_secs(20);
+const FRESH: Duration = Duration::from_secs(8);
 
 fn good(options: &Options) -> Summary {
     simulate(options).unwrap_or_else(|failure| panic!("{failure}"))
