@@ -474,11 +474,6 @@ impl Connection {
         }
     }
 
-    /// Whether it lives since less than 10 s: what is refused then are its first subscriptions, and nobody asks again.
-    pub fn is_young(&self, now: ReceiveTime) -> bool {
-        matches!(self.state, State::Live { since } if now.since_ns(since) < OPEN_NS_MAX)
-    }
-
     /// The streams of a request that was refused, before [`notice`](Self::notice) forgets them.
     pub fn streams_of_request(&self, request: u64) -> &[StreamId] {
         let waiting = self.in_flight.iter().find(|waiting| waiting.request == request);

@@ -230,7 +230,9 @@ impl<V: Venue> Provider<V> {
             };
             if let FrameOutcome::Notice(notice) = outcome {
                 self.notice(line, &notice);
-                if is_too_fast(&notice) && self.connections[line.index()].is_young(now) {
+                // What was not subscribed is silent, and a silent book looks proved: rather a connection anew, after its pause,
+                // than one of which nobody knows what it carries.
+                if is_too_fast(&notice) {
                     self.lost(line, Lost::TooFast, now, probe);
                 }
             }

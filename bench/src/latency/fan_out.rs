@@ -45,7 +45,7 @@ impl FanOut {
     }
 }
 
-/// The heading of [`line`].
+/// The heading of [`line()`].
 pub const HEADING: &str = "shards consumers   messages | first to last handler (us)              events | receive -> handler, all \
     consumers (us)\n                             |     min     p50     p95       max            |     p50     p95       max";
 

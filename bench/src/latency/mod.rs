@@ -102,7 +102,7 @@ impl Row {
     }
 }
 
-/// The heading of [`line`].
+/// The heading of [`line()`].
 pub const HEADING: &str = "    rate  cons  mode  link |     achieved |  intended -> handler (us)           |  wire -> handler (us)      |  receive -> handler (us)   | \
     CPU/msg  alloc  RSS | round trip\n    /s                     |           /s |    p50     p99   p99.9       max   |    p50     p99   p99.9     |    p50     p99   p99.9     | \
          ns          MiB | ns before/after";

@@ -1,7 +1,7 @@
 //! `meltica top`: a running gateway on a full screen, through its control endpoint.
 //!
 //! A thread of its own asks for the status, so that a slow answer never stops the screen: it then says how old it is.
-//! [`model`] keeps what was asked and makes tables of it, [`draw`] puts them on the screen.
+//! `model` keeps what was asked and makes tables of it, `draw` puts them on the screen.
 
 mod draw;
 mod grid;
