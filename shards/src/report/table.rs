@@ -49,7 +49,13 @@ pub fn stage_table(shards: &[ShardReport], style: TableStyle) -> String {
         for (index, stage) in shard.stages.iter().enumerate() {
             // Once per shard: the eye finds the groups.
             let name = if index == 0 { shard.name.as_str() } else { "" };
-            line(&mut text, &columns.stage_row(name, stage));
+            if columns.fits(&stage.stage) {
+                line(&mut text, &columns.stage_row(name, &stage.stage, stage));
+            } else {
+                // Cut, rows of one family would look alike: the name has a line of its own.
+                line(&mut text, &columns.name_row(name, &stage.stage));
+                line(&mut text, &columns.stage_row("", "", stage));
+            }
         }
     }
     if shards.iter().all(|shard| shard.stages.is_empty()) {
@@ -86,7 +92,18 @@ impl Columns {
         self.shard + 1 + self.stage + 1 + self.count + 6 * (1 + self.latency)
     }
 
-    fn stage_row(&self, shard: &str, stage: &StageSummary) -> String {
+    fn fits(&self, name: &str) -> bool {
+        name.chars().count() <= self.stage
+    }
+
+    /// A shard and a stage whose figures follow on the next line.
+    fn name_row(&self, shard: &str, name: &str) -> String {
+        let shard_width = self.shard;
+        let name = fitted(name, self.width() - self.shard - 1);
+        format!("{:<shard_width$} {name}", fitted(shard, self.shard))
+    }
+
+    fn stage_row(&self, shard: &str, name: &str, stage: &StageSummary) -> String {
         let latencies = [
             stage.latency_ns_p50,
             stage.latency_ns_p90,
@@ -101,7 +118,7 @@ impl Columns {
             if self.wide { format!("{digits} {unit:>2}") } else { format!("{digits}{unit}") }
         });
         let count = if self.wide { grouped(stage.count) } else { short_count(stage.count) };
-        self.row(shard, &stage.stage, &count, &latencies)
+        self.row(shard, name, &count, &latencies)
     }
 
     fn row(&self, shard: &str, stage: &str, count: &str, latencies: &[String; 6]) -> String {
@@ -365,7 +382,8 @@ binance    receive_to_decoded    4.17M   97ns  121ns  405ns 1.23us 9.95us  412us
            receive_to_enqueued   4.17M  181ns  240ns  790ns 3.60us 45.6us 3.91ms
            turn                    812 2.41us 5.10us 9.99us  100us 1.00ms 12.3ms
 strategie~ receive_to_delivered  12.5G  412ns  655ns 1.48us 8.12us 61.0us 3.94ms
-           handler:market-make~      9    0ns    1ns  999ns 1.00us  1.00s  61.5s
+           handler:market-maker-eth
+                                     9    0ns    1ns  999ns 1.00us  1.00s  61.5s
 
 Books: 50 proved.
 venue_to_receive compares two clocks, which may differ by binance 1.20ms.
