@@ -12,5 +12,6 @@ pub mod levels;
 pub mod messages;
 pub mod rig;
 pub mod round_trip;
+pub mod scale;
 pub mod trading;
 pub mod wire;

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use bench::counting::Counting;
 use bench::latency::{self, Row, Setting, fan_out};
+use bench::scale::{self, Axis};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use shards::host::{HostView as _, RealHost};
 use shards::report::files::{ReportDirectory, percentiles_us};
 use shards::report::host::HostFacts;
 
@@ -26,6 +28,8 @@ enum Command {
     Latency(LatencyArgs),
     /// From the first consumer's handler to the last one's, over consumers on one shard and on several.
     Fanout(FanoutArgs),
+    /// What a message costs as instruments, consumers, shards, books and messages grow: a table, a picture, a CSV file.
+    Scale(ScaleArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,11 +89,25 @@ struct FanoutArgs {
     seconds: u64,
 }
 
+#[derive(Args)]
+struct ScaleArgs {
+    /// What grows
+    #[arg(long, value_delimiter = ',', default_value = "instruments,consumers,shards,depth,size")]
+    axes: Vec<Axis>,
+    /// Measured seconds of a point
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Where table and picture go
+    #[arg(long, default_value = "report")]
+    report_dir: std::path::PathBuf,
+}
+
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let outcome = match command {
         Command::Latency(args) => run_latency(&args),
         Command::Fanout(args) => run_fanout(&args),
+        Command::Scale(args) => run_scale(&args).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -124,6 +142,33 @@ fn run_fanout(args: &FanoutArgs) -> Result<bool, String> {
         }
     }
     Ok(good)
+}
+
+/// All axes.
+fn run_scale(args: &ScaleArgs) -> Result<(), String> {
+    let time = Duration::try_from_secs_f64(args.seconds).map_err(|error| format!("--seconds: {error}"))?;
+    let directory =
+        ReportDirectory::create(&args.report_dir, SystemTime::now()).map_err(|error| error.to_string())?;
+    let machine = format!("{}, governor {}, commit {}", HostFacts::read().line(), governor(), commit());
+    println!("{machine}");
+    println!("{}", scale::HEADING);
+    let cores = RealHost.cores().ok_or("this host does not say which cores it has")?;
+    let cores = cores.allowed.iter().map(|core| core as usize).collect();
+    let options = scale::Options::full(cores, time);
+    let mut charts = Vec::new();
+    for &axis in &args.axes {
+        let chart = scale::measure(axis, &options);
+        print!("{}", scale::table(&chart));
+        charts.push(chart);
+    }
+    for (name, text) in
+        [("scale.svg", scale::picture::svg(&charts, &machine)), ("scale.csv", scale::csv(&charts))]
+    {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        println!("{}", path.display());
+    }
+    Ok(())
 }
 
 /// All rows; whether each could be run.
