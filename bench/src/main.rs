@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use bench::counting::Counting;
+use bench::latency::load::{Pace, Recording};
 use bench::latency::{self, Row, Setting, fan_out};
 use bench::scale::{self, Axis};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -53,6 +54,10 @@ struct LatencyArgs {
     /// Messages a second; one row each
     #[arg(long, value_delimiter = ',', default_value = "1000,10000,50000,100000,200000,400000,800000")]
     rates: Vec<u64>,
+    /// In place of messages made here the recorded session of Binance Spot (MELTICA_CAPTURES), `line` for as fast as it goes
+    /// or a multiple of its pace as `10x`; one row each
+    #[arg(long, value_delimiter = ',')]
+    paces: Vec<Pace>,
     /// Consumers, all on one shard; one row each
     #[arg(long, value_delimiter = ',', default_value = "1,4,16")]
     consumers: Vec<usize>,
@@ -129,6 +134,7 @@ fn run_fanout(args: &FanoutArgs) -> Result<bool, String> {
         for &consumers in args.consumers.iter().filter(|&&consumers| consumers >= shards.max(1)) {
             let setting = Setting {
                 rate: args.rate,
+                pace: None,
                 consumers,
                 shards: shards.max(1),
                 spin: false,
@@ -136,7 +142,7 @@ fn run_fanout(args: &FanoutArgs) -> Result<bool, String> {
                 duration: Duration::from_secs(args.seconds),
                 warm_up: Duration::from_secs(1),
             };
-            let row = latency::run(setting)?;
+            let row = latency::run(setting, None)?;
             println!("{}", fan_out::line(&row));
             good &= row.messages == row.expected;
         }
@@ -173,6 +179,15 @@ fn run_scale(args: &ScaleArgs) -> Result<(), String> {
 
 /// All rows; whether each could be run.
 fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
+    let recording = if args.paces.is_empty() { None } else { Recording::load()? };
+    if recording.is_none() && !args.paces.is_empty() {
+        // It was said, loudly; a host without recordings has not failed.
+        return Ok(true);
+    }
+    let loads: Vec<(u64, Option<Pace>)> = match recording {
+        Some(_) => args.paces.iter().map(|&pace| (0, Some(pace))).collect(),
+        None => args.rates.iter().map(|&rate| (rate, None)).collect(),
+    };
     let directory =
         ReportDirectory::create(&args.report_dir, SystemTime::now()).map_err(|error| error.to_string())?;
     println!("{}, governor {}, commit {}", HostFacts::read().line(), governor(), commit());
@@ -181,9 +196,10 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
     for &mode in &args.modes {
         for &wire in &args.wires {
             for &consumers in &args.consumers {
-                for &rate in &args.rates {
+                for &(rate, pace) in &loads {
                     let setting = Setting {
                         rate,
+                        pace,
                         consumers,
                         shards: 1,
                         spin: mode == Mode::Spin,
@@ -191,10 +207,11 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
                         duration: Duration::from_secs(args.seconds),
                         warm_up: Duration::from_secs(1),
                     };
-                    let row = match latency::run(setting) {
+                    let row = match latency::run(setting, recording.as_ref()) {
                         Ok(row) => row,
                         Err(reason) => {
-                            println!("{rate:>8} {consumers:>5}  not run: {reason}");
+                            let load = pace.map_or_else(|| rate.to_string(), |pace| pace.to_string());
+                            println!("{load:>8} {consumers:>5}  not run: {reason}");
                             good = false;
                             break;
                         }
@@ -206,7 +223,7 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
                         }
                     }
                     write(&directory, &row)?;
-                    if !row.kept_up() {
+                    if pace.is_none() && !row.kept_up() {
                         // A higher rate says nothing new.
                         break;
                     }
@@ -220,7 +237,8 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
 
 /// The row's histograms, as files that HdrHistogram's plotter reads.
 fn write(directory: &ReportDirectory, row: &Row) -> Result<(), String> {
-    let Setting { rate, consumers, spin, tls, .. } = row.setting;
+    let Setting { rate, pace, consumers, spin, tls, .. } = row.setting;
+    let rate = pace.map_or_else(|| rate.to_string(), |pace| pace.to_string());
     let (mode, wire) = (if spin { "spin" } else { "park" }, if tls { "wss" } else { "ws" });
     let all = [("intended", &row.seen.intended), ("wire", &row.seen.wire), ("receive", &row.seen.receive)];
     for (from, histogram) in all {

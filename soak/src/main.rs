@@ -120,6 +120,18 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Every turn above 1 ms under load with resyncs, snapshots of megabytes and rolls in between, and whose doing it was.
+    Turns {
+        /// Messages a second of all 30 instruments together, which the market is asked for.
+        #[arg(long, default_value_t = 50_000)]
+        rate: u32,
+        /// Minutes.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// A consumer that sleeps gets a multiple of what it takes; beside it a healthy one on a shard of its own.
     Overload {
         /// Messages a second of all ten instruments together, which the market is asked for.
@@ -185,6 +197,12 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let duration = duration("--minutes", minutes * 60.0)?;
             let options = soak::rolls::Options { rate: rate.div_ceil(30), duration, seed };
             let verdict = soak::rolls::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
+        Command::Turns { rate, minutes, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let options = soak::turns::Options { rate: rate.div_ceil(30), duration, seed };
+            let verdict = soak::turns::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
         Command::Overload { rate, times, minutes, seed } => {

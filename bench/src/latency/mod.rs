@@ -9,6 +9,7 @@
 //! parked, it has a thread of its own.
 
 pub mod fan_out;
+pub mod load;
 pub mod reader;
 pub mod schedule;
 pub mod sender;
@@ -31,6 +32,7 @@ use crate::counting;
 use crate::rig::symbols;
 use crate::round_trip;
 use fan_out::FanOut;
+use load::{Load, Pace, RECORDED_SYMBOL, Recording};
 use reader::{Reader, Results, Seen};
 use schedule::{Frames, Schedule};
 use sender::{Sender, Shared};
@@ -46,8 +48,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// One row's setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// Messages a second.
+    /// Messages a second; of a recording they follow from its pace.
     pub rate: u64,
+    /// The pace of a recording; `None` for messages made here.
+    pub pace: Option<Pace>,
     /// Consumers, divided between the shards.
     pub consumers: usize,
     /// Consumer shards; on cores of their own as far as there are any, if they do not spin.
@@ -98,7 +102,8 @@ impl Row {
 
     /// Whether the gateway kept up: everything came, at the rate that was asked for.
     pub fn kept_up(&self) -> bool {
-        self.messages == self.expected && self.rate() > 0.97 * self.setting.rate as f64
+        self.messages == self.expected
+            && (self.setting.pace.is_some() || self.rate() > 0.97 * self.setting.rate as f64)
     }
 }
 
@@ -116,7 +121,7 @@ pub fn line(row: &Row) -> String {
     let setting = &row.setting;
     let mut text = format!(
         "{:>8} {:>5}  {:<5} {:<4} | {:>12.0} | {} {:>9.1}   | {}     | {}     | {:>7} {:>6} {:>4} | {}/{}",
-        setting.rate,
+        setting.pace.map_or_else(|| setting.rate.to_string(), |pace| pace.to_string()),
         setting.consumers,
         if setting.spin { "spin" } else { "park" },
         if setting.tls { "wss" } else { "ws" },
@@ -137,11 +142,11 @@ pub fn line(row: &Row) -> String {
     text
 }
 
-/// Runs one row.
+/// Runs one row, with the recording if the setting has a pace.
 ///
 /// # Errors
 /// What kept it from running, in words.
-pub fn run(setting: Setting) -> Result<Row, String> {
+pub fn run(setting: Setting, recording: Option<&Recording>) -> Result<Row, String> {
     let cores = RealHost.cores().ok_or("this host does not say which cores it has")?;
     let mut allowed: Vec<u32> = cores.allowed.iter().collect();
     allowed.sort_unstable();
@@ -149,20 +154,35 @@ pub fn run(setting: Setting) -> Result<Row, String> {
         return Err("two cores are needed".to_owned());
     };
     let before_ns = round_trip::round_trip_ns(*first as usize, *second as usize);
-    let names = symbols(INSTRUMENTS);
-    let schedule = Schedule { instruments: INSTRUMENTS as u64, rate: setting.rate };
-    let of = |time: Duration| (time.as_secs_f64() * setting.rate as f64) as u64;
-    let warm = of(setting.warm_up);
-    let shared = Arc::new(Shared::new(schedule, warm + of(setting.duration), warm));
+    let recorded = match setting.pace {
+        Some(pace) => Some((pace, recording.ok_or("a pace wants a recording")?)),
+        None => None,
+    };
+    let names = recorded.map_or_else(|| symbols(INSTRUMENTS), |_| vec![RECORDED_SYMBOL.to_owned()]);
+    let (load, messages, warm) = match recorded {
+        Some((pace, recording)) => {
+            let load = Load::Recorded(recording.at_pace(pace, setting.duration.as_nanos() as u64));
+            let (messages, warm) = load.recorded().expect("it is one");
+            (load, messages, warm)
+        }
+        None => {
+            let schedule = Schedule { instruments: INSTRUMENTS as u64, rate: setting.rate };
+            let of = |time: Duration| (time.as_secs_f64() * setting.rate as f64) as u64;
+            let warm = of(setting.warm_up);
+            (Load::Made(schedule, Frames::new(schedule, &names)), warm + of(setting.duration), warm)
+        }
+    };
+    let shared = Arc::new(Shared::new(Arc::new(load), messages, warm));
     let identity = if setting.tls { Some(Identity::new()?) } else { None };
     let tls = identity.as_ref().map(|identity| Arc::clone(&identity.config));
-    let venue = Venue::start(&names, tls).map_err(|error| format!("the venue: {error}"))?;
+    let venue = Venue::start(&names, tls, recorded.map(|(_, recording)| recording.snapshot.clone()))
+        .map_err(|error| format!("the venue: {error}"))?;
     let consumer_cores = if setting.spin { &allowed[1..2] } else { &allowed[1..] };
     let text = topology_text(&setting, &names, (*first, consumer_cores), venue.address, identity.as_ref());
     let kinds = ["reader"];
     let against = Against { cores: Some(&cores), consumer_kinds: &kinds, simulated_lists: None };
     let topology = topology::read("bench.yaml", &text, against).map_err(|error| error.to_string())?;
-    let sender = Sender::new(Arc::clone(&shared), Frames::new(schedule, &names), venue.subscribed);
+    let sender = Sender::new(Arc::clone(&shared), venue.subscribed);
     let mut sender = Some(sender);
     let own_thread = if !setting.spin || !rest.is_empty() {
         let sender = sender.take().expect("there is one sender");
@@ -333,6 +353,10 @@ fn topology_text(
     address: std::net::SocketAddr,
     identity: Option<&Identity>,
 ) -> String {
+    let (channels, delivery) = match setting.pace {
+        None => ("trade, book", "trade: lossless, book: book"),
+        Some(_) => ("trade, book, ticker", "trade: lossless, book: book, ticker: lossless"),
+    };
     let host = if setting.spin { "dedicated" } else { "shared" };
     let path = counting::NAMES;
     let symbols: Vec<String> =
@@ -365,7 +389,7 @@ shards:
     endpoints: {endpoints}
     lines: 1
     instruments: [{symbols}]
-    channels: [trade, book]
+    channels: [{channels}]
     book: {{depth_max: 10000, snapshot_limit: 1000, verify_s: 300}}
     rest_weight_share: 0.8
     reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}
@@ -383,7 +407,7 @@ consumers:
     trading: false
     on_panic: disable
     subscriptions:
-      - {{provider: venue, instruments: all, channels: [trade, book], delivery: {{trade: lossless, book: book}}, book_depth: full}}
+      - {{provider: venue, instruments: all, channels: [{channels}], delivery: {{{delivery}}}, book_depth: full}}
 ",
             number % setting.shards
         );
