@@ -6,6 +6,7 @@
 pub mod capture;
 pub mod counting;
 pub mod decoding;
+pub mod idle;
 pub mod joining;
 pub mod latency;
 pub mod levels;

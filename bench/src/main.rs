@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use bench::counting::Counting;
+use bench::idle;
 use bench::latency::load::{Pace, Recording};
 use bench::latency::{self, Row, Setting, fan_out};
 use bench::scale::{self, Axis};
@@ -29,6 +30,8 @@ enum Command {
     Latency(LatencyArgs),
     /// From the first consumer's handler to the last one's, over consumers on one shard and on several.
     Fanout(FanoutArgs),
+    /// A quiet market: time on a core of parked shards, turns and system calls of spinning ones.
+    Idle(IdleArgs),
     /// What a message costs as instruments, consumers, shards, books and messages grow: a table, a picture, a CSV file.
     Scale(ScaleArgs),
 }
@@ -54,7 +57,7 @@ struct LatencyArgs {
     /// Messages a second; one row each
     #[arg(long, value_delimiter = ',', default_value = "1000,10000,50000,100000,200000,400000,800000")]
     rates: Vec<u64>,
-    /// In place of messages made here the recorded session of Binance Spot (MELTICA_CAPTURES), `line` for as fast as it goes
+    /// In place of messages made here the recorded session of Binance Spot (`MELTICA_CAPTURES`), `line` for as fast as it goes
     /// or a multiple of its pace as `10x`; one row each
     #[arg(long, value_delimiter = ',')]
     paces: Vec<Pace>,
@@ -95,6 +98,22 @@ struct FanoutArgs {
 }
 
 #[derive(Args)]
+struct IdleArgs {
+    /// How shards wait; one run each
+    #[arg(long, value_delimiter = ',', default_value = "park,spin")]
+    modes: Vec<Mode>,
+    /// Messages a second of all 16 instruments together
+    #[arg(long, default_value_t = 20)]
+    rate: u64,
+    /// Seconds of a run
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// Count system calls a turn instead, with strace
+    #[arg(long)]
+    calls: bool,
+}
+
+#[derive(Args)]
 struct ScaleArgs {
     /// What grows
     #[arg(long, value_delimiter = ',', default_value = "instruments,consumers,shards,depth,size")]
@@ -112,6 +131,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Latency(args) => run_latency(&args),
         Command::Fanout(args) => run_fanout(&args),
+        Command::Idle(args) => run_idle(&args).map(|()| true),
         Command::Scale(args) => run_scale(&args).map(|()| true),
     };
     match outcome {
@@ -148,6 +168,33 @@ fn run_fanout(args: &FanoutArgs) -> Result<bool, String> {
         }
     }
     Ok(good)
+}
+
+/// A quiet market in each mode.
+fn run_idle(args: &IdleArgs) -> Result<(), String> {
+    println!("{}, governor {}, commit {}", HostFacts::read().line(), governor(), commit());
+    for &mode in &args.modes {
+        if args.calls {
+            let mode = if mode == Mode::Spin { "spin" } else { "park" };
+            let (rate, seconds) = (args.rate.to_string(), args.seconds.to_string());
+            let arguments =
+                ["idle", "--modes", mode, "--rate", &rate, "--seconds", &seconds].map(str::to_owned);
+            print!("{mode}\n{}", idle::count_calls(&arguments)?);
+            continue;
+        }
+        let setting = Setting {
+            rate: args.rate,
+            pace: None,
+            consumers: 1,
+            shards: 1,
+            spin: mode == Mode::Spin,
+            tls: false,
+            duration: Duration::from_secs(args.seconds),
+            warm_up: Duration::from_secs(1),
+        };
+        print!("{}", idle::table(&latency::run(setting, None)?));
+    }
+    Ok(())
 }
 
 /// All axes.
@@ -264,4 +311,39 @@ fn commit() -> String {
         || "unknown".to_owned(),
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands of this program in a text: behind `cargo run --release -p bench --`, or as `bench NAME ...` in backticks.
+    fn commands(text: &str) -> Vec<String> {
+        let cargo = text.split("cargo run --release -p bench -- ").skip(1);
+        let short = text.split("`bench ").skip(1);
+        let end =
+            |rest: &str| rest.split(['`', '\n', '|', ';', '>', '#']).next().unwrap_or_default().to_owned();
+        cargo.chain(short).map(end).collect()
+    }
+
+    #[test]
+    fn every_command_in_a_document_is_one_that_the_command_line_takes() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let docs = std::fs::read_dir(root.join("docs")).expect("docs").flatten().map(|entry| entry.path());
+        let pages = ["README.md", "bench/README.md", "bench/RESULTS.md"].map(|page| root.join(page));
+        let mut count = 0;
+        for page in
+            docs.chain(pages).filter(|page| page.extension().is_some_and(|extension| extension == "md"))
+        {
+            let text = std::fs::read_to_string(&page).expect("a page");
+            for command in commands(&text) {
+                count += 1;
+                let words = ["bench"].into_iter().chain(command.split_whitespace());
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{}: bench {command}: {error}", page.display());
+                }
+            }
+        }
+        assert!(count >= 8, "{count} commands found: has their form changed?");
+    }
 }

@@ -240,3 +240,31 @@ fn run(command: Command) -> Result<(String, bool), String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_in_a_document_is_one_that_the_command_line_takes() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let docs = std::fs::read_dir(root.join("docs")).expect("docs").flatten().map(|entry| entry.path());
+        let pages = ["README.md", "bench/README.md", "bench/RESULTS.md"].map(|page| root.join(page));
+        let mut count = 0;
+        for page in
+            docs.chain(pages).filter(|page| page.extension().is_some_and(|extension| extension == "md"))
+        {
+            let text = std::fs::read_to_string(&page).expect("a page");
+            let cargo = text.split("cargo run --release -p soak -- ").skip(1);
+            for rest in cargo.chain(text.split("`soak ").skip(1)) {
+                let command = rest.split(['`', '\n', '|', ';', '>', '#']).next().unwrap_or_default();
+                count += 1;
+                let words = ["soak"].into_iter().chain(command.split_whitespace());
+                if let Err(error) = Command::try_parse_from(words) {
+                    panic!("{}: soak {command}: {error}", page.display());
+                }
+            }
+        }
+        assert!(count >= 8, "{count} commands found: has their form changed?");
+    }
+}

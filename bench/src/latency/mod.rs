@@ -17,7 +17,7 @@ pub mod venue;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use shards::launch::{Ended, Factory, launch};
 use shards::topology::{self, Against};
 
 use crate::counting;
+use crate::idle::ThreadFigures;
 use crate::rig::symbols;
 use crate::round_trip;
 use fan_out::FanOut;
@@ -86,6 +87,8 @@ pub struct Row {
     pub fan_out: Option<FanOut>,
     /// Percentiles of the gateway's own stages: shard, stage, p50, p99, in nanoseconds. The warm-up is in them.
     pub stages: Vec<(String, String, u64, u64)>,
+    /// What each shard's thread did in the whole run.
+    pub threads: Vec<ThreadFigures>,
     /// Round trip of a cache line before and after, in nanoseconds.
     pub round_trip_ns: (u64, u64),
 }
@@ -159,18 +162,15 @@ pub fn run(setting: Setting, recording: Option<&Recording>) -> Result<Row, Strin
         None => None,
     };
     let names = recorded.map_or_else(|| symbols(INSTRUMENTS), |_| vec![RECORDED_SYMBOL.to_owned()]);
-    let (load, messages, warm) = match recorded {
-        Some((pace, recording)) => {
-            let load = Load::Recorded(recording.at_pace(pace, setting.duration.as_nanos() as u64));
-            let (messages, warm) = load.recorded().expect("it is one");
-            (load, messages, warm)
-        }
-        None => {
-            let schedule = Schedule { instruments: INSTRUMENTS as u64, rate: setting.rate };
-            let of = |time: Duration| (time.as_secs_f64() * setting.rate as f64) as u64;
-            let warm = of(setting.warm_up);
-            (Load::Made(schedule, Frames::new(schedule, &names)), warm + of(setting.duration), warm)
-        }
+    let (load, messages, warm) = if let Some((pace, recording)) = recorded {
+        let load = Load::Recorded(recording.at_pace(pace, setting.duration.as_nanos() as u64));
+        let (messages, warm) = load.recorded().expect("it is one");
+        (load, messages, warm)
+    } else {
+        let schedule = Schedule { instruments: INSTRUMENTS as u64, rate: setting.rate };
+        let of = |time: Duration| (time.as_secs_f64() * setting.rate as f64) as u64;
+        let warm = of(setting.warm_up);
+        (Load::Made(schedule, Frames::new(schedule, &names)), warm + of(setting.duration), warm)
     };
     let shared = Arc::new(Shared::new(Arc::new(load), messages, warm));
     let identity = if setting.tls { Some(Identity::new()?) } else { None };
@@ -221,6 +221,8 @@ pub fn run(setting: Setting, recording: Option<&Recording>) -> Result<Row, Strin
     thread::sleep(TAIL);
     counting::end();
     let rss_mib = rss_mib();
+    let tids: Vec<_> = gateway.threads().map(|(shard, tid, _)| (shard, tid)).collect();
+    let ran = began.elapsed();
     let ended = gateway.stop();
     gateway.collector.collect();
     drop(own_thread);
@@ -232,6 +234,20 @@ pub fn run(setting: Setting, recording: Option<&Recording>) -> Result<Row, Strin
         (identity.name.clone(), stage, at(50.0), at(99.0))
     });
     let stages = stages.collect();
+    let threads = ended.usage.iter().filter_map(|(shard, usage, counters)| {
+        let tid = tids.iter().find(|(of, _)| of == shard)?.1;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Some(ThreadFigures {
+            name: gateway.topology.shard(*shard).name.clone(),
+            tid,
+            cpu_ns: usage.as_ref()?.cpu_ns?,
+            ran,
+            turns: read(&counters.turns),
+            turns_idle: read(&counters.turns_idle),
+            sleeps: read(&counters.sleeps),
+        })
+    });
+    let threads = threads.collect();
     let fan_out = FanOut::of(&setting, &gateway, &ended);
     let all = results.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let messages = all.iter().map(|seen| seen.intended.len()).min().unwrap_or(0);
@@ -247,6 +263,7 @@ pub fn run(setting: Setting, recording: Option<&Recording>) -> Result<Row, Strin
         rss_mib,
         fan_out,
         stages,
+        threads,
         round_trip_ns: (before_ns, round_trip::round_trip_ns(*first as usize, *second as usize)),
     })
 }

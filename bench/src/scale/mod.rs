@@ -105,7 +105,7 @@ impl Options {
     pub fn full(cores: Vec<usize>, time: Duration) -> Self {
         let count = cores.len().max(1);
         let mut shards: Vec<usize> =
-            (0..).map(|power| 1 << power).take_while(|&shards| shards < count).collect();
+            (0..usize::BITS).map(|power| 1 << power).take_while(|&shards| shards < count).collect();
         shards.extend([count, 2 * count, 4 * count]);
         Self {
             instruments: vec![1, 50, 150, 1_000],
