@@ -454,12 +454,18 @@ fn data_fault(rng: &mut Rng, provider: usize, symbol: String) -> Fault {
         // Coinbase numbers neither updates nor books: one that is lost or old shows nowhere.
         0..4 if provider == 2 => VenueFault::DropTrades { symbol, count },
         0 => VenueFault::DropUpdates { symbol, count },
-        // Far off: numbers that are wrong and fit all the same show only when the book is verified, after minutes.
-        1 => VenueFault::ShiftUpdateIds { symbol, by: rng.i64(-2_000_000..-1_000_000), count },
+        // Small ones, too: they go back on their line sooner or later, whatever they fit to.
+        1 => VenueFault::ShiftUpdateIds { symbol, by: shift(rng), count },
         2 => VenueFault::StaleSnapshots { symbol, count },
         3 => VenueFault::LieChecksum { symbol, count },
         _ => VenueFault::DropTrades { symbol, count },
     })
+}
+
+/// How far off numbers are that lie: some, hundreds, or beyond everything.
+fn shift(rng: &mut Rng) -> i64 {
+    let far = rng.choice([5, 400, 2_000_000]).expect("there are some");
+    rng.i64(1..=far) * if rng.bool() { 1 } else { -1 }
 }
 
 fn rest_fault(rng: &mut Rng) -> RestFault {
