@@ -126,6 +126,18 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Every turn above 1 ms under load with resyncs, snapshots of megabytes and rolls in between, and whose doing it was.
+    Turns {
+        /// Messages a second of all 30 instruments together, which the market is asked for.
+        #[arg(long, default_value_t = 50_000)]
+        rate: u32,
+        /// Minutes.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// A consumer that sleeps gets a multiple of what it takes; beside it a healthy one on a shard of its own.
     Overload {
         /// Messages a second of all ten instruments together, which the market is asked for.
@@ -193,6 +205,12 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let verdict = soak::rolls::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
+        Command::Turns { rate, minutes, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let options = soak::turns::Options { rate: rate.div_ceil(30), duration, seed };
+            let verdict = soak::turns::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
         Command::Overload { rate, times, minutes, seed } => {
             let duration = duration("--minutes", minutes * 60.0)?;
             let options = soak::overload::Options { rate: rate.div_ceil(10), times, duration, seed };
@@ -233,5 +251,33 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let verdict = soak::subscribe::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_in_a_document_is_one_that_the_command_line_takes() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let docs = std::fs::read_dir(root.join("docs")).expect("docs").flatten().map(|entry| entry.path());
+        let pages = ["README.md", "bench/README.md", "bench/RESULTS.md"].map(|page| root.join(page));
+        let mut count = 0;
+        for page in
+            docs.chain(pages).filter(|page| page.extension().is_some_and(|extension| extension == "md"))
+        {
+            let text = std::fs::read_to_string(&page).expect("a page");
+            let cargo = text.split("cargo run --release -p soak -- ").skip(1);
+            for rest in cargo.chain(text.split("`soak ").skip(1)) {
+                let command = rest.split(['`', '\n', '|', ';', '>', '#']).next().unwrap_or_default();
+                count += 1;
+                let words = ["soak"].into_iter().chain(command.split_whitespace());
+                if let Err(error) = Command::try_parse_from(words) {
+                    panic!("{}: soak {command}: {error}", page.display());
+                }
+            }
+        }
+        assert!(count >= 8, "{count} commands found: has their form changed?");
     }
 }
