@@ -61,7 +61,7 @@ const LETTERS_MAX: usize = 256;
 /// How long providers may take to publish what waits for room when it ends, in nanoseconds.
 const PROVIDERS_END_NS_MAX: u64 = 1_500_000_000;
 /// How long orders may take to end before that: cancels, their reports, the journal.
-const ORDERS_END_NS_MAX: u64 = 1_000_000_000;
+const ORDERS_END_NS_MAX: u64 = 2_000_000_000;
 /// How long mergers may then take to join what was sent and to send it on, in nanoseconds.
 const MERGERS_END_NS_MAX: u64 = 500_000_000;
 /// How long consumers may then take to handle what was sent, in nanoseconds; what is left is named.
