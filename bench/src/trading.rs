@@ -128,6 +128,9 @@ impl Desk {
         desk.prepare();
         desk.place();
         desk.prepare();
+        if !matches!(signed, Signed::CoinbasePrepared | Signed::CoinbaseFresh) {
+            desk.report();
+        }
         desk
     }
 

@@ -98,6 +98,9 @@ enum Command {
         /// Messages a second of each instrument at a usual hour.
         #[arg(long, default_value_t = 20)]
         rate: u32,
+        /// All the messages of 24 hours in those minutes: with --minutes 60, 24 times the rate.
+        #[arg(long)]
+        compressed: bool,
         /// Seconds between two faults.
         #[arg(long, default_value_t = 20.0)]
         fault_every_s: f64,
@@ -107,6 +110,9 @@ enum Command {
         /// Where journal, recording and picture go.
         #[arg(long, default_value = "soak-day")]
         home: std::path::PathBuf,
+        /// Be the venues of a day that another process runs.
+        #[arg(long, hide = true)]
+        venues: bool,
     },
     /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
     Rolls {
@@ -219,16 +225,23 @@ fn run(command: Command) -> Result<(String, bool), String> {
                 soak::whole::run::simulate_many(from, seeds, time, mix.map(soak::whole::chaos::Mix), only);
             Ok((verdict.table(), verdict.is_good()))
         }
-        Command::Day { minutes, instruments, rate, fault_every_s, seed, home } => {
+        Command::Day { minutes, instruments, rate, compressed, fault_every_s, seed, home, venues } => {
+            let program = std::env::current_exe().map_err(|error| error.to_string())?;
+            let arguments = std::env::args().skip(1).chain(["--venues".to_owned()]).collect();
             let options = soak::day::Options {
                 duration: duration("--minutes", minutes * 60.0)?,
                 instruments,
                 rate,
+                compressed,
                 seed,
                 fault_every: duration("--fault-every-s", fault_every_s)?,
                 home,
                 strict: minutes >= 5.0,
+                venues: (program, arguments),
             };
+            if venues {
+                return soak::day::run_venues(&options).map(|()| (String::new(), true));
+            }
             let verdict = soak::day::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
