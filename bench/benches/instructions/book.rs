@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use bench::levels::{DECIMALS, book, changes};
-use engine::book::{Book, Cut, Replica};
+use engine::book::{Book, Cut, Digits, Replica};
 use engine::event::{Body, BookStatus, Event, Header, Level, Parts, Proof};
 use engine::venue::kraken::checksum::checksum;
 use iai_callgrind::{library_benchmark, library_benchmark_group};
@@ -26,20 +26,29 @@ fn near() -> Work {
 }
 
 #[library_benchmark]
-#[bench::of_10_near_the_touch(args = (), setup = near, config = at_most(1210))]
-#[bench::of_10_deep(args = (), setup = deep, config = at_most(114_280))]
+#[bench::of_10_near_the_touch(args = (), setup = near, config = at_most(940))]
+#[bench::of_10_deep(args = (), setup = deep, config = at_most(113_800))]
 fn book_update((mut book, bids, asks, mut cut): Work) -> Work {
     black_box(book.apply(black_box(&bids), black_box(&asks), &mut cut));
     black_box(book.is_crossed());
     (book, bids, asks, cut)
 }
 
+/// With the digits of the checksum before.
+fn summed() -> (Work, Box<Digits>) {
+    let (work, mut digits) = (near(), Box::default());
+    checksum(work.0.asks.iter(), work.0.bids.iter(), &mut digits);
+    (work, digits)
+}
+
 #[library_benchmark]
-#[bench::of_10(args = (), setup = near, config = at_most(4780))]
-fn book_update_with_checksum((mut book, bids, asks, mut cut): Work) -> Work {
+#[bench::of_10(args = (), setup = summed, config = at_most(3460))]
+fn book_update_with_checksum(
+    ((mut book, bids, asks, mut cut), mut digits): (Work, Box<Digits>),
+) -> (Work, Box<Digits>) {
     black_box(book.apply(black_box(&bids), black_box(&asks), &mut cut));
-    black_box(checksum(book.asks.iter(), book.bids.iter()));
-    (book, bids, asks, cut)
+    black_box(checksum(book.asks.iter(), book.bids.iter(), &mut digits));
+    ((book, bids, asks, cut), digits)
 }
 
 /// A copy of a book and the parts of an update with five levels a side.
@@ -61,7 +70,7 @@ fn replica() -> (Replica, Vec<Event>) {
 }
 
 #[library_benchmark]
-#[bench::of_10_levels(args = (), setup = replica, config = at_most(1410))]
+#[bench::of_10_levels(args = (), setup = replica, config = at_most(1160))]
 fn replica_apply((mut replica, events): (Replica, Vec<Event>)) -> (Replica, Vec<Event>) {
     for event in &events {
         replica.apply(black_box(event));

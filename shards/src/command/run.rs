@@ -451,7 +451,10 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
         report.disturb(Kind::Reconnects, Some(&shard), summary.lost_total, &plan.name);
         report.disturb(Kind::Gaps, Some(&shard), counts.gaps_total, &plan.name);
         report.disturb(Kind::Resyncs, Some(&shard), counts.resyncs_total, &plan.name);
-        report.disturb(Kind::PoolEmpty, Some(&shard), counts.pool_empty_total, &plan.name);
+        let order_pools = summary.orders.iter().flat_map(|orders| &orders.status.pools);
+        let pool_empty_total =
+            counts.pool_empty_total + order_pools.map(|usage| usage.empty_total).sum::<u64>();
+        report.disturb(Kind::PoolEmpty, Some(&shard), pool_empty_total, &plan.name);
         let outputs =
             fill_outputs(report, &mut verdict, topology, &mut pushed, (&shard, &plan.name), &summary.outputs);
         if let Some(reason) = summary.unbalanced() {
