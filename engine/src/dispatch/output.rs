@@ -14,7 +14,7 @@ use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
 use crate::event::{Body, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Proof};
 use crate::ids::{ShardId, StreamId};
 use crate::ring::Sender;
-use crate::routing::{Delivery, Route};
+use crate::routing::{Delivery, Route, RoutingTable};
 
 /// One stream's waiting room before one ring.
 #[derive(Debug, Default)]
@@ -167,8 +167,10 @@ impl Output {
         self.waiting.reserve(self.lanes.len());
     }
 
-    /// So many streams lead here, and so many of them under `lossless`: their shares are equal.
-    pub fn divide(&mut self, streams: usize, lossless: usize) {
+    /// Routes have changed: shares are equal.
+    pub fn divide(&mut self, number: usize, routing: &RoutingTable) {
+        let streams = routing.to(number).count();
+        let lossless = routing.to(number).filter(|(_, route)| route.delivery == Delivery::Lossless).count();
         self.shares.set_streams(streams);
         self.spill.divide(lossless, self.lanes.iter().map(|lane| &lane.spilled));
     }
