@@ -83,7 +83,9 @@ impl Plan {
         for turn in 0..self.settle + self.turns {
             if turn == self.settle {
                 let Outcome { offered, owed, got, taken } = &mut outcome;
-                [offered, owed, got].map(|counts| counts.fill(0));
+                for counts in [offered, owed, got] {
+                    counts.fill(0);
+                }
                 *taken = 0;
             }
             let mut order: Vec<usize> = (0..count).collect();
@@ -109,6 +111,7 @@ impl Plan {
         for (stream, _) in self.streams.iter().enumerate() {
             let (counts, in_flight) = dispatcher.lane_counts(0, StreamId(stream as u32));
             let ends = counts.delivered_total + counts.coalesced_total + counts.dropped_total;
+            if std::env::var("DBG").is_ok() && stream < 9 || stream == 40 { eprintln!("{stream} {counts:?} {in_flight} {:?}", dispatcher.output_state(0)); }
             assert_eq!(counts.offered_total, ends + counts.unchanged_total + in_flight, "seed {seed}");
         }
         outcome
@@ -213,8 +216,16 @@ fn one_beside_149(one: Stream, other: &Stream) -> Plan {
 fn a_consumer_with_one_stream_beside_one_with_149_gets_its_equal_share() {
     let stream = |rule, parts, demand| Stream { rule, parts, demand, consumers: Vec::new() };
     let mut short = Vec::new();
-    for one in [stream(Delivery::Lossless, 1, 128.0), stream(Delivery::Latest, 8, 4.0), stream(Delivery::Book, 1, 3.0)] {
-        for other in [stream(Delivery::Lossless, 1, 1.0), stream(Delivery::Latest, 4, 1.0), stream(Delivery::Book, 1, 8.0)] {
+    for one in [
+        stream(Delivery::Lossless, 1, 128.0),
+        stream(Delivery::Latest, 8, 4.0),
+        stream(Delivery::Book, 1, 3.0),
+    ] {
+        for other in [
+            stream(Delivery::Lossless, 1, 1.0),
+            stream(Delivery::Latest, 4, 1.0),
+            stream(Delivery::Book, 1, 8.0),
+        ] {
             let plan = one_beside_149(one.clone(), &other);
             let what = format!("{} beside {}", one.rule.name(), other.rule.name());
             short.extend(plan.short(&plan.run(1)).into_iter().map(|line| format!("{what}: {line}")));
@@ -229,7 +240,12 @@ fn a_consumer_whose_demand_is_one_loud_stream_of_its_150_gets_its_equal_share() 
         let quiet = Stream { rule, parts: 1, demand: 0.01, consumers: vec![0] };
         let mut streams = vec![quiet; 300];
         for (number, stream) in streams.iter_mut().enumerate().skip(150) {
-            *stream = Stream { demand: 2.0, rule: Delivery::Lossless, consumers: vec![1 + number % 2], ..stream.clone() };
+            *stream = Stream {
+                demand: 2.0,
+                rule: Delivery::Lossless,
+                consumers: vec![1 + number % 2],
+                ..stream.clone()
+            };
         }
         streams[40].demand = 60.0;
         let plan = Plan {
