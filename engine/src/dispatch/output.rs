@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::share::{Fairness, Part, Purse, Shares, WHOLE};
+use super::share::{Fairness, For, Part, Purse, Shares, WHOLE};
 use super::spill::{Queue, Spill};
 use super::{BookSource, LaneCounts, OutputState};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
@@ -62,27 +62,6 @@ enum Served {
     NoRoom,
     /// It has more, or it has had its share.
     Later,
-}
-
-/// Whom a round of what waits is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum For {
-    /// Streams that have something of their share left.
-    Share,
-    /// Those of a consumer that has.
-    Consumer,
-    /// Those that need no share, too.
-    Anybody,
-}
-
-impl For {
-    fn next(self) -> Option<Self> {
-        match self {
-            Self::Share => Some(Self::Consumer),
-            Self::Consumer => Some(Self::Anybody),
-            Self::Anybody => None,
-        }
-    }
 }
 
 /// Streams that wait, each at most once, served in turn: one of those that have saved something of their share, one of the
@@ -142,7 +121,7 @@ pub(super) struct Output {
 }
 
 /// Lanes looked at for one output in one turn, so that a long queue does not make a long turn.
-const LOOKS_PER_TURN_MAX: usize = 4_096;
+const LOOKS_PER_TURN_MAX: usize = 16_384;
 
 /// Parts that one output is given of what waits in one turn, and an event more: one shard that comes back must not keep
 /// the others from theirs. 4,096 take about 100 us.
@@ -446,7 +425,7 @@ impl Output {
     }
 
     /// Gives room to the streams that wait, an event each in turn: first to those that have something of their share left,
-    /// then to those whose consumer has, then to those that need none.
+    /// as their consumer has, then to any of such a consumer, then to those that need none ([`For`]).
     #[cold]
     pub fn relieve(
         &mut self,
@@ -473,7 +452,17 @@ impl Output {
                 break;
             }
             let Some((stream, class)) = self.waiting.pop() else { break };
-            match self.serve(stream, whom, books, parts, letters) {
+            // As much in a row as it is given a turn, so that one with a large share is not behind as many looks.
+            let enough = pushed + self.shares.of_a_turn(&self.lanes[stream.index()].part, whom);
+            let served = loop {
+                let before = self.market.pushed_total();
+                let served = self.serve(stream, whom, books, parts, letters);
+                let now = self.market.pushed_total();
+                if !matches!(served, Served::Later) || now == before || now >= enough {
+                    break served;
+                }
+            };
+            match served {
                 Served::Done => {
                     let lane = &mut self.lanes[stream.index()];
                     lane.queued = false;
@@ -534,11 +523,7 @@ impl Output {
         let purse = match whom {
             _ if !above_mark => None,
             For::Anybody if lane.lossless => None,
-            For::Share | For::Anybody if !self.shares.allows_stream(&mut lane.part, true) => {
-                return Served::Later;
-            }
-            For::Share | For::Anybody => Some(Purse::Stream),
-            For::Consumer => match self.shares.allows(&mut lane.part, true) {
+            _ => match self.shares.purse(&mut lane.part, whom) {
                 Some(purse) => Some(purse),
                 None => return Served::Later,
             },

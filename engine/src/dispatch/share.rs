@@ -78,6 +78,29 @@ pub(super) enum Purse {
     Consumer,
 }
 
+/// Whom a round of what waits is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// Streams that have something of their share left, as one of their consumers has: many streams of one consumer that
+    /// have saved something at the same time do not keep another from its share.
+    Share,
+    /// Streams of a consumer that has something left.
+    Consumer,
+    /// Streams that have something of their share left, and those that need none.
+    Anybody,
+}
+
+impl For {
+    /// The round after it.
+    pub const fn next(self) -> Option<Self> {
+        match self {
+            Self::Share => Some(Self::Consumer),
+            Self::Consumer => Some(Self::Anybody),
+            Self::Anybody => None,
+        }
+    }
+}
+
 /// What all streams of one ring have in common.
 #[derive(Debug)]
 pub(super) struct Shares {
@@ -186,6 +209,30 @@ impl Shares {
             return Some(Purse::Stream);
         }
         self.richest(part).is_some_and(|member| member.bucket.tokens > 0).then_some(Purse::Consumer)
+    }
+
+    /// Out of what an event of a stream that waits may be paid in a round.
+    pub fn purse(&mut self, part: &mut Part, round: For) -> Option<Purse> {
+        let stream_has = self.allows_stream(part, true);
+        if round == For::Anybody {
+            return stream_has.then_some(Purse::Stream);
+        }
+        let consumer_has = self.richest(part).is_none_or(|member| member.bucket.tokens > 0);
+        match (consumer_has, stream_has) {
+            (true, true) => Some(Purse::Stream),
+            (true, false) if round == For::Consumer => Some(Purse::Consumer),
+            _ => None,
+        }
+    }
+
+    /// Parts of what was taken since the last look that a stream, or its consumer, is given.
+    pub fn of_a_turn(&self, part: &Part, round: For) -> u64 {
+        let weight = match round {
+            For::Share => part.weight,
+            For::Consumer => WHOLE / (self.members.len() as u64).max(1),
+            For::Anybody => 0,
+        };
+        (self.recent * weight) >> POINT
     }
 
     /// Parts of a stream went into the ring after they had waited, or above its mark.
