@@ -135,7 +135,8 @@ impl Shares {
     /// Shares are equal from now on between these consumers. What each has saved stays.
     pub fn set_members(&mut self, consumers: &[Option<ConsumerId>]) {
         let known = std::mem::take(&mut self.members);
-        let bucket = |consumer| known.iter().find(|member| member.consumer == consumer).map(|member| member.bucket);
+        let bucket =
+            |consumer| known.iter().find(|member| member.consumer == consumer).map(|member| member.bucket);
         let full = Bucket { tokens: self.burst, filled_at: self.clock };
         let members = consumers.iter().map(|&consumer| Member {
             consumer,
