@@ -304,7 +304,7 @@ fn by_seed(seed: u64) -> Plan {
 
 #[test]
 fn by_seed_no_consumer_gets_less_than_a_quarter_of_its_demand_or_an_equal_share() {
-    let seeds = std::env::var("FAIR_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60);
+    let seeds = std::env::var("FAIR_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(24);
     let mut failed = Vec::new();
     for seed in 0..seeds {
         let plan = by_seed(seed);

@@ -521,8 +521,8 @@ impl Output {
         let above_mark = !self.market.has_room(1 + self.shares.headroom);
         let lane = &mut self.lanes[stream.index()];
         let purse = match whom {
-            _ if !above_mark => None,
-            For::Anybody if lane.lossless => None,
+            // Shares come first below the mark too: what one turn takes may be more than there is above it.
+            For::Anybody if !above_mark || lane.lossless => None,
             _ => match self.shares.purse(&mut lane.part, whom) {
                 Some(purse) => Some(purse),
                 None => return Served::Later,
