@@ -170,14 +170,13 @@ impl Shares {
         }
     }
 
-    /// While it waits nothing of a share is lost; otherwise a burst can be saved, or what was given just now.
+    /// While it waits nothing of a share is lost; otherwise a burst can be saved.
     fn fill(&self, bucket: &mut Bucket, weight: u64, waits: bool) {
         let new = (self.clock - bucket.filled_at).min(NEW_MAX) * weight;
         bucket.filled_at = self.clock;
         bucket.tokens = bucket.tokens.saturating_add_unsigned(new);
         if !waits {
-            let recent = i64::try_from(self.recent * weight).unwrap_or(i64::MAX);
-            bucket.tokens = bucket.tokens.min(self.burst.max(recent));
+            bucket.tokens = bucket.tokens.min(self.burst);
         }
     }
 
@@ -301,8 +300,8 @@ mod tests {
         shares.advance(30);
         assert_eq!(spent(&mut shares, &mut loud), 0);
         shares.advance(1_000_000);
-        assert_eq!(spent(&mut shares, &mut loud), 10, "no more than a burst or a share of a ring is saved");
-        assert_eq!(spent(&mut shares, &mut quiet), 10);
+        assert_eq!(spent(&mut shares, &mut loud), 4, "no more than a burst is saved");
+        assert_eq!(spent(&mut shares, &mut quiet), 4);
     }
 
     #[test]
