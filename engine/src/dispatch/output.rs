@@ -435,7 +435,7 @@ impl Output {
     ) {
         self.shares.advance(self.market.taken_total());
         self.blocked = true;
-        if !self.market.has_room(1) {
+        if self.head_waits.is_some() && !self.market.has_room(1) {
             return;
         }
         let begun = self.market.pushed_total();

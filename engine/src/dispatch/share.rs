@@ -197,6 +197,11 @@ impl Shares {
         Some(&mut self.members[richest])
     }
 
+    /// All is one consumer's: only its streams are held against each other.
+    const fn is_lone(&self) -> bool {
+        self.members.len() <= 1
+    }
+
     /// Whether a stream has something of its own share left.
     pub fn allows_stream(&self, part: &mut Part, waits: bool) -> bool {
         self.fill_stream(part, waits);
@@ -208,13 +213,16 @@ impl Shares {
         if self.allows_stream(part, waits) {
             return Some(Purse::Stream);
         }
+        if self.is_lone() {
+            return None;
+        }
         self.richest(part).is_some_and(|member| member.bucket.tokens > 0).then_some(Purse::Consumer)
     }
 
     /// Out of what an event of a stream that waits may be paid in a round.
     pub fn purse(&mut self, part: &mut Part, round: For) -> Option<Purse> {
         let stream_has = self.allows_stream(part, true);
-        if round == For::Anybody {
+        if round == For::Anybody || self.is_lone() {
             return stream_has.then_some(Purse::Stream);
         }
         let consumer_has = self.richest(part).is_none_or(|member| member.bucket.tokens > 0);
