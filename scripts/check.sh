@@ -68,7 +68,14 @@ stage_docs() {
 # The README's test command.
 stage_tests() {
   [[ -d ${MELTICA_CAPTURES:-../shared/captures} ]] || skip "conformance against recordings: none found (MELTICA_CAPTURES)"
+  local before
+  before=$(git status --porcelain 2>/dev/null || true)
   scripts/test.sh
+  if [[ $(git status --porcelain 2>/dev/null || true) != "$before" ]]; then
+    echo "the tests wrote into the working tree; a test's files belong into a temporary directory:" >&2
+    git status --porcelain >&2
+    return 1
+  fi
 }
 
 # Instruction counts against their limits. They hold for CPUs with AVX2 (bench/README.md).

@@ -6,11 +6,13 @@
 pub mod capture;
 pub mod counting;
 pub mod decoding;
+pub mod idle;
 pub mod joining;
 pub mod latency;
 pub mod levels;
 pub mod messages;
 pub mod rig;
 pub mod round_trip;
+pub mod scale;
 pub mod trading;
 pub mod wire;

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use engine::book::{Book, Cut};
+use engine::book::{Book, Cut, Digits};
 use engine::decimal::{Decimals, Price, Qty};
 use engine::event::Level;
 use engine::venue::kraken::checksum::checksum;
@@ -196,7 +196,7 @@ impl KrakenBook {
             self.symbol,
             list(bids),
             list(asks),
-            checksum(self.book.asks.iter(), self.book.bids.iter()),
+            checksum(self.book.asks.iter(), self.book.bids.iter(), &mut Digits::default()),
         );
         if kind == "update" {
             text.push_str(",\"timestamp\":\"2026-08-02T03:35:51.660084Z\"");
@@ -274,9 +274,14 @@ pub fn exchange_match(product: &str, id: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Changes near the touch, `count` a side, for [`binance_update`]; another `number` gives others.
+/// Changes near the touch, `count` a side, for [`binance_update`], best first as in recordings of Spot; another `number`
+/// gives others.
 pub fn binance_changes(number: u64, count: usize) -> (Vec<Level>, Vec<Level>) {
-    (levels::changes(-1, count, 0, 200, number), levels::changes(1, count, 0, 200, number + 1))
+    let (mut bids, mut asks) =
+        (levels::changes(-1, count, 0, 200, number), levels::changes(1, count, 0, 200, number + 1));
+    bids.sort_by_key(|level| std::cmp::Reverse(level.price));
+    asks.sort_by_key(|level| level.price);
+    (bids, asks)
 }
 
 /// An update of Binance Spot with `count` levels a side, as [`binance_update`] with changes near the touch.

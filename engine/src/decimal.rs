@@ -71,7 +71,50 @@ pub const fn power_of_ten(exponent: u8) -> i64 {
     POWERS[exponent as usize]
 }
 
+/// For [`narrowed`]: the inverse of 5^`by` modulo 2^64, and the largest quotient by 10^`by`.
+const NARROWING: [(u64, u64); 19] = {
+    let mut table = [(1, u64::MAX); 19];
+    let mut by = 1;
+    while by < 19 {
+        // Newton: each step doubles the bits that are right, of which an odd number's own has three.
+        let five = 5_u64.pow(by as u32);
+        let (mut inverse, mut step) = (five, 0);
+        while step < 5 {
+            inverse = inverse.wrapping_mul(2_u64.wrapping_sub(five.wrapping_mul(inverse)));
+            step += 1;
+        }
+        table[by] = (inverse, u64::MAX / 10_u64.pow(by as u32));
+        by += 1;
+    }
+    table
+};
+
+/// `mantissa / 10^by`, if that drops zeros only; `by` is at most [`DECIMALS_MAX`].
+///
+/// Without a division, which takes as long as reading the number did: the product with the inverse, rotated, is the quotient
+/// where there is no remainder, and larger than any quotient where there is one (Granlund and Montgomery, "Division by
+/// Invariant Integers using Multiplication", section 9).
+#[inline]
+const fn narrowed(mantissa: u64, by: u8) -> Option<u64> {
+    let (inverse, quotient_max) = NARROWING[by as usize];
+    let quotient = mantissa.wrapping_mul(inverse).rotate_right(by as u32);
+    if quotient <= quotient_max { Some(quotient) } else { None }
+}
+
 impl Number {
+    /// The mantissa at fewer `decimals` than the text has, where that drops zeros only and the number is not negative:
+    /// what venues print whose digits are fixed and whose ticks are coarser (Binance).
+    #[inline]
+    pub const fn narrowed(self, decimals: u8) -> Option<i64> {
+        if self.decimals < decimals || self.decimals > DECIMALS_MAX || self.mantissa < 0 {
+            return None;
+        }
+        match narrowed(self.mantissa as u64, self.decimals - decimals) {
+            Some(mantissa) => Some(mantissa as i64),
+            None => None,
+        }
+    }
+
     /// Parses what venues print: `64210.10`, `-0.5`, `1e-08`. No spaces, no plus sign, no leading point.
     ///
     /// # Errors
@@ -296,6 +339,27 @@ mod tests {
 
     fn check(text: &str, decimals: u8, expected: Result<i64, DecimalError>) {
         assert_eq!(parse(text.as_bytes(), decimals), expected, "{text:?} at {decimals}");
+    }
+
+    #[test]
+    fn narrowing_drops_zeros_and_nothing_else() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..200_000 {
+            let (decimals, kept) = (random.u8(0..=18), random.u8(0..=18));
+            let zeros = power_of_ten(random.u8(0..=18));
+            let mantissa = ((random.i64(..) >> random.u32(..63)) / zeros).wrapping_mul(zeros);
+            let number = Number { mantissa, decimals };
+            let expected = if kept <= decimals && mantissa >= 0 { number.rescaled(kept).ok() } else { None };
+            assert_eq!(number.narrowed(kept), expected, "{number:?} at {kept}");
+        }
+        for mantissa in [0, 1, 9, 10, 11, i64::MAX - 7, i64::MAX, i64::MIN] {
+            for by in 0..=18 {
+                let number = Number { mantissa, decimals: by };
+                let expected =
+                    (mantissa >= 0 && mantissa % power_of_ten(by) == 0).then(|| mantissa / power_of_ten(by));
+                assert_eq!(number.narrowed(0), expected, "{number:?}");
+            }
+        }
     }
 
     #[test]

@@ -100,8 +100,18 @@ fn span(node: Option<&Node>) -> usize {
 impl<'a> Value<'a> {
     /// The value of the first field named `key`; `None` also if this is no object. Walks the fields, of which a
     /// venue's message has about ten.
+    #[inline]
     pub fn get(self, key: &str) -> Option<Self> {
-        self.fields()?.find(|(name, _)| *name == key).map(|(_, value)| value)
+        let Some((Node::Object { len, .. }, mut nodes)) = self.nodes.split_first() else { return None };
+        for _ in 0..*len {
+            let (Node::String(name), value) = nodes.split_first()? else { return None };
+            // Length and first letter tell nearly all names apart; comparing whole texts is a call each.
+            if name.len() == key.len() && name.bytes().next() == key.bytes().next() && *name == key {
+                return Some(Self { nodes: value });
+            }
+            nodes = value.get(span(value.first())..)?;
+        }
+        None
     }
 
     /// Names and values of an object, in its order.
@@ -228,37 +238,34 @@ impl<'a> Iterator for Items<'a> {
 /// in the place of a field's name. Other mistakes are copied for the parser to find.
 pub fn quote_numbers(frame: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
     out.clear();
-    let mut rest = frame;
-    while let Some(&byte) = rest.first() {
-        let length = match byte {
-            b'"' => string_length(rest),
+    // What is copied as it is is copied between two numbers, not between two strings.
+    let (mut copied, mut at) = (0, 0);
+    while let Some(&byte) = frame.get(at) {
+        match byte {
+            b'"' => at += string_length(&frame[at..]),
             b'-' | b'0'..=b'9' => {
-                let length = number_length(rest).ok_or(DecodeError::Json)?;
-                let (number, after) = rest.split_at(length);
-                if after.trim_ascii_start().first() == Some(&b':') {
+                let end = at + number_length(&frame[at..]).ok_or(DecodeError::Json)?;
+                if frame[end..].trim_ascii_start().first() == Some(&b':') {
                     return Err(DecodeError::Json);
                 }
+                out.extend_from_slice(&frame[copied..at]);
                 out.push(b'"');
-                out.extend_from_slice(number);
+                out.extend_from_slice(&frame[at..end]);
                 out.push(b'"');
-                rest = after;
-                continue;
+                (copied, at) = (end, end);
             }
-            _ => rest.iter().position(|byte| matches!(byte, b'"' | b'-' | b'0'..=b'9')).unwrap_or(rest.len()),
-        };
-        let (copied, after) = rest.split_at(length);
-        out.extend_from_slice(copied);
-        rest = after;
+            _ => at += 1,
+        }
     }
+    out.extend_from_slice(&frame[copied..]);
     Ok(())
 }
 
 /// Length of the string that `bytes` begins with, quotes included; all of it if the string does not end.
+#[inline]
 fn string_length(bytes: &[u8]) -> usize {
     let mut at = 1;
-    while let Some(found) =
-        bytes.get(at..).and_then(|rest| rest.iter().position(|b| matches!(b, b'"' | b'\\')))
-    {
+    while let Some(found) = bytes.get(at..).and_then(quote_or_backslash) {
         at += found + 1;
         if bytes[at - 1] == b'"' {
             return at;
@@ -266,6 +273,27 @@ fn string_length(bytes: &[u8]) -> usize {
         at += 1;
     }
     bytes.len()
+}
+
+/// Where the first quote or backslash is: eight bytes at a time.
+#[inline]
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    // The high bit of each byte that is `byte`: exact for the lowest one, and only that one is used.
+    let equal = |word: u64, byte: u8| {
+        let word = word ^ (ONES * u64::from(byte));
+        word.wrapping_sub(ONES) & !word & (ONES << 7)
+    };
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let hits = equal(word, b'"') | equal(word, b'\\');
+        if hits != 0 {
+            return Some(8 * index + hits.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = tail.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    Some(8 * words.len() + found)
 }
 
 #[cfg(test)]

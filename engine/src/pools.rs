@@ -4,6 +4,7 @@ use crate::decimal::Decimals;
 use crate::event::{Event, GapReason, Header};
 use crate::ids::TraceId;
 use crate::merge::MergedEvent;
+use crate::orders::{ExecReport, OrderRequest};
 use crate::pool::{Pool, Reset};
 use crate::raw::Raw;
 use crate::time::{ReceiveTime, VenueTime};
@@ -116,6 +117,25 @@ impl Pools {
     }
 }
 
+/// The pools that a provider's order path takes from.
+#[derive(Debug)]
+pub struct OrderPools {
+    /// Requests off the rings, until the desk has taken them on.
+    pub requests: Pool<OrderRequest>,
+    /// Reports of the desk, until each shard that they concern has its copy.
+    pub reports: Pool<ExecReport>,
+}
+
+impl OrderPools {
+    /// Pools of these sizes; all memory is taken here.
+    pub fn new(sizes: &PoolSizes) -> Self {
+        Self {
+            requests: Pool::new("OrderRequest", sizes.order_requests, OrderRequest::default),
+            reports: Pool::new("ExecReport", sizes.execution_reports, ExecReport::default),
+        }
+    }
+}
+
 /// The pools that a merge shard's path takes from.
 #[derive(Debug)]
 pub struct MergePools {
@@ -168,6 +188,30 @@ mod tests {
         let raw = pools.raws.take().expect("free");
         assert!(raw.bids.is_empty() && raw.asks.is_empty() && raw.messages.is_empty());
         assert_eq!(raw.connection_sequence, None);
+    }
+
+    #[test]
+    fn a_reset_request_and_a_reset_report_have_nothing_of_the_former_use() {
+        use crate::decimal::{Number, Qty};
+        use crate::orders::{DecisionId, OrderSide, ReportState};
+        let pools =
+            OrderPools::new(&PoolSizes { order_requests: 1, execution_reports: 1, ..PoolSizes::SPEC });
+        let mut request = pools.requests.take().expect("free");
+        let number = Number { mantissa: 7, decimals: 1 };
+        *request = OrderRequest {
+            decision: DecisionId(9),
+            post_only: true,
+            ..OrderRequest::limit(OrderSide::Sell, number, number)
+        };
+        assert!(pools.requests.take().is_none(), "there is one");
+        drop(request);
+        assert_eq!(*pools.requests.take().expect("free"), OrderRequest::default());
+        let mut report = pools.reports.take().expect("free");
+        *report =
+            ExecReport { state: ReportState::Filled, sequence: 5, cum_qty: Qty(3), ..ExecReport::default() };
+        drop(report);
+        assert_eq!(*pools.reports.take().expect("free"), ExecReport::default());
+        assert_eq!((pools.requests.usage().empty_total, pools.reports.usage().out), (1, 0));
     }
 
     #[test]

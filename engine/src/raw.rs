@@ -321,6 +321,11 @@ impl Scale {
         if number.decimals == self.decimals.price {
             return Ok(Price(number.mantissa));
         }
+        if self.known
+            && let Some(mantissa) = number.narrowed(self.decimals.price)
+        {
+            return Ok(Price(mantissa));
+        }
         self.rare(Ok(number), self.decimals.price, field, true).map(Price)
     }
 
@@ -332,6 +337,11 @@ impl Scale {
     pub fn qty_of(self, number: Number, field: &'static str) -> Result<Qty, DecodeError> {
         if number.decimals == self.decimals.qty {
             return Ok(Qty(number.mantissa));
+        }
+        if self.known
+            && let Some(mantissa) = number.narrowed(self.decimals.qty)
+        {
+            return Ok(Qty(mantissa));
         }
         self.rare(Ok(number), self.decimals.qty, field, false).map(Qty)
     }

@@ -117,7 +117,8 @@ impl<'a> Scanner<'a> {
     ///
     /// It ends before the first byte that is no digit; the literal that the caller expects next must tell that nothing
     /// else follows (a point, an exponent).
-    #[inline]
+    // Always: the calls and their saved registers were 3 % of the instructions of a trade.
+    #[inline(always)]
     pub fn u64(&mut self) -> Option<u64> {
         // Times and ids have at most 15 digits, and the rest of the message follows: one check of the length is enough.
         let Some(window) = self.rest.first_chunk::<16>() else { return self.u64_rare() };
@@ -261,17 +262,15 @@ impl<'a> Scanner<'a> {
         if self.maybe(b"]") {
             return Some(());
         }
+        self.lit(b"[\"")?;
         loop {
-            self.lit(b"[\"")?;
             let first = self.decimal()?;
             self.lit(b"\",\"")?;
             let second = self.decimal()?;
-            self.lit(b"\"]")?;
             each(first, second)?;
-            match self.byte()? {
-                b',' => {}
-                b']' => return Some(()),
-                _ => return None,
+            // All that stands between two pairs is one comparison.
+            if !self.maybe(b"\"],[\"") {
+                return self.lit(b"\"]]");
             }
         }
     }

@@ -246,7 +246,7 @@ impl Venue for TextVenue {
     }
 
     fn checksum(&self) -> Option<Checksum> {
-        (self.book_rule == BookRule::StreamSnapshotChecksum).then_some(checksum)
+        (self.book_rule == BookRule::StreamSnapshotChecksum).then_some(|book, _| checksum(book))
     }
 
     fn subscribe(&self, _: &Directory, streams: &[StreamId], request: u64, text: &mut Vec<u8>) -> usize {

@@ -767,8 +767,7 @@ impl ProviderShard {
             }
         }
         let summaries = self.drivers.iter_mut().zip(ended);
-        let summaries =
-            summaries.map(|(driver, orders)| ProviderSummary { orders, ..driver.summary() }).collect();
+        let summaries = summaries.map(|(driver, orders)| driver.summary().with_orders(orders)).collect();
         let now_ns = self.io.clock.now();
         self.io.stages.finish(now_ns);
         summaries

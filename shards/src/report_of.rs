@@ -171,6 +171,12 @@ impl ProviderSummary {
         }
     }
 
+    /// With what its order entry leaves, if it has one.
+    pub fn with_orders(mut self, orders: Option<crate::orders::status::OrdersSummary>) -> Self {
+        self.outstanding.extend(orders.iter().flat_map(|orders| orders.outstanding.iter().cloned()));
+        Self { orders, ..self }
+    }
+
     /// Whether `offered = delivered + unchanged + coalesced + dropped + in flight` holds for every way out; if not, which not.
     pub fn unbalanced(&self) -> Option<String> {
         unbalanced_output(&self.outputs)

@@ -76,9 +76,13 @@ pub struct Ledger {
     pub trades: BTreeMap<String, TradeLog>,
     /// Books by symbol, as they were after the last event.
     pub books: BTreeMap<String, BookCopy>,
-    /// Gaps in the order they came.
+    /// Nothing is kept that grows with time, and books are not copied: for runs of hours.
+    pub brief: bool,
+    /// Gaps by provider.
+    pub gaps_total: BTreeMap<u8, u64>,
+    /// Gaps in the order they came; none in brief.
     pub gaps: Vec<Declared>,
-    /// Book states in the order they came.
+    /// Book states in the order they came; none in brief.
     pub states: Vec<(String, BookStatus, BookReason)>,
     /// Event parts by kind.
     pub parts: BTreeMap<&'static str, u64>,
@@ -142,13 +146,16 @@ impl Ledger {
             }
             Body::Gap(gap) => {
                 self.count("gap");
-                self.gaps.push(Declared {
-                    symbol: symbol.clone(),
-                    channel: facts.channel.to_string(),
-                    from: gap.from,
-                    to: gap.to,
-                    reason: gap.reason,
-                });
+                *self.gaps_total.entry(header.provider.0).or_default() += 1;
+                if !self.brief {
+                    self.gaps.push(Declared {
+                        symbol: symbol.clone(),
+                        channel: facts.channel.to_string(),
+                        from: gap.from,
+                        to: gap.to,
+                        reason: gap.reason,
+                    });
+                }
                 if facts.channel.is_trade() {
                     let log = self.trades.entry(symbol.clone()).or_default();
                     let expected = log.last + 1;
@@ -168,7 +175,9 @@ impl Ledger {
                 if *status != BookStatus::Proved {
                     self.logs.entry((header.provider, header.stream)).or_default().sequence = None;
                 }
-                self.states.push((symbol, *status, *reason));
+                if !self.brief {
+                    self.states.push((symbol, *status, *reason));
+                }
                 self.copy_book(event, context);
             }
             Body::BookSnapshot(_) => {
@@ -232,6 +241,9 @@ impl Ledger {
     fn copy_book(&mut self, event: &Event, context: &Context<'_>) {
         let header = &event.header;
         let Some(replica) = context.book(header.provider, header.stream) else { return };
+        if self.brief && !(replica.status() == BookStatus::Proved && replica.book().is_crossed()) {
+            return;
+        }
         let symbol = key(header.provider, context.catalog().symbol(header.instrument));
         let copy = BookCopy::of(replica);
         if copy.status == BookStatus::Proved && crossed(&copy) {

@@ -15,4 +15,5 @@ pub mod sim;
 pub mod subscribe;
 mod tape;
 pub mod trade;
+pub mod turns;
 pub mod whole;

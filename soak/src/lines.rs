@@ -110,8 +110,13 @@ impl Verdict {
 /// # Errors
 /// What kept it from starting, or from becoming quiet, in words.
 pub fn run(options: &Options) -> Result<Verdict, String> {
-    let topology =
-        topology_of(&Market { lines: 2, rate: options.rate, seed: options.seed, book_depth: "full" })?;
+    let topology = topology_of(&Market {
+        lines: 2,
+        rate: options.rate,
+        seed: options.seed,
+        book_depth: "full",
+        book_levels: 300,
+    })?;
     let observer = Observer::default();
     let made = observer.clone();
     let mut gateway = launch(topology, &|_, _| {
@@ -291,6 +296,8 @@ pub(crate) struct Market {
     pub seed: u64,
     /// Levels a side of the consumer's books, or full.
     pub book_depth: &'static str,
+    /// Levels a side of the venues' books.
+    pub book_levels: u32,
 }
 
 /// Lines to each of three simulated venues with ten instruments, on the first and the last core of this process.
@@ -319,18 +326,27 @@ pub(crate) fn topology_of(market: &Market) -> Result<Topology, String> {
             market.book_depth
         )
     };
+    // A venue with more levels than that is asked for all of them.
+    let depth_max = if market.book_levels > 1_000 { 10_000 } else { 1_000 };
+    let snapshot_limit = depth_max.min(5_000);
     let text = format!(
         "version: 1\nhost: shared\nshards:\n  - {{name: md0, core: {first}, role: provider, pools: {{frames: 200, raws: 200, \
          events: 300, merged: 50, order_requests: 20, execution_reports: 20}}, order_ring_requests: 64}}\n  - {{name: watch, \
          core: {last}, role: consumer, ring_events: 16384, critical_ring_events: 64, spill_events: 16384}}\nsimulated: \
-         {{seed: {}, messages_per_instrument_per_s: {}, speed: 1.0, book_levels: 300}}\nproviders:\n{}{}{}merges: []\n\
+         {{seed: {}, messages_per_instrument_per_s: {}, speed: 1.0, book_levels: {}}}\nproviders:\n{}{}{}merges: []\n\
          consumers:\n  - name: watch\n    kind: observer\n    shard: watch\n    trading: false\n    on_panic: disable\n    \
          subscriptions:\n{}{}{}control: {{listen: 127.0.0.1:0, core: any}}\nreport: {{dir: report, interval_ms: 200}}\n",
         market.seed,
         market.rate,
-        provider("binance", "spot", "USDT", "depth_max: 1000, snapshot_limit: 1000"),
+        market.book_levels,
+        provider(
+            "binance",
+            "spot",
+            "USDT",
+            &format!("depth_max: {depth_max}, snapshot_limit: {snapshot_limit}")
+        ),
         provider("kraken", "spot", "USD", &format!("depth_max: {KRAKEN_DEPTH}")),
-        provider("coinbase", "advanced", "USD", "depth_max: 1000"),
+        provider("coinbase", "advanced", "USD", &format!("depth_max: {depth_max}")),
         subscription("binance"),
         subscription("kraken"),
         subscription("coinbase"),

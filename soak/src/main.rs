@@ -98,6 +98,9 @@ enum Command {
         /// Messages a second of each instrument at a usual hour.
         #[arg(long, default_value_t = 20)]
         rate: u32,
+        /// All the messages of 24 hours in those minutes: with --minutes 60, 24 times the rate.
+        #[arg(long)]
+        compressed: bool,
         /// Seconds between two faults.
         #[arg(long, default_value_t = 20.0)]
         fault_every_s: f64,
@@ -107,6 +110,9 @@ enum Command {
         /// Where journal, recording and picture go.
         #[arg(long, default_value = "soak-day")]
         home: std::path::PathBuf,
+        /// Be the venues of a day that another process runs.
+        #[arg(long, hide = true)]
+        venues: bool,
     },
     /// Rolls every connection of the running gateway, again and again, under load, beside a quiet time of the same length.
     Rolls {
@@ -115,6 +121,18 @@ enum Command {
         rate: u32,
         /// Minutes without rolls, and as many with them.
         #[arg(long, default_value_t = 1.0)]
+        minutes: f64,
+        /// The same seed gives the same market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Every turn above 1 ms under load with resyncs, snapshots of megabytes and rolls in between, and whose doing it was.
+    Turns {
+        /// Messages a second of all 30 instruments together, which the market is asked for.
+        #[arg(long, default_value_t = 50_000)]
+        rate: u32,
+        /// Minutes.
+        #[arg(long, default_value_t = 10.0)]
         minutes: f64,
         /// The same seed gives the same market.
         #[arg(long, default_value_t = 1)]
@@ -187,6 +205,12 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let verdict = soak::rolls::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
+        Command::Turns { rate, minutes, seed } => {
+            let duration = duration("--minutes", minutes * 60.0)?;
+            let options = soak::turns::Options { rate: rate.div_ceil(30), duration, seed };
+            let verdict = soak::turns::run(&options)?;
+            Ok((verdict.table(), verdict.is_good()))
+        }
         Command::Overload { rate, times, minutes, seed } => {
             let duration = duration("--minutes", minutes * 60.0)?;
             let options = soak::overload::Options { rate: rate.div_ceil(10), times, duration, seed };
@@ -201,16 +225,23 @@ fn run(command: Command) -> Result<(String, bool), String> {
                 soak::whole::run::simulate_many(from, seeds, time, mix.map(soak::whole::chaos::Mix), only);
             Ok((verdict.table(), verdict.is_good()))
         }
-        Command::Day { minutes, instruments, rate, fault_every_s, seed, home } => {
+        Command::Day { minutes, instruments, rate, compressed, fault_every_s, seed, home, venues } => {
+            let program = std::env::current_exe().map_err(|error| error.to_string())?;
+            let arguments = std::env::args().skip(1).chain(["--venues".to_owned()]).collect();
             let options = soak::day::Options {
                 duration: duration("--minutes", minutes * 60.0)?,
                 instruments,
                 rate,
+                compressed,
                 seed,
                 fault_every: duration("--fault-every-s", fault_every_s)?,
                 home,
                 strict: minutes >= 5.0,
+                venues: (program, arguments),
             };
+            if venues {
+                return soak::day::run_venues(&options).map(|()| (String::new(), true));
+            }
             let verdict = soak::day::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
@@ -220,5 +251,33 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let verdict = soak::subscribe::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_in_a_document_is_one_that_the_command_line_takes() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let docs = std::fs::read_dir(root.join("docs")).expect("docs").flatten().map(|entry| entry.path());
+        let pages = ["README.md", "bench/README.md", "bench/RESULTS.md"].map(|page| root.join(page));
+        let mut count = 0;
+        for page in
+            docs.chain(pages).filter(|page| page.extension().is_some_and(|extension| extension == "md"))
+        {
+            let text = std::fs::read_to_string(&page).expect("a page");
+            let cargo = text.split("cargo run --release -p soak -- ").skip(1);
+            for rest in cargo.chain(text.split("`soak ").skip(1)) {
+                let command = rest.split(['`', '\n', '|', ';', '>', '#']).next().unwrap_or_default();
+                count += 1;
+                let words = ["soak"].into_iter().chain(command.split_whitespace());
+                if let Err(error) = Command::try_parse_from(words) {
+                    panic!("{}: soak {command}: {error}", page.display());
+                }
+            }
+        }
+        assert!(count >= 8, "{count} commands found: has their form changed?");
     }
 }

@@ -223,6 +223,14 @@ impl Run {
                 self.pass(gateway, Duration::from_millis(10))?;
             }
             self.cut(gateway, storm as usize % VENUES.len())?;
+            if (storm + 1).is_multiple_of(20) {
+                eprintln!(
+                    "{} of {} sessions cut in {} s",
+                    storm + 1,
+                    options.disconnects,
+                    began.elapsed().as_secs()
+                );
+            }
         }
         for notes in &self.notes {
             notes.lock().holds_still = true;

@@ -145,7 +145,8 @@ impl Verdict {
 /// # Errors
 /// What kept it from starting, or from becoming quiet, in words.
 pub fn run(options: &Options) -> Result<Verdict, String> {
-    let market = Market { lines: 1, rate: options.rate, seed: options.seed, book_depth: "20" };
+    let market =
+        Market { lines: 1, rate: options.rate, seed: options.seed, book_depth: "20", book_levels: 300 };
     let watched = Watched::default();
     let made = watched.clone();
     let mut gateway = launch(topology_of(&market)?, &|_, _| {

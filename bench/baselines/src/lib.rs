@@ -4,6 +4,8 @@
 pub mod books;
 pub mod case;
 pub mod json;
+pub mod merges;
+pub mod orders;
 pub mod pooling;
 pub mod rings;
 pub mod websocket;
@@ -16,5 +18,7 @@ pub fn groups() -> Vec<Group> {
     groups.extend(json::groups());
     groups.extend(books::groups());
     groups.extend(rings::groups());
+    groups.extend(merges::groups());
+    groups.extend(orders::groups());
     groups
 }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bench::decoding::{self, Decoder, Named};
 use bench::messages;
-use engine::decimal::Number;
+use engine::decimal::{Decimals, Number};
 use engine::scan::Scanner;
 use engine::venue::Venue;
 use engine::venue::binance::Binance;
@@ -30,6 +30,20 @@ fn pick_unscannable<V: Venue>((venue, list): (V, Vec<Named>), name: &str) -> Wor
 
 fn binance(name: &str) -> Work<Binance> {
     pick(decoding::binance(), name)
+}
+
+/// As live: the instrument list told the scale, and the venue prints prices with more digits than that, all of them zero.
+fn binance_listed(name: &str) -> Work<Binance> {
+    let (venue, list) = decoding::binance();
+    let (_, message) = list.into_iter().find(|(known, _)| *known == name).expect("a message of the list");
+    let mut decoder = Decoder::new(venue);
+    let listing = decoder.directory.listing(b"BTCUSDT").expect("an open directory learns");
+    let instrument = decoder.directory.instrument_mut(listing);
+    (instrument.decimals, instrument.decimals_known) = (Decimals { price: 2, qty: 8 }, true);
+    for _ in 0..2 {
+        decoder.decode(&mut message.clone()).expect("no digit beyond the listed scale");
+    }
+    Box::new((decoder, message))
 }
 
 fn binance_tape(name: &str) -> Work<Binance> {
@@ -67,6 +81,8 @@ fn exchange_tape(name: &str) -> Work<Coinbase> {
 #[bench::update_20(args = ("binance update, 20 levels"), setup = binance, config = at_most(6540))]
 #[bench::update_20_a_side(args = ("binance update, 20 levels a side"), setup = binance, config = at_most(11_720))]
 #[bench::update_100_a_side(args = ("binance update, 100 levels a side"), setup = binance, config = at_most(53_090))]
+#[bench::listed_trade(args = ("binance trade"), setup = binance_listed, config = at_most(1270))]
+#[bench::listed_update_20(args = ("binance update, 20 levels"), setup = binance_listed, config = at_most(6540))]
 #[bench::tape_trade(args = ("binance trade"), setup = binance_tape, config = at_most(6290))]
 #[bench::tape_book_ticker(args = ("binance bookTicker"), setup = binance_tape, config = at_most(5810))]
 #[bench::tape_update_20(args = ("binance update, 20 levels"), setup = binance_tape, config = at_most(23_950))]

@@ -9,6 +9,7 @@
 //! parked, it has a thread of its own.
 
 pub mod fan_out;
+pub mod load;
 pub mod reader;
 pub mod schedule;
 pub mod sender;
@@ -16,7 +17,7 @@ pub mod venue;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,9 +29,11 @@ use shards::launch::{Ended, Factory, launch};
 use shards::topology::{self, Against};
 
 use crate::counting;
+use crate::idle::ThreadFigures;
 use crate::rig::symbols;
 use crate::round_trip;
 use fan_out::FanOut;
+use load::{Load, Pace, RECORDED_SYMBOL, Recording};
 use reader::{Reader, Results, Seen};
 use schedule::{Frames, Schedule};
 use sender::{Sender, Shared};
@@ -46,8 +49,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// One row's setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// Messages a second.
+    /// Messages a second; of a recording they follow from its pace.
     pub rate: u64,
+    /// The pace of a recording; `None` for messages made here.
+    pub pace: Option<Pace>,
     /// Consumers, divided between the shards.
     pub consumers: usize,
     /// Consumer shards; on cores of their own as far as there are any, if they do not spin.
@@ -82,6 +87,8 @@ pub struct Row {
     pub fan_out: Option<FanOut>,
     /// Percentiles of the gateway's own stages: shard, stage, p50, p99, in nanoseconds. The warm-up is in them.
     pub stages: Vec<(String, String, u64, u64)>,
+    /// What each shard's thread did in the whole run.
+    pub threads: Vec<ThreadFigures>,
     /// Round trip of a cache line before and after, in nanoseconds.
     pub round_trip_ns: (u64, u64),
 }
@@ -98,7 +105,8 @@ impl Row {
 
     /// Whether the gateway kept up: everything came, at the rate that was asked for.
     pub fn kept_up(&self) -> bool {
-        self.messages == self.expected && self.rate() > 0.97 * self.setting.rate as f64
+        self.messages == self.expected
+            && (self.setting.pace.is_some() || self.rate() > 0.97 * self.setting.rate as f64)
     }
 }
 
@@ -116,7 +124,7 @@ pub fn line(row: &Row) -> String {
     let setting = &row.setting;
     let mut text = format!(
         "{:>8} {:>5}  {:<5} {:<4} | {:>12.0} | {} {:>9.1}   | {}     | {}     | {:>7} {:>6} {:>4} | {}/{}",
-        setting.rate,
+        setting.pace.map_or_else(|| setting.rate.to_string(), |pace| pace.to_string()),
         setting.consumers,
         if setting.spin { "spin" } else { "park" },
         if setting.tls { "wss" } else { "ws" },
@@ -137,11 +145,11 @@ pub fn line(row: &Row) -> String {
     text
 }
 
-/// Runs one row.
+/// Runs one row, with the recording if the setting has a pace.
 ///
 /// # Errors
 /// What kept it from running, in words.
-pub fn run(setting: Setting) -> Result<Row, String> {
+pub fn run(setting: Setting, recording: Option<&Recording>) -> Result<Row, String> {
     let cores = RealHost.cores().ok_or("this host does not say which cores it has")?;
     let mut allowed: Vec<u32> = cores.allowed.iter().collect();
     allowed.sort_unstable();
@@ -149,20 +157,32 @@ pub fn run(setting: Setting) -> Result<Row, String> {
         return Err("two cores are needed".to_owned());
     };
     let before_ns = round_trip::round_trip_ns(*first as usize, *second as usize);
-    let names = symbols(INSTRUMENTS);
-    let schedule = Schedule { instruments: INSTRUMENTS as u64, rate: setting.rate };
-    let of = |time: Duration| (time.as_secs_f64() * setting.rate as f64) as u64;
-    let warm = of(setting.warm_up);
-    let shared = Arc::new(Shared::new(schedule, warm + of(setting.duration), warm));
+    let recorded = match setting.pace {
+        Some(pace) => Some((pace, recording.ok_or("a pace wants a recording")?)),
+        None => None,
+    };
+    let names = recorded.map_or_else(|| symbols(INSTRUMENTS), |_| vec![RECORDED_SYMBOL.to_owned()]);
+    let (load, messages, warm) = if let Some((pace, recording)) = recorded {
+        let load = Load::Recorded(recording.at_pace(pace, setting.duration.as_nanos() as u64));
+        let (messages, warm) = load.recorded().expect("it is one");
+        (load, messages, warm)
+    } else {
+        let schedule = Schedule { instruments: INSTRUMENTS as u64, rate: setting.rate };
+        let of = |time: Duration| (time.as_secs_f64() * setting.rate as f64) as u64;
+        let warm = of(setting.warm_up);
+        (Load::Made(schedule, Frames::new(schedule, &names)), warm + of(setting.duration), warm)
+    };
+    let shared = Arc::new(Shared::new(Arc::new(load), messages, warm));
     let identity = if setting.tls { Some(Identity::new()?) } else { None };
     let tls = identity.as_ref().map(|identity| Arc::clone(&identity.config));
-    let venue = Venue::start(&names, tls).map_err(|error| format!("the venue: {error}"))?;
+    let venue = Venue::start(&names, tls, recorded.map(|(_, recording)| recording.snapshot.clone()))
+        .map_err(|error| format!("the venue: {error}"))?;
     let consumer_cores = if setting.spin { &allowed[1..2] } else { &allowed[1..] };
     let text = topology_text(&setting, &names, (*first, consumer_cores), venue.address, identity.as_ref());
     let kinds = ["reader"];
     let against = Against { cores: Some(&cores), consumer_kinds: &kinds, simulated_lists: None };
     let topology = topology::read("bench.yaml", &text, against).map_err(|error| error.to_string())?;
-    let sender = Sender::new(Arc::clone(&shared), Frames::new(schedule, &names), venue.subscribed);
+    let sender = Sender::new(Arc::clone(&shared), venue.subscribed);
     let mut sender = Some(sender);
     let own_thread = if !setting.spin || !rest.is_empty() {
         let sender = sender.take().expect("there is one sender");
@@ -201,6 +221,8 @@ pub fn run(setting: Setting) -> Result<Row, String> {
     thread::sleep(TAIL);
     counting::end();
     let rss_mib = rss_mib();
+    let tids: Vec<_> = gateway.threads().map(|(shard, tid, _)| (shard, tid)).collect();
+    let ran = began.elapsed();
     let ended = gateway.stop();
     gateway.collector.collect();
     drop(own_thread);
@@ -212,6 +234,20 @@ pub fn run(setting: Setting) -> Result<Row, String> {
         (identity.name.clone(), stage, at(50.0), at(99.0))
     });
     let stages = stages.collect();
+    let threads = ended.usage.iter().filter_map(|(shard, usage, counters)| {
+        let tid = tids.iter().find(|(of, _)| of == shard)?.1;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Some(ThreadFigures {
+            name: gateway.topology.shard(*shard).name.clone(),
+            tid,
+            cpu_ns: usage.as_ref()?.cpu_ns?,
+            ran,
+            turns: read(&counters.turns),
+            turns_idle: read(&counters.turns_idle),
+            sleeps: read(&counters.sleeps),
+        })
+    });
+    let threads = threads.collect();
     let fan_out = FanOut::of(&setting, &gateway, &ended);
     let all = results.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let messages = all.iter().map(|seen| seen.intended.len()).min().unwrap_or(0);
@@ -227,6 +263,7 @@ pub fn run(setting: Setting) -> Result<Row, String> {
         rss_mib,
         fan_out,
         stages,
+        threads,
         round_trip_ns: (before_ns, round_trip::round_trip_ns(*first as usize, *second as usize)),
     })
 }
@@ -333,6 +370,10 @@ fn topology_text(
     address: std::net::SocketAddr,
     identity: Option<&Identity>,
 ) -> String {
+    let (channels, delivery) = match setting.pace {
+        None => ("trade, book", "trade: lossless, book: book"),
+        Some(_) => ("trade, book, ticker", "trade: lossless, book: book, ticker: lossless"),
+    };
     let host = if setting.spin { "dedicated" } else { "shared" };
     let path = counting::NAMES;
     let symbols: Vec<String> =
@@ -365,7 +406,7 @@ shards:
     endpoints: {endpoints}
     lines: 1
     instruments: [{symbols}]
-    channels: [trade, book]
+    channels: [{channels}]
     book: {{depth_max: 10000, snapshot_limit: 1000, verify_s: 300}}
     rest_weight_share: 0.8
     reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}
@@ -383,7 +424,7 @@ consumers:
     trading: false
     on_panic: disable
     subscriptions:
-      - {{provider: venue, instruments: all, channels: [trade, book], delivery: {{trade: lossless, book: book}}, book_depth: full}}
+      - {{provider: venue, instruments: all, channels: [{channels}], delivery: {{{delivery}}}, book_depth: full}}
 ",
             number % setting.shards
         );

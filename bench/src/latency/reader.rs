@@ -65,7 +65,8 @@ impl Reader {
 
 impl Consumer for Reader {
     fn on_event(&mut self, event: &Event, _: &mut Context<'_>) {
-        let Some(index) = self.shared.schedule.index_of(event) else {
+        let now_ns = self.clock.now();
+        let Some(index) = self.shared.load.index_of(event) else {
             self.seen.gaps += u64::from(matches!(event.body, Body::Gap(_)));
             return;
         };
@@ -73,7 +74,6 @@ impl Consumer for Reader {
             return;
         }
         counting::begin();
-        let now_ns = self.clock.now();
         let since = |begin_ns: u64| now_ns.saturating_sub(begin_ns);
         self.seen.intended.saturating_record(since(self.shared.intended_ns(index)));
         self.seen.wire.saturating_record(since(self.shared.sent_ns(index)));

@@ -13,7 +13,7 @@ use crate::wire;
 /// Of this many messages of an instrument one is a book update.
 const ROUNDS_PER_UPDATE: u64 = 5;
 /// Numbers start here and have ten digits from then on, so that they are patched in place.
-const FIRST_NUMBER: u64 = 1_000_000_000;
+pub(crate) const FIRST_NUMBER: u64 = 1_000_000_000;
 /// Digits of a number.
 const DIGITS: usize = 10;
 /// Different updates of one instrument, sent in turn under new numbers.
@@ -68,14 +68,15 @@ impl Schedule {
 
 /// A frame whose numbers are written anew each time.
 #[derive(Clone, Debug)]
-struct Template {
+pub(crate) struct Template {
     bytes: Vec<u8>,
     /// Where the number's digits stand.
     places: Vec<usize>,
 }
 
 impl Template {
-    fn new(payload: &[u8]) -> Self {
+    /// Of a message with [`FIRST_NUMBER`] in it.
+    pub(crate) fn new(payload: &[u8]) -> Self {
         let bytes = wire::text(payload);
         let number = FIRST_NUMBER.to_string();
         let is_number = |window: &[u8]| window == number.as_bytes();
@@ -84,8 +85,13 @@ impl Template {
         Self { places: places.collect(), bytes }
     }
 
+    /// Bytes of the frame.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Appends the frame with `number` in it.
-    fn write(&self, number: u64, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, number: u64, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         for place in &self.places {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use shards::machine::clock::Clock;
 
-use super::schedule::{Frames, Schedule};
+use super::load::SharedLoad;
 use super::venue::Link;
 
 /// Messages whose time of sending is kept, a power of two: more than can be under way.
@@ -23,8 +23,8 @@ const READS_EVERY_NS: u64 = 100_000_000;
 /// What sender and readers share. Times are of the process' clock, in nanoseconds.
 #[derive(Debug)]
 pub struct Shared {
-    /// The schedule.
-    pub schedule: Schedule,
+    /// What is sent, and when.
+    pub load: SharedLoad,
     /// Messages in all.
     pub messages: u64,
     /// Messages before this one only warm up.
@@ -37,9 +37,9 @@ pub struct Shared {
 
 impl Shared {
     /// A schedule that has not begun.
-    pub fn new(schedule: Schedule, messages: u64, warm: u64) -> Self {
+    pub fn new(load: SharedLoad, messages: u64, warm: u64) -> Self {
         Self {
-            schedule,
+            load,
             messages,
             warm,
             begin_ns: AtomicU64::new(0),
@@ -52,7 +52,7 @@ impl Shared {
     /// When a message was meant to leave.
     #[inline]
     pub fn intended_ns(&self, index: u64) -> u64 {
-        self.begin_ns.load(Ordering::Relaxed) + self.schedule.due_ns(index)
+        self.begin_ns.load(Ordering::Relaxed) + self.load.due_ns(index)
     }
 
     /// When a message was handed to the socket, if it is one of the last.
@@ -76,7 +76,6 @@ impl Shared {
 pub struct Sender {
     shared: std::sync::Arc<Shared>,
     clock: Clock,
-    frames: Frames,
     links: Receiver<Link>,
     link: Option<Link>,
     pending: Vec<u8>,
@@ -86,10 +85,10 @@ pub struct Sender {
 
 impl Sender {
     /// Waits for the first of `links`.
-    pub fn new(shared: std::sync::Arc<Shared>, frames: Frames, links: Receiver<Link>) -> Self {
-        let room = PENDING_BYTES_MAX + BATCH_MAX as usize * frames.bytes_max();
+    pub fn new(shared: std::sync::Arc<Shared>, links: Receiver<Link>) -> Self {
+        let room = PENDING_BYTES_MAX + BATCH_MAX as usize * shared.load.bytes_max();
         let pending = Vec::with_capacity(room);
-        Self { shared, clock: Clock::new(), frames, links, link: None, pending, next: 0, read_at_ns: 0 }
+        Self { shared, clock: Clock::new(), links, link: None, pending, next: 0, read_at_ns: 0 }
     }
 
     /// Sends what is due.
@@ -101,10 +100,10 @@ impl Sender {
             return;
         }
         if self.pending.len() < PENDING_BYTES_MAX {
-            let due = self.shared.schedule.due_count(now_ns - begin_ns).min(self.shared.messages);
+            let due = self.shared.load.due_count(now_ns - begin_ns).min(self.shared.messages);
             let end = due.min(self.next + BATCH_MAX);
             for index in self.next..end {
-                self.frames.write(index, &mut self.pending);
+                self.shared.load.write(index, &mut self.pending);
                 self.shared.sent_ns[index as usize % KEPT].store(now_ns, Ordering::Relaxed);
             }
             self.next = end;

@@ -76,25 +76,31 @@ pub struct Venue {
 }
 
 impl Venue {
-    /// Listens on loopback, over TLS if a certificate is given, and lists `symbols`.
+    /// Listens on loopback, over TLS if a certificate is given, and lists `symbols`. Every book's snapshot is `snapshot`,
+    /// or one made here.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn start(symbols: &[String], tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+    pub fn start(
+        symbols: &[String],
+        tls: Option<Arc<ServerConfig>>,
+        snapshot: Option<Vec<u8>>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let list = Arc::new(instrument_list(symbols));
+        let snapshot =
+            snapshot.unwrap_or_else(|| messages::binance_snapshot(SNAPSHOT_NUMBER, SNAPSHOT_LEVELS));
+        let snapshot = Arc::new(snapshot);
         let (sender, subscribed) = mpsc::channel();
         thread::spawn(move || {
             for socket in listener.incoming() {
-                let (Ok(socket), list, tls, sender) =
-                    (socket, Arc::clone(&list), tls.clone(), sender.clone())
-                else {
-                    return;
-                };
+                let Ok(socket) = socket else { return };
+                let (list, snapshot) = (Arc::clone(&list), Arc::clone(&snapshot));
+                let (tls, sender) = (tls.clone(), sender.clone());
                 // A connection that ends is the gateway's business; it says why.
                 thread::spawn(move || {
-                    if let Ok(Some(link)) = serve(socket, tls, &list) {
+                    if let Ok(Some(link)) = serve(socket, tls, &list, &snapshot) {
                         let _ = sender.send(link);
                     }
                 });
@@ -105,7 +111,12 @@ impl Venue {
 }
 
 /// Serves one connection to its end, or until it has subscribed.
-fn serve(socket: TcpStream, tls: Option<Arc<ServerConfig>>, list: &str) -> io::Result<Option<Link>> {
+fn serve(
+    socket: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    list: &str,
+    snapshot: &[u8],
+) -> io::Result<Option<Link>> {
     socket.set_nodelay(true)?;
     let mut link = match tls {
         None => Link::Plain(socket),
@@ -129,7 +140,7 @@ fn serve(socket: TcpStream, tls: Option<Arc<ServerConfig>>, list: &str) -> io::R
         let body = if path.starts_with("/api/v3/exchangeInfo") {
             list.as_bytes().to_vec()
         } else if path.starts_with("/api/v3/depth") {
-            messages::binance_snapshot(SNAPSHOT_NUMBER, SNAPSHOT_LEVELS)
+            snapshot.to_vec()
         } else {
             b"[]".to_vec()
         };

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::verify::Reach;
-use super::{Book, Cut};
+use super::{Book, Cut, Digits};
 use crate::decimal::{Decimals, power_of_ten};
 use crate::event::{BookReason, BookStatus, Level, Proof};
 use crate::pool::Handle;
@@ -31,8 +31,8 @@ pub struct FeedOptions {
 /// Snapshots in a row that may be older than the first update that waits, before that update is not believed.
 const TOO_OLD_MAX: u32 = 3;
 
-/// Computes a venue's checksum of a book.
-pub type Checksum = fn(&Book) -> u32;
+/// Computes a venue's checksum of a book. The digits are those of the book's checksum before, for reuse.
+pub type Checksum = fn(&Book, &mut Digits) -> u32;
 
 crate::counters! {
     /// What was counted of one book; each message is in exactly one of snapshots, applied, stale, waiting, unusable.
@@ -99,6 +99,8 @@ pub struct BookFeed {
     /// Levels a side that the venue keeps; beyond it both sides cut (Kraken).
     depth: Option<usize>,
     book: Book,
+    /// Only where the venue has a checksum.
+    digits: Option<Box<Digits>>,
     status: BookStatus,
     /// Whether a snapshot is loaded, so that updates can be compared with `last`.
     loaded: bool,
@@ -125,6 +127,7 @@ impl BookFeed {
             options,
             depth: None,
             book: Book::new(options.depth_max, options.reserve),
+            digits: options.checksum.map(|_| Box::default()),
             status: BookStatus::Syncing,
             loaded: false,
             last: 0,
@@ -456,9 +459,11 @@ impl BookFeed {
     /// Checks that hold after every change: the venue's checksum, and sides that do not cross.
     #[inline]
     fn check(&mut self, checksum: Option<u32>) -> Option<Outcome> {
-        if let (Some(compute), Some(expected)) = (self.options.checksum, checksum) {
+        if let (Some(compute), Some(digits), Some(expected)) =
+            (self.options.checksum, &mut self.digits, checksum)
+        {
             self.counts.checksum_total += 1;
-            if compute(&self.book) != expected {
+            if compute(&self.book, digits) != expected {
                 return Some(self.broken(BookReason::ChecksumMismatch, None));
             }
             self.counts.checksum_ok_total += 1;

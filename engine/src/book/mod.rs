@@ -3,11 +3,13 @@
 //! Most changes happen near the touch, so the best level stands last: inserting there moves a few levels and searching
 //! from there finds the place in a few steps. Capacity is taken when the book is made, so updates never allocate.
 
+mod digits;
 mod feed;
 mod replica;
 pub mod verify;
 mod view;
 
+pub use digits::Digits;
 pub(crate) use feed::rescale;
 pub use feed::{BookCounts, BookFeed, Checksum, FeedOptions, Outcome};
 pub use replica::Replica;
@@ -18,6 +20,9 @@ use crate::event::Level;
 
 /// Levels looked at one by one from the touch before a binary search takes over.
 const NEAR_LEVELS: usize = 8;
+
+/// Levels looked at from the level before towards the touch, before the search begins at the touch.
+const AHEAD_LEVELS: usize = 4;
 
 /// Levels beyond its largest depth that a side may hold while an update is applied. The update's levels come in any order:
 /// one that is set before another is removed must not push out a third one, which the venue will not name again.
@@ -31,6 +36,22 @@ pub struct BookSide {
     /// 1 for bids (the highest price is best), -1 for asks.
     sign: i64,
     depth_max: usize,
+}
+
+/// Where the level before stood, within one update: the next one is mostly a few steps from it, however deep both are.
+///
+/// Binance Spot names the levels of a side best first, in all of 4,122 recorded sides; USD-M by rising price, in all of 4,692,
+/// so its bids worst first; of Kraken's 1,456 sides 948 are best first, and the rest in any order (recordings of 2024 and 2026).
+#[derive(Clone, Copy)]
+struct Finger {
+    rank: i64,
+    /// All levels below this index are worse, and all others as good or better.
+    at: usize,
+}
+
+impl Finger {
+    /// Nothing is known: the search begins at the touch.
+    const TOUCH: Self = Self { rank: i64::MAX, at: usize::MAX };
 }
 
 /// What one level did to a side.
@@ -82,41 +103,76 @@ impl BookSide {
         self.place(price).ok().map(|at| self.levels[at].qty)
     }
 
+    /// Grows with how good a price is, on either side.
+    #[inline]
+    const fn rank(&self, price: Price) -> i64 {
+        price.0.wrapping_mul(self.sign)
+    }
+
     /// Where `price` stands, or would stand.
     #[inline]
     fn place(&self, price: Price) -> Result<usize, usize> {
-        let rank = price.0.wrapping_mul(self.sign);
-        let count = self.levels.len();
-        let near = count.saturating_sub(NEAR_LEVELS);
-        for at in (near..count).rev() {
-            let found = self.levels[at].price.0.wrapping_mul(self.sign);
-            if found == rank {
-                return Ok(at);
-            }
-            if found < rank {
-                return Err(at + 1);
+        self.place_below(self.levels.len(), self.rank(price))
+    }
+
+    /// Where `rank` stands, or would stand, among the worst `below` levels.
+    #[inline]
+    fn place_below(&self, below: usize, rank: i64) -> Result<usize, usize> {
+        let levels = self.levels.get(..below).unwrap_or(&self.levels);
+        let (far, near) = levels.split_at(levels.len().saturating_sub(NEAR_LEVELS));
+        for (index, level) in near.iter().enumerate().rev() {
+            let found = self.rank(level.price);
+            if found <= rank {
+                let at = far.len() + index;
+                return if found == rank { Ok(at) } else { Err(at + 1) };
             }
         }
-        self.levels[..near].binary_search_by(|level| level.price.0.wrapping_mul(self.sign).cmp(&rank))
+        far.binary_search_by(|level| self.rank(level.price).cmp(&rank))
+    }
+
+    /// Where `rank` stands, or would stand, if no level below index `from` is as good.
+    #[inline]
+    fn place_above(&self, from: usize, rank: i64) -> Result<usize, usize> {
+        for (index, level) in self.levels.iter().enumerate().skip(from).take(AHEAD_LEVELS) {
+            let found = self.rank(level.price);
+            if found >= rank {
+                return if found == rank { Ok(index) } else { Err(index) };
+            }
+        }
+        self.place_below(self.levels.len(), rank)
     }
 
     #[inline]
-    fn apply(&mut self, level: Level) -> Applied {
-        match (self.place(level.price), level.qty.0 == 0) {
+    fn apply(&mut self, level: Level, finger: &mut Finger) -> Applied {
+        let rank = self.rank(level.price);
+        let place = if rank < finger.rank {
+            self.place_below(finger.at, rank)
+        } else {
+            self.place_above(finger.at, rank)
+        };
+        *finger = Finger { rank, at: place.unwrap_or_else(|at| at) };
+        match (place, level.qty.0 == 0) {
             (Ok(at), false) => self.levels[at].qty = level.qty,
             (Ok(at), true) => {
                 self.levels.remove(at);
             }
             (Err(_), true) => return Applied::Absent,
-            (Err(0), false) if self.is_stuffed() => return Applied::Beyond,
-            (Err(at), false) if self.is_stuffed() => {
-                let worst = self.levels.remove(0);
-                self.levels.insert(at - 1, level);
-                return Applied::Evicted(worst);
-            }
+            (Err(at), false) if self.is_stuffed() => return self.evict(at, level, finger),
             (Err(at), false) => self.levels.insert(at, level),
         }
         Applied::Done
+    }
+
+    /// Inserts at `at` into a side that is full: the worst level goes, be it this one.
+    #[cold]
+    fn evict(&mut self, at: usize, level: Level, finger: &mut Finger) -> Applied {
+        if at == 0 {
+            return Applied::Beyond;
+        }
+        let worst = self.levels.remove(0);
+        self.levels.insert(at - 1, level);
+        finger.at = at - 1;
+        Applied::Evicted(worst)
     }
 
     fn is_stuffed(&self) -> bool {
@@ -252,8 +308,9 @@ impl Book {
         for (side, levels, gone) in
             [(&mut self.bids, bids, &mut cut.bids), (&mut self.asks, asks, &mut cut.asks)]
         {
+            let mut finger = Finger::TOUCH;
             for &level in levels {
-                match side.apply(level) {
+                match side.apply(level, &mut finger) {
                     Applied::Done => {}
                     Applied::Absent => facts.absent_count += 1,
                     Applied::Beyond => {
@@ -322,8 +379,13 @@ mod tests {
             let (mut bids, mut asks) = (BTreeMap::new(), BTreeMap::new());
             let mut cut = Cut::default();
             for _ in 0..2_000 {
-                let update: Vec<Level> =
-                    (0..random.usize(0..6)).map(|_| level(random.i64(1..300), random.i64(0..4))).collect();
+                let mut update: Vec<Level> =
+                    (0..random.usize(0..24)).map(|_| level(random.i64(1..300), random.i64(0..4))).collect();
+                match random.u8(..4) {
+                    0 => update.sort_by_key(|level| level.price),
+                    1 => update.sort_by_key(|level| std::cmp::Reverse(level.price)),
+                    _ => {}
+                }
                 let mirrored: Vec<Level> = update.iter().map(|l| level(1_000 - l.price.0, l.qty.0)).collect();
                 let facts = book.apply(&update, &mirrored, &mut cut);
                 let mut absent = 0;

@@ -457,16 +457,27 @@ fn is_utf8(bytes: &[u8]) -> bool {
     is_ascii(bytes) || str::from_utf8(bytes).is_ok()
 }
 
-/// The standard library takes what is behind the last whole 32 bytes one by one, up to 150 instructions; the last 32
-/// bytes as four words, some of them for the second time, are a handful.
+/// Chunks of 64 bytes joined without a branch between them, which become vector instructions; then the last 64 bytes once
+/// more, instead of one byte after the other. The standard library's loop stops at the first hit, which never comes.
 #[inline]
 fn is_ascii(bytes: &[u8]) -> bool {
-    const ASCII_BYTES: usize = 32;
     const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
-    let Some(tail) = bytes.last_chunk::<ASCII_BYTES>() else { return bytes.is_ascii() };
-    let words = tail.as_chunks::<8>().0.iter();
-    let joined = words.fold(0, |joined, word| joined | u64::from_le_bytes(*word));
-    joined & HIGH_BITS == 0 && bytes[..bytes.len() - bytes.len() % ASCII_BYTES].is_ascii()
+    let Some(tail) = bytes.last_chunk::<64>() else { return bytes.is_ascii() };
+    let mut joined = [0; 4];
+    let mut join = |half: &[[u8; 8]]| {
+        for (joined, word) in joined.iter_mut().zip(half) {
+            *joined |= u64::from_le_bytes(*word);
+        }
+    };
+    for chunk in bytes.as_chunks::<64>().0 {
+        let words = chunk.as_chunks::<8>().0;
+        join(&words[..4]);
+        join(&words[4..]);
+    }
+    let words = tail.as_chunks::<8>().0;
+    join(&words[..4]);
+    join(&words[4..]);
+    (joined[0] | joined[1] | joined[2] | joined[3]) & HIGH_BITS == 0
 }
 
 enum Step {

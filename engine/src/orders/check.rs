@@ -75,6 +75,8 @@ pub enum Rule {
     IdsExhausted,
     /// The journal waits for the disk and has no more room.
     JournalFull,
+    /// No slot for a request came free in the time that a pool's taker waits.
+    PoolEmpty,
 }
 
 impl Rule {
@@ -86,6 +88,7 @@ impl Rule {
             Self::NoKeys => "no_keys",
             Self::RingFull => "ring_full",
             Self::Stopping => "stopping",
+            Self::PoolEmpty => "pool_empty",
             Self::NoSession => "no_session",
             Self::DuplicateId => "duplicate_id",
             Self::UnknownId => "unknown_id",

@@ -167,6 +167,8 @@ pub struct Desk<G> {
     /// Orders found at the venue that wait to be taken on.
     adoptable: Vec<OrderNews>,
     scratch: Vec<Tag>,
+    /// The questions of the call that is written.
+    batch: Vec<Tag>,
     last_now: ReceiveTime,
     /// Orders whose intent is not yet durable: (the position that contains it, the order).
     held: VecDeque<(u64, Tag)>,
@@ -197,6 +199,7 @@ impl<G: OrderGateway> Desk<G> {
             join: turn::Join::default(),
             adoptable: Vec::with_capacity(answers::ADOPTABLE_MAX),
             scratch: Vec::with_capacity(options.ledger.orders_max),
+            batch: Vec::with_capacity(64),
             last_now: ReceiveTime::default(),
             held: VecDeque::with_capacity(options.ledger.orders_max),
             journal_durable: 0,

@@ -1,5 +1,6 @@
 //! The book half of the pipeline: offers book messages to their feeds and publishes what becomes of them.
 
+use super::frames::Place;
 use super::streams::StreamState;
 use super::{LineState, Pipeline, Want, saturated};
 use crate::book::{BookFeed, Outcome, View, rescale};
@@ -133,23 +134,27 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
-    /// Keeps the raw that was just applied for its book, and leaves a fresh one in its place.
+    /// Keeps the raw that was just applied for its book; gives back one that cannot be kept.
     #[cold]
-    pub(super) fn hold(&mut self, slot: &mut Option<Handle<Raw>>, reserve: &Raw) {
-        let Some(taken) = slot.take() else {
-            // Decoded without a slot: nothing can keep it. The next update shows the hole.
-            self.counts.pool_empty_total += 1;
-            self.counts.unusable_total += self.kept_messages(reserve);
-            return;
-        };
-        if let [message] = &taken.messages[..] {
-            let listing = message.listing;
-            self.keep(listing, taken);
-            return;
+    pub(super) fn hold(&mut self, place: Place) -> Option<Place> {
+        match place {
+            Place::Pooled(raw) => {
+                if let [message] = &raw.messages[..] {
+                    let listing = message.listing;
+                    self.keep(listing, raw);
+                    return None;
+                }
+                // Venues whose frames carry several book messages bring their snapshots in the stream and never wait.
+                self.counts.unusable_total += self.kept_messages(&raw);
+                Some(Place::Pooled(raw))
+            }
+            Place::Reserve(raw) => {
+                // Decoded without a slot: nothing can keep it. The next update shows the hole.
+                self.counts.pool_empty_total += 1;
+                self.counts.unusable_total += self.kept_messages(&raw);
+                Some(Place::Reserve(raw))
+            }
         }
-        // Venues whose frames carry several book messages bring their snapshots in the stream and never wait.
-        self.counts.unusable_total += self.kept_messages(&taken);
-        *slot = Some(taken);
     }
 
     /// Book messages of a raw that this shard keeps.

@@ -22,6 +22,33 @@ pub(super) struct Half<P> {
     widenings: usize,
 }
 
+/// Where a frame is decoded to. Both are pointers: what a frame says is never moved.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// A slot of the pool, which a book that waits may keep.
+    Pooled(Handle<Raw>),
+    /// The reserve, for frames that found the pool empty.
+    Reserve(Box<Raw>),
+}
+
+impl Place {
+    #[inline]
+    fn raw(&self) -> &Raw {
+        match self {
+            Self::Pooled(raw) => raw,
+            Self::Reserve(raw) => raw,
+        }
+    }
+
+    #[inline]
+    fn raw_mut(&mut self) -> &mut Raw {
+        match self {
+            Self::Pooled(raw) => raw,
+            Self::Reserve(raw) => raw,
+        }
+    }
+}
+
 impl<V: Venue> Pipeline<V> {
     /// Whether a frame may be taken: a slot for it is reserved. When the wait for one has lasted 100 ms, the answer is
     /// yes, with a counted error, until a slot is free again: frames are then decoded where nothing can keep them.
@@ -121,8 +148,7 @@ impl<V: Venue> Pipeline<V> {
             }
             Err(error) => Err(error),
         };
-        let reserve = std::mem::take(&mut self.reserve);
-        Some(self.decoded(decoded, Some(half.raw), reserve, payload, trace, at, probe))
+        Some(self.decoded(decoded, Place::Pooled(half.raw), payload, trace, at, probe))
     }
 
     /// The connection of `line` is gone, and with it the rest of a frame that was half read.
@@ -198,12 +224,11 @@ impl<V: Venue> Pipeline<V> {
         probe: &mut impl Probe,
         mut decode: impl FnMut(&mut V, &mut [u8], &mut Directory, &mut Raw) -> Result<Decoded, DecodeError>,
     ) -> FrameOutcome {
-        let mut slot = self.raw.take().or_else(|| self.pools.raws.take());
-        let mut reserve = std::mem::take(&mut self.reserve);
-        let raw: &mut Raw = match &mut slot {
-            Some(handle) => handle,
-            None => &mut reserve,
+        let mut place = match self.raw.take() {
+            Some(raw) => Place::Pooled(raw),
+            None => self.other_place(),
         };
+        let raw = place.raw_mut();
         let mut decoded = self.decode_once(payload, raw, trace, at, &mut decode);
         for _ in 0..WIDENINGS_MAX {
             let Err(DecodeError::Wider { listing, decimals }) = decoded else { break };
@@ -211,26 +236,30 @@ impl<V: Venue> Pipeline<V> {
             self.counts.widenings_total += 1;
             decoded = self.decode_once(payload, raw, trace, at, &mut decode);
         }
-        self.decoded(decoded, slot, reserve, payload, trace, at, probe)
+        self.decoded(decoded, place, payload, trace, at, probe)
     }
 
-    /// Goes on with a frame that was read to its end, into `slot` or, where there is none, into `reserve`.
+    /// Where a frame goes for which no slot was reserved.
+    #[cold]
+    fn other_place(&mut self) -> Place {
+        match self.pools.raws.take() {
+            Some(raw) => Place::Pooled(raw),
+            None => Place::Reserve(self.reserve.take().unwrap_or_default()),
+        }
+    }
+
+    /// Goes on with a frame that was read to its end, into `place`.
     #[inline]
-    #[allow(clippy::too_many_arguments, reason = "the one place where both ways of decoding meet")]
     fn decoded(
         &mut self,
         decoded: Result<Decoded, DecodeError>,
-        mut slot: Option<Handle<Raw>>,
-        mut reserve: Raw,
+        place: Place,
         payload: &[u8],
         trace: TraceId,
         at: ReceiveTime,
         probe: &mut impl Probe,
     ) -> FrameOutcome {
-        let raw: &Raw = match &slot {
-            Some(handle) => handle,
-            None => &reserve,
-        };
+        let raw = place.raw();
         let decoded_after_ns = probe.now().since_ns(at);
         probe.stage(PathStage::Decoded, decoded_after_ns);
         if self.streams.len() < self.directory.streams().len() {
@@ -242,6 +271,7 @@ impl<V: Venue> Pipeline<V> {
             Some(number) if is_readable => self.connection_number(trace.line(), number, at, probe),
             _ => true,
         };
+        let mut held = false;
         let outcome = match decoded {
             Err(error) => {
                 let outcome = self.reject(error, payload, trace, at);
@@ -260,20 +290,25 @@ impl<V: Venue> Pipeline<V> {
             }
             Ok(Decoded::Data) => {
                 self.batch_since.get_or_insert(at);
-                let held = self.apply_all(raw, saturated(decoded_after_ns), probe);
-                if held {
-                    self.hold(&mut slot, &reserve);
-                }
+                held = self.apply_all(raw, saturated(decoded_after_ns), probe);
                 FrameOutcome::Done
             }
         };
-        if let Some(mut handle) = slot {
-            Raw::reset(&mut handle);
-            self.raw = Some(handle);
+        match if held { self.hold(place) } else { Some(place) } {
+            Some(Place::Pooled(mut raw)) => {
+                Raw::reset(&mut raw);
+                self.raw = Some(raw);
+            }
+            Some(Place::Reserve(raw)) => self.give_back(raw),
+            None => {}
         }
-        Raw::reset(&mut reserve);
-        self.reserve = reserve;
         outcome
+    }
+
+    #[cold]
+    fn give_back(&mut self, mut raw: Box<Raw>) {
+        raw.reset();
+        self.reserve = Some(raw);
     }
 
     #[inline]

@@ -172,7 +172,7 @@ pub struct Pipeline<V: Venue> {
     /// The raw that the next frame is decoded into.
     raw: Option<Handle<Raw>>,
     /// The raw for frames that found the pool empty: nothing may keep it.
-    reserve: Raw,
+    reserve: Option<Box<Raw>>,
     raw_waiting_since: Option<ReceiveTime>,
     /// The wait for a raw has timed out and none has come free since: frames go on without one, at full speed, so that
     /// books that wait do not hold up every other stream.
@@ -219,7 +219,7 @@ impl<V: Venue> Pipeline<V> {
             errors: Tally::default(),
             skipped: Tally::default(),
             raw: None,
-            reserve: Raw::default(),
+            reserve: Some(Box::default()),
             raw_waiting_since: None,
             raw_given_up: false,
             parts: Vec::with_capacity(crate::event::book_parts(options.book_reserve, options.book_reserve)),

@@ -240,7 +240,7 @@ impl Arguments {
             Ok((200, status)) => status,
             Ok((status, answer)) => return self.show(status, &answer),
             Err(reason) => {
-                eprintln!("meltica: {address}: {reason}");
+                errln!("meltica: {address}: {reason}");
                 return EXIT_FAILED;
             }
         };
@@ -261,7 +261,7 @@ impl Arguments {
         match ask(address, method, path, body, token) {
             Ok((status, answer)) => self.show(status, &answer),
             Err(reason) => {
-                eprintln!("meltica: {address}: {reason}");
+                errln!("meltica: {address}: {reason}");
                 EXIT_FAILED
             }
         }
@@ -269,12 +269,12 @@ impl Arguments {
 
     fn show(&self, status: u16, answer: &Value) -> u8 {
         if self.json {
-            println!("{answer}");
+            outln!("{answer}");
         } else if status < 300 {
-            print!("{}", self.shown(answer));
+            out!("{}", self.shown(answer));
         } else {
             let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or("?");
-            eprintln!("meltica: {} (HTTP {status}); fits: {}", text("error"), text("fits"));
+            errln!("meltica: {} (HTTP {status}); fits: {}", text("error"), text("fits"));
         }
         if status < 300 { EXIT_OK } else { EXIT_FAILED }
     }
@@ -409,7 +409,7 @@ fn roll_path(provider: &str) -> String {
 }
 
 fn refuse(reason: &str) -> u8 {
-    eprintln!("meltica: {reason}");
+    errln!("meltica: {reason}");
     EXIT_REFUSED
 }
 

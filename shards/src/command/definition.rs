@@ -41,7 +41,7 @@ impl Manual {
             return match written {
                 Ok(()) => EXIT_OK,
                 Err(error) => {
-                    eprintln!("meltica: cannot write manual pages into {}: {error}", dir.display());
+                    errln!("meltica: cannot write manual pages into {}: {error}", dir.display());
                     EXIT_FAILED
                 }
             };
@@ -50,7 +50,7 @@ impl Manual {
         match clap_mangen::Man::new(command).render(&mut text) {
             Ok(()) => print(&text),
             Err(error) => {
-                eprintln!("meltica: {error}");
+                errln!("meltica: {error}");
                 EXIT_FAILED
             }
         }
@@ -63,7 +63,7 @@ fn print(text: &[u8]) -> u8 {
         Ok(()) => EXIT_OK,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => EXIT_OK,
         Err(error) => {
-            eprintln!("meltica: {error}");
+            errln!("meltica: {error}");
             EXIT_FAILED
         }
     }

@@ -26,17 +26,17 @@ impl Arguments {
         let topology = match read_topology(&self.file) {
             Ok(topology) => topology,
             Err(errors) => {
-                eprintln!("{errors}");
+                errln!("{errors}");
                 return EXIT_REFUSED;
             }
         };
         let findings = check::doctor(&topology, &RealHost);
         if self.json {
-            println!("{}", json(&findings));
+            outln!("{}", json(&findings));
         } else if self.fix_script {
-            print!("{}", fix_script(&topology, &RealHost, &findings));
+            out!("{}", fix_script(&topology, &RealHost, &findings));
         } else {
-            print!("{}", table(&findings, columns()));
+            out!("{}", table(&findings, columns()));
         }
         check::exit_code(&findings) as u8
     }

@@ -1,5 +1,20 @@
 //! The commands of the binary, one module each. Each returns the process's exit code.
 
+/// `println!`, `print!`, `eprintln!` and `eprint!` for what a person or a pipe reads. Those of std panic when nobody reads any
+/// more, and a gateway must not end because `| head` did, or because the journal was restarted.
+macro_rules! outln {
+    ($($text:tt)*) => {{ use std::io::Write as _; let _ = writeln!(std::io::stdout().lock(), $($text)*); }};
+}
+macro_rules! out {
+    ($($text:tt)*) => {{ use std::io::Write as _; let _ = write!(std::io::stdout().lock(), $($text)*); }};
+}
+macro_rules! errln {
+    ($($text:tt)*) => {{ use std::io::Write as _; let _ = writeln!(std::io::stderr().lock(), $($text)*); }};
+}
+macro_rules! err {
+    ($($text:tt)*) => {{ use std::io::Write as _; let _ = write!(std::io::stderr().lock(), $($text)*); }};
+}
+
 mod cli;
 pub mod ctl;
 pub mod definition;

@@ -62,15 +62,15 @@ impl Arguments {
                 replay(&options, || coinbase::Coinbase::new(coinbase::Product::Exchange))
             }
             (venue, product) => {
-                eprintln!("meltica: replay: {venue:?} has no product {product:?}");
+                errln!("meltica: replay: {venue:?} has no product {product:?}");
                 return EXIT_REFUSED;
             }
         };
         match outcome {
-            Ok(outcome) if self.json => println!("{}", outcome.to_json(&product)),
-            Ok(outcome) => print!("{}", outcome.to_text(&product)),
+            Ok(outcome) if self.json => outln!("{}", outcome.to_json(&product)),
+            Ok(outcome) => out!("{}", outcome.to_text(&product)),
             Err(error) => {
-                eprintln!("meltica: replay failed: {error}");
+                errln!("meltica: replay failed: {error}");
                 return EXIT_FAILED;
             }
         }
@@ -82,14 +82,14 @@ impl Arguments {
         match replay_recording(&self.files) {
             Ok(outcome) => {
                 if self.json {
-                    println!("{}", outcome.to_json());
+                    outln!("{}", outcome.to_json());
                 } else {
-                    print!("{}", outcome.to_text());
+                    out!("{}", outcome.to_text());
                 }
                 if outcome.holes.is_empty() { EXIT_OK } else { EXIT_FAILED }
             }
             Err(error) => {
-                eprintln!("meltica: replay failed: {error}");
+                errln!("meltica: replay failed: {error}");
                 EXIT_FAILED
             }
         }

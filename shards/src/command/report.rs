@@ -31,7 +31,7 @@ impl Arguments {
     pub fn run(self) -> u8 {
         let read = |directory: &Path| {
             LeftBehind::read(directory).map_err(|error| {
-                eprintln!("meltica: {error}");
+                errln!("meltica: {error}");
                 EXIT_REFUSED
             })
         };
@@ -53,9 +53,9 @@ impl Arguments {
         if self.json {
             return Self::print(&run.report).max(self.page(None, || page(run)));
         }
-        print!("{}", exit_text(&run.report, TableStyle { columns: columns(), colour: false }));
+        out!("{}", exit_text(&run.report, TableStyle { columns: columns(), colour: false }));
         for note in &run.notes {
-            println!("Note: {note}.");
+            outln!("Note: {note}.");
         }
         let picture = write(&run.directory.join("timeline.svg"), &timeline_svg(&run.report));
         self.page(Some(run.directory.join("report.html")), || page(run)).max(picture)
@@ -68,11 +68,11 @@ impl Arguments {
         if self.json {
             return Self::print(&changes).max(self.page(None, html));
         }
-        print!("{}", shown(&changes));
-        println!("\n{rule}");
+        out!("{}", shown(&changes));
+        outln!("\n{rule}");
         for (name, run) in [("first", first), ("second", second)] {
             for note in &run.notes {
-                println!("Note on the {name}: {note}.");
+                outln!("Note on the {name}: {note}.");
             }
         }
         self.page(Some(second.directory.join("comparison.html")), html)
@@ -81,11 +81,11 @@ impl Arguments {
     fn print(value: &impl serde::Serialize) -> u8 {
         match serde_json::to_string_pretty(value) {
             Ok(text) => {
-                println!("{text}");
+                outln!("{text}");
                 EXIT_OK
             }
             Err(error) => {
-                eprintln!("meltica: it cannot be printed: {error}");
+                errln!("meltica: it cannot be printed: {error}");
                 EXIT_FAILED
             }
         }
@@ -100,11 +100,11 @@ impl Arguments {
 fn write(path: &Path, text: &str) -> u8 {
     match fs::write(path, text) {
         Ok(()) => {
-            eprintln!("wrote {}", path.display());
+            errln!("wrote {}", path.display());
             EXIT_OK
         }
         Err(error) => {
-            eprintln!("meltica: cannot write {}: {error}; --out names another place", path.display());
+            errln!("meltica: cannot write {}: {error}; --out names another place", path.display());
             EXIT_FAILED
         }
     }

@@ -93,7 +93,7 @@ impl Arguments {
         let mut topology = match read_topology(&self.topology) {
             Ok(topology) => topology,
             Err(errors) => {
-                eprintln!("{errors}");
+                errln!("{errors}");
                 return EXIT_REFUSED;
             }
         };
@@ -102,22 +102,22 @@ impl Arguments {
         }
         let findings = check::check(&topology, &RealHost);
         if check::exit_code(&findings) != 0 {
-            eprintln!("meltica: {} does not fit this host; nothing was started", self.topology.display());
-            eprint!("{}", crate::topology::table(&findings, columns()));
+            errln!("meltica: {} does not fit this host; nothing was started", self.topology.display());
+            err!("{}", crate::topology::table(&findings, columns()));
             return EXIT_REFUSED;
         }
         let started_at = SystemTime::now();
         let directory = match ReportDirectory::create(&topology.report.dir, started_at) {
             Ok(directory) => directory,
             Err(error) => {
-                eprintln!("meltica: {error}");
+                errln!("meltica: {error}");
                 return EXIT_REFUSED;
             }
         };
         let signals = match watch_signals() {
             Ok(signals) => signals,
             Err(error) => {
-                eprintln!("meltica: cannot watch for signals: {error}");
+                errln!("meltica: cannot watch for signals: {error}");
                 return EXIT_REFUSED;
             }
         };
@@ -128,33 +128,33 @@ impl Arguments {
         }) {
             Ok(gateway) => gateway,
             Err(error) => {
-                eprintln!("meltica: nothing was started: {error}");
+                errln!("meltica: nothing was started: {error}");
                 return EXIT_REFUSED;
             }
         };
         match directory.interval_log(started_at) {
             Ok(log) => gateway.collector.set_log(log),
-            Err(error) => eprintln!("meltica: no interval log: {error}"),
+            Err(error) => errln!("meltica: no interval log: {error}"),
         }
         for (name, cores) in gateway.affinities() {
             let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
-            eprintln!("  {name} runs on core {}", cores.join(","));
+            errln!("  {name} runs on core {}", cores.join(","));
         }
         let start = gateway.take_control().expect("a gateway that has just started still has it");
         let mut control = match Control::start(start) {
             Ok(control) => control,
             Err(error) => {
-                eprintln!("meltica: {error}");
+                errln!("meltica: {error}");
                 let observer = Observer::new(&gateway);
                 let ended = gateway.stop();
                 self.report(&mut gateway, &directory, &Board::default(), ended, None, observer);
                 return EXIT_REFUSED;
             }
         };
-        eprintln!("  control endpoint: http://{}", control.address());
+        errln!("  control endpoint: http://{}", control.address());
         let address_file = gateway.report_parent().join(ADDRESS_FILE);
         if let Err(error) = std::fs::write(&address_file, format!("{}\n", control.address())) {
-            eprintln!("meltica: {} was not written: {error}", address_file.display());
+            errln!("meltica: {} was not written: {error}", address_file.display());
         }
         let mut board = Board::default();
         let mut observer = Observer::new(&gateway);
@@ -187,7 +187,7 @@ impl Arguments {
             while let Some(report) = gateway.poll_report() {
                 say(&gateway.topology, &report, terminal);
                 if let Some(line) = board.first_proof(&gateway.topology, &report) {
-                    eprintln!("{line}");
+                    errln!("{line}");
                 }
             }
             if let Some(shard) = gateway.fallen() {
@@ -195,7 +195,7 @@ impl Arguments {
             }
             let run_ns = now_ns - gateway.started_ns;
             for (line, ends) in observer.look(gateway, run_ns) {
-                eprintln!("{}{line}", if terminal { "\r\x1b[2K" } else { "" });
+                errln!("{}{line}", if terminal { "\r\x1b[2K" } else { "" });
                 if ends {
                     return Some(line);
                 }
@@ -217,18 +217,18 @@ impl Arguments {
             if signals.kill.swap(false, Ordering::Relaxed) {
                 let moved = gateway.switches.set_killed(None, true);
                 let state = if moved { "is on" } else { "was on already" };
-                eprintln!("SIGUSR1: the kill switch of all {state}; meltica ctl kill --undo ends it");
+                errln!("SIGUSR1: the kill switch of all {state}; meltica ctl kill --undo ends it");
             }
             if now_ns >= suppressed_at_ns {
                 suppressed_at_ns = now_ns + SUPPRESSED_EVERY_NS;
                 let erase = if terminal { "\r\x1b[2K" } else { "" };
                 for line in board.suppressed(&gateway.topology) {
-                    eprintln!("{erase}{line}");
+                    errln!("{erase}{line}");
                 }
             }
             if signals.asked.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
                 if terminal {
-                    eprintln!();
+                    errln!("");
                 }
                 return None;
             }
@@ -259,27 +259,27 @@ impl Arguments {
         let mut code = EXIT_OK;
         if self.json {
             match serde_json::to_string(&report) {
-                Ok(json) => println!("{json}"),
-                Err(error) => eprintln!("meltica: the report cannot be printed: {error}"),
+                Ok(json) => outln!("{json}"),
+                Err(error) => errln!("meltica: the report cannot be printed: {error}"),
             }
         } else {
-            print!("{text}");
+            out!("{text}");
         }
-        let say_all = |lines: &[String]| lines.iter().for_each(|line| eprintln!("{line}"));
+        let say_all = |lines: &[String]| lines.iter().for_each(|line| errln!("{line}"));
         say_all(&verdict.lines);
         match directory.write(&report, &gateway.collector) {
-            Ok(files) => eprintln!("{} files in {}", files.len(), directory.path().display()),
+            Ok(files) => errln!("{} files in {}", files.len(), directory.path().display()),
             Err(error) => {
-                eprintln!("meltica: the report could not be written: {error}");
+                errln!("meltica: the report could not be written: {error}");
                 code = EXIT_FAILED;
             }
         }
         if let Some(reason) = fallen {
-            eprintln!("meltica: {reason}; the gateway has stopped");
+            errln!("meltica: {reason}; the gateway has stopped");
             code = EXIT_FAILED;
         }
         for (shard, reason) in &ended.panicked {
-            eprintln!("meltica: shard {shard}: {reason}");
+            errln!("meltica: shard {shard}: {reason}");
             code = EXIT_FAILED;
         }
         if verdict.failed { EXIT_FAILED } else { code }
@@ -451,7 +451,10 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
         report.disturb(Kind::Reconnects, Some(&shard), summary.lost_total, &plan.name);
         report.disturb(Kind::Gaps, Some(&shard), counts.gaps_total, &plan.name);
         report.disturb(Kind::Resyncs, Some(&shard), counts.resyncs_total, &plan.name);
-        report.disturb(Kind::PoolEmpty, Some(&shard), counts.pool_empty_total, &plan.name);
+        let order_pools = summary.orders.iter().flat_map(|orders| &orders.status.pools);
+        let pool_empty_total =
+            counts.pool_empty_total + order_pools.map(|usage| usage.empty_total).sum::<u64>();
+        report.disturb(Kind::PoolEmpty, Some(&shard), pool_empty_total, &plan.name);
         let outputs =
             fill_outputs(report, &mut verdict, topology, &mut pushed, (&shard, &plan.name), &summary.outputs);
         if let Some(reason) = summary.unbalanced() {
@@ -575,7 +578,7 @@ fn fan_out_json(spans: &[u64]) -> Value {
 /// What is about to run, in a few lines.
 fn introduce(topology: &Topology) {
     let venues: Vec<&str> = topology.providers.iter().map(|provider| provider.name.as_str()).collect();
-    eprintln!(
+    errln!(
         "meltica {}: {} provider(s) ({}), {} streams, {} consumer(s), {:.1} MiB of pools, rings and books",
         env!("CARGO_PKG_VERSION"),
         topology.providers.len(),
@@ -594,7 +597,7 @@ fn cut(line: &str, columns: usize) -> &str {
 fn say(topology: &Topology, report: &Report, terminal: bool) {
     let provider = &topology.providers[usize::from(report.provider)].name;
     let erase = if terminal { "\r\x1b[2K" } else { "" };
-    eprintln!("{erase}[{provider}] {}", report.happening);
+    errln!("{erase}[{provider}] {}", report.happening);
 }
 
 /// Puts names in place of a dead letter's numbers. What is no provider of the topology is a merge shard, in their order.

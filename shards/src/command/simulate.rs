@@ -68,7 +68,7 @@ impl Arguments {
             VenueConfig::Coinbase(config) => set!(config),
         };
         let outcome = simvenues::run_alone(self.listen, config, |address, _| {
-            println!(
+            outln!(
                 "{} {} simulated on ws://{address} and http://{address}, {instruments} instruments",
                 product.venue(),
                 product.name()
@@ -77,7 +77,7 @@ impl Arguments {
         match outcome {
             Ok(()) => EXIT_OK,
             Err(error) => {
-                eprintln!("meltica: simulate failed on {}: {error}; is the port in use?", self.listen);
+                errln!("meltica: simulate failed on {}: {error}; is the port in use?", self.listen);
                 EXIT_FAILED
             }
         }

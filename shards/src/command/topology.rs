@@ -83,11 +83,11 @@ impl Arguments {
             }
             Command::Explain { file } => match read_topology(&file) {
                 Ok(topology) => {
-                    print!("{}", explain(&topology, &RealHost));
+                    out!("{}", explain(&topology, &RealHost));
                     EXIT_OK
                 }
                 Err(errors) => {
-                    eprintln!("{errors}");
+                    errln!("{errors}");
                     EXIT_REFUSED
                 }
             },
@@ -98,7 +98,7 @@ impl Arguments {
 /// Prints a proposal and, as comments, what it takes; what the check finds goes to standard error.
 fn plan(wish: &Wish, host: &dyn HostView) -> u8 {
     let refuse = |reason: &str| {
-        eprintln!("meltica: {reason}");
+        errln!("meltica: {reason}");
         EXIT_REFUSED
     };
     let text = match propose(wish, host) {
@@ -111,16 +111,16 @@ fn plan(wish: &Wish, host: &dyn HostView) -> u8 {
         Ok(topology) => topology,
         Err(errors) => return refuse(&format!("the proposal does not fit: {errors}")),
     };
-    print!("{text}\n# What it takes at start:\n");
+    out!("{text}\n# What it takes at start:\n");
     for line in memory_text(&topology).lines() {
-        println!("# {line}");
+        outln!("# {line}");
     }
     let findings: Vec<_> = check::check(&topology, host)
         .into_iter()
         .filter(|finding| finding.severity > check::Severity::Note)
         .collect();
     if !findings.is_empty() {
-        eprint!("{}", table(&findings, super::columns()));
+        err!("{}", table(&findings, super::columns()));
     }
     check::exit_code(&findings) as u8
 }
@@ -129,16 +129,16 @@ fn check_file(file: PathBuf, as_json: bool) -> u8 {
     let topology = match read_topology(&file) {
         Ok(topology) => topology,
         Err(errors) => {
-            eprintln!("{errors}");
+            errln!("{errors}");
             return EXIT_REFUSED;
         }
     };
     let findings = check::check(&topology, &RealHost);
     if as_json {
-        println!("{}", json(&findings));
+        outln!("{}", json(&findings));
     } else {
-        print!("{}", table(&findings, super::columns()));
-        print!("{}", memory::memory_budget(&topology).render());
+        out!("{}", table(&findings, super::columns()));
+        out!("{}", memory::memory_budget(&topology).render());
     }
     check::exit_code(&findings) as u8
 }

@@ -16,7 +16,7 @@ use super::view::View;
 use crate::orders::account::AccountCounts;
 use crate::orders::critical::CriticalCounts;
 use crate::orders::journal::JournalCounts;
-use crate::orders::status::OrdersStatus;
+use crate::orders::status::{ORDER_POOL_NAMES, OrdersStatus};
 use crate::status::{MERGER_POOL_NAMES, MergerStatus, OutputStatus, POOL_NAMES, ProviderStatus, RingStatus};
 use crate::topology::Topology;
 
@@ -287,6 +287,13 @@ fn pools(out: &mut Families, view: &View, topology: &Topology) {
             let provider = &topology.providers[usize::from(status.provider)].name;
             for (pool, (used, slots)) in POOL_NAMES.iter().zip(status.pools) {
                 let value = f64::from(if capacity { slots } else { used });
+                out.sample(name, &[("provider", provider), ("pool", pool)], value);
+            }
+        }
+        for status in &view.orders {
+            let provider = &topology.providers[usize::from(status.provider)].name;
+            for (pool, usage) in ORDER_POOL_NAMES.iter().zip(&status.pools) {
+                let value = if capacity { usage.capacity } else { usage.out } as f64;
                 out.sample(name, &[("provider", provider), ("pool", pool)], value);
             }
         }

@@ -14,6 +14,7 @@ use engine::orders::venue::binance::{BinanceKey, BinanceOrders};
 use engine::orders::venue::coinbase::{CoinbaseKey, CoinbaseOrders};
 use engine::orders::venue::kraken::{KrakenKey, KrakenOrders};
 use engine::orders::{OrderEvent, OrderRequest, Outbox, WireIds};
+use engine::pools::{OrderPools, PoolSizes};
 use engine::ring::{Receiver, ring};
 use engine::time::ReceiveTime;
 
@@ -329,7 +330,13 @@ impl ProviderEnd {
     }
 
     /// Order entry on its shard; the run begins.
-    pub fn start(self, tasks: Tasks, now_ns: u64, reports: mpsc::Sender<Report>) -> Box<dyn Trade> {
+    pub fn start(
+        self,
+        tasks: Tasks,
+        pools: &PoolSizes,
+        now_ns: u64,
+        reports: mpsc::Sender<Report>,
+    ) -> Box<dyn Trade> {
         let parts = Parts {
             index: self.index,
             session: self.session,
@@ -341,6 +348,7 @@ impl ProviderEnd {
             durability: self.durability,
             on_stop: self.on_stop,
             chance: self.chance,
+            pools: OrderPools::new(pools),
             cells: self.cells,
             reports,
         };

@@ -131,7 +131,8 @@ pub fn driver(
     };
     let now = ReceiveTime::from_ns(now_ns);
     let lateness_ns = options.patience.lateness_ns;
-    let orders = parts.orders.take().map(|orders| orders.start(tasks, now_ns, reports.clone()));
+    let orders =
+        parts.orders.take().map(|orders| orders.start(tasks, &options.pools, now_ns, reports.clone()));
     let ProviderParts { index, plan, directory, wakers, markers, websocket, rest, tap, .. } = parts;
     with_venue!(plan.product, book_depth_max as u16, |venue| {
         let pipeline = Pipeline::new(venue, directory, dispatcher, options);

@@ -16,9 +16,9 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::CapabilitySet;
 
+use super::audit::{Account, TurnAudit};
 use super::clock::{Clock, elapsed_ns};
 use super::idle::{Idle, IdlePolicy, Idled, Waker};
 use super::place::{Place, PlaceCell};
@@ -134,6 +135,8 @@ pub struct LoopCounters {
     pub yields: AtomicU64,
     /// Where the shard is.
     pub place: PlaceCell,
+    /// Set while somebody wants to know of every long turn whose doing it was; costs a system call a turn.
+    pub audit: OnceLock<TurnAudit>,
 }
 
 /// One writer: a load and a store instead of a locked addition.
@@ -159,6 +162,7 @@ pub async fn drive(
     let mut turns_since_yield = 0;
     let mut idle_turns = 0;
     let mut now_ns = clock.now();
+    let mut account: Option<Account> = None;
     loop {
         let stopping = stop.asked();
         counters.place.set(Place::Turn);
@@ -167,6 +171,12 @@ pub async fn drive(
         now_ns = clock.now();
         count(&counters.turns);
         note_duration(counters, elapsed_ns(turn_start_ns, now_ns), done > 0);
+        if let Some(audit) = counters.audit.get() {
+            match &mut account {
+                Some(account) => account.settle(audit, (turn_start_ns, now_ns), done, counters.place.get()),
+                None => account = Some(Account::open(now_ns)),
+            }
+        }
         if stopping {
             counters.place.set(Place::Ending);
             return Ok(());
@@ -202,6 +212,10 @@ pub async fn drive(
             count(&counters.yields);
             counters.place.set(Place::Tasks);
             glommio::executor().yield_now().await;
+            time_passed = true;
+        }
+        if let Some(account) = &mut account {
+            account.begin(now_ns);
             time_passed = true;
         }
         if time_passed {

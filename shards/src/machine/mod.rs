@@ -7,6 +7,7 @@
 //! therefore left to the host, since no safe wrapper in the dependency tree offers them: `SO_BUSY_POLL` (use
 //! `net.core.busy_read`) and kernel receive timestamps (`SO_TIMESTAMPING` control messages).
 
+pub mod audit;
 pub mod clock;
 pub mod executor;
 pub mod http;

@@ -18,6 +18,8 @@ use engine::orders::outbox::refusal;
 use engine::orders::venue::OrderGateway;
 use engine::orders::{ClientOrderId, Command, OrderEvent, OrderRequest, Origin, ReportState};
 use engine::pipeline::Pipeline;
+use engine::pool::Taken;
+use engine::pools::OrderPools;
 use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
@@ -126,6 +128,8 @@ pub struct Parts {
     pub on_stop: OnStop,
     /// Time and chance.
     pub chance: Chance,
+    /// Where requests and reports lie while they pass.
+    pub pools: OrderPools,
     /// Its histograms.
     pub cells: OrderCells,
     /// To the supervisor.
@@ -162,6 +166,12 @@ pub struct Orders<G> {
     deadline_ns: u64,
     stopping: bool,
     refused_total: u64,
+    /// Since when a request waits for a slot.
+    request_waits: Option<ReceiveTime>,
+    /// A report that waits for a slot, and since when.
+    report_waits: (Option<OrderEvent>, Option<ReceiveTime>),
+    /// Reports that were told although no slot came free: nothing of an order is ever dropped.
+    unpooled_total: u64,
 }
 
 impl<G: OrderGateway> Orders<G> {
@@ -182,6 +192,9 @@ impl<G: OrderGateway> Orders<G> {
             deadline_ns: 0,
             stopping: false,
             refused_total: 0,
+            request_waits: None,
+            report_waits: (None, None),
+            unpooled_total: 0,
         };
         for seat in orders.parts.seats.clone() {
             orders.desk.set_limits(seat.consumer, seat.limits);
@@ -232,13 +245,27 @@ impl<G: OrderGateway> Orders<G> {
                 continue; // it cannot hear what became of those it has
             }
             for _ in 0..REQUESTS_PER_TURN_MAX {
+                if self.parts.inputs[input].1.is_empty() {
+                    break;
+                }
+                let now = ReceiveTime::from_ns(io.clock.now().max(now_ns));
+                let slot = match self.parts.pools.requests.take_patiently(&mut self.request_waits, now) {
+                    Taken::Handle(slot) => Some(slot),
+                    Taken::Wait { .. } => return taken, // it stays in its ring, which fills
+                    Taken::TimedOut => None,
+                };
                 let Some(request) = self.parts.inputs[input].1.pop() else { break };
                 taken += 1;
-                let now = ReceiveTime::from_ns(io.clock.now().max(now_ns));
                 if self.parts.switches.version() != self.switches_version {
                     self.follow_switches(now);
                 }
-                self.submit(&request, now, markets);
+                let Some(mut slot) = slot else {
+                    self.refused_total += 1;
+                    self.tell(&refusal(&request, Rule::PoolEmpty, now));
+                    continue;
+                };
+                *slot = request;
+                self.submit(&slot, now, markets);
             }
         }
         taken
@@ -354,7 +381,28 @@ impl<G: OrderGateway> Orders<G> {
 
     /// Passes on what the desk has to say.
     fn tell_all(&mut self, io: &mut Io) {
-        while let Some(event) = self.desk.poll_event() {
+        while let Some(event) = self.report_waits.0.take().or_else(|| self.desk.poll_event()) {
+            // Events that are no reports (sessions, notices) are rare and small: they pass by value.
+            let mut slot = None;
+            if let OrderEvent::Report(report) = &event {
+                let now = ReceiveTime::from_ns(io.clock.now());
+                match self.parts.pools.reports.take_patiently(&mut self.report_waits.1, now) {
+                    Taken::Handle(mut free) => {
+                        *free = *report;
+                        slot = Some(free);
+                    }
+                    Taken::Wait { .. } => {
+                        self.report_waits.0 = Some(event);
+                        self.due = true;
+                        return;
+                    }
+                    Taken::TimedOut => self.unpooled_total += 1,
+                }
+            }
+            let event = match &slot {
+                Some(slot) => OrderEvent::Report(**slot),
+                None => event,
+            };
             match &event {
                 OrderEvent::Report(report) if report.origin == Origin::Venue => {
                     let known = self.unanswered.iter().position(|(wire_id, _)| *wire_id == report.wire_id);
@@ -387,6 +435,7 @@ impl<G: OrderGateway> Orders<G> {
                 OrderEvent::Report(_) | OrderEvent::Unknown(_) | OrderEvent::CancelRejected(_) => {}
             }
             self.tell(&event);
+            drop(slot); // each shard has its copy
         }
     }
 
@@ -512,6 +561,10 @@ impl<G: OrderGateway> Trade for Orders<G> {
             self.parts.journal.counts,
             self.journal_failed,
         )
+        .with_pools(
+            [self.parts.pools.requests.usage(), self.parts.pools.reports.usage()],
+            self.unpooled_total,
+        )
     }
 
     fn stop(&mut self, now_ns: u64) {
@@ -542,10 +595,17 @@ impl<G: OrderGateway> Trade for Orders<G> {
             }
         }
         self.tell_all(io);
+        while self.report_waits.0.is_some() {
+            std::thread::yield_now();
+            self.tell_all(io);
+        }
         self.flush_lanes();
         self.parts.session.close(&self.desk, io);
         let journal = self.parts.journal.finish(self.desk.journal());
         self.desk.journal_written(self.desk.journal().len());
-        OrdersSummary::of(self.status(), journal)
+        let pools = &self.parts.pools;
+        let outstanding = pools.requests.outstanding().into_iter().chain(pools.reports.outstanding());
+        let outstanding = outstanding.map(|slot| slot.to_string()).collect();
+        OrdersSummary::of(self.status(), journal, outstanding)
     }
 }

@@ -20,6 +20,8 @@ use crate::machine::executor::{TaskHandle, Tasks, file_io};
 use crate::topology::{Durability, JournalPlan};
 
 /// Bytes of a journal file that is read at start, at most: `rotate_mib` bounds what is written.
+/// How long the last sync of one journal may take. Three providers of one shard stay within its time to end.
+const SYNC_MAX: std::time::Duration = std::time::Duration::from_millis(600);
 const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Under `batch`: between two requests that the disk takes what the kernel has, in nanoseconds.
 const SYNC_EVERY_NS: u64 = 1_000_000_000;
@@ -416,9 +418,10 @@ impl JournalWriter {
         let write = || {
             let file = File::options().write(true).open(&path)?;
             file.write_all_at(batch, self.current.at)?;
-            file.sync_all()
+            Ok(file)
         };
-        write().map_err(|source| format!("journal {}: {source}", path.display()))?;
+        let file = write().map_err(|source: io::Error| format!("journal {}: {source}", path.display()))?;
+        sync_soon(file).map_err(|reason| format!("journal {}: {reason}", path.display()))?;
         self.counts.written_bytes_total += batch.len() as u64;
         Ok(self.counts)
     }
@@ -427,6 +430,23 @@ impl JournalWriter {
 impl std::fmt::Debug for JournalWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JournalWriter").field("file", &self.current.path).finish_non_exhaustive()
+    }
+}
+
+/// Brings a file to the disk, on a thread of its own: a disk that is busy with others' writes takes seconds, and the shard
+/// has other providers to end.
+fn sync_soon(file: File) -> Result<(), String> {
+    let (done, answer) = std::sync::mpsc::channel();
+    let spawned = std::thread::Builder::new().name("journal-sync".to_owned()).spawn(move || {
+        let _ = done.send(file.sync_all()); // nobody waits for it any more
+    });
+    spawned.map_err(|error| error.to_string())?;
+    match answer.recv_timeout(SYNC_MAX) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err(format!(
+            "all is written, but the disk did not confirm it within {} ms: only a power cut can still lose it",
+            SYNC_MAX.as_millis()
+        )),
     }
 }
 

@@ -6,12 +6,15 @@ use engine::ids::{ConsumerId, InstrumentId};
 use engine::orders::desk::{Desk, DeskCounts};
 use engine::orders::ledger::{LedgerCounts, SessionState};
 use engine::orders::venue::OrderGateway;
+use engine::pool::Usage;
 use serde_json::{Value, json};
 
 use super::account::{Account, AccountCounts, Position};
 use super::critical::{CriticalCounts, CriticalLane};
 use super::journal::JournalCounts;
 
+/// The pools of an order path, in the order of [`OrdersStatus::pools`].
+pub const ORDER_POOL_NAMES: [&str; 2] = ["order_requests", "execution_reports"];
 /// Consumers whose figures a status tells.
 pub const ACCOUNTS_MAX: usize = 16;
 /// Positions of one consumer that a status tells.
@@ -53,6 +56,10 @@ pub struct OrdersStatus {
     pub journal: JournalCounts,
     /// The journal cannot be written any more.
     pub journal_failed: bool,
+    /// How its pools were used, in the order of [`ORDER_POOL_NAMES`].
+    pub pools: [Usage; ORDER_POOL_NAMES.len()],
+    /// Reports that were told although no slot came free.
+    pub unpooled_total: u64,
     /// How many of `lanes` are used.
     pub lane_count: u8,
     /// Critical rings: the shard behind each, and what was counted.
@@ -84,6 +91,8 @@ impl OrdersStatus {
             desk: desk.counts,
             journal,
             journal_failed,
+            pools: [Usage::default(); ORDER_POOL_NAMES.len()],
+            unpooled_total: 0,
             lane_count: lanes.len().min(LANES_MAX) as u8,
             lanes: [(0, CriticalCounts::default()); LANES_MAX],
             account_count: accounts.len().min(ACCOUNTS_MAX) as u8,
@@ -101,6 +110,14 @@ impl OrdersStatus {
             }
         }
         status
+    }
+
+    pub(super) const fn with_pools(
+        self,
+        pools: [Usage; ORDER_POOL_NAMES.len()],
+        unpooled_total: u64,
+    ) -> Self {
+        Self { pools, unpooled_total, ..self }
     }
 
     /// How it stands, for reports and the control endpoint. Names come from `consumer` and `symbol`.
@@ -123,6 +140,20 @@ impl OrdersStatus {
             .lanes()
             .map(|(shard, lane)| json!({"shard": shard, "counts": counts(CriticalCounts::LIST, lane.values())}))
             .collect();
+        let pools: serde_json::Map<String, Value> = ORDER_POOL_NAMES
+            .iter()
+            .zip(&self.pools)
+            .map(|(name, usage)| {
+                let usage = json!({
+                    "capacity": usage.capacity,
+                    "out": usage.out,
+                    "out_max": usage.out_max,
+                    "taken_total": usage.taken_total,
+                    "empty_total": usage.empty_total,
+                });
+                ((*name).to_owned(), usage)
+            })
+            .collect();
         json!({
             "session": session_name(self.session),
             "open_orders": self.open_orders,
@@ -131,6 +162,8 @@ impl OrdersStatus {
             "desk": counts(DeskCounts::LIST, self.desk.values()),
             "journal": counts(JournalCounts::LIST, self.journal.values()),
             "critical_rings": lanes,
+            "pools": pools,
+            "unpooled_total": self.unpooled_total,
             "accounts": accounts,
         })
     }
@@ -249,10 +282,16 @@ pub struct OrdersSummary {
     pub status: OrdersStatus,
     /// Why the journal is not whole.
     pub journal_failure: Option<String>,
+    /// Pooled requests and reports that are still out, and since where.
+    pub outstanding: Vec<String>,
 }
 
 impl OrdersSummary {
-    pub(super) fn of(mut status: OrdersStatus, journal: Result<JournalCounts, String>) -> Self {
+    pub(super) fn of(
+        mut status: OrdersStatus,
+        journal: Result<JournalCounts, String>,
+        outstanding: Vec<String>,
+    ) -> Self {
         let journal_failure = match journal {
             Ok(counts) => {
                 status.journal = counts;
@@ -260,7 +299,7 @@ impl OrdersSummary {
             }
             Err(reason) => Some(reason),
         };
-        Self { status, journal_failure }
+        Self { status, journal_failure, outstanding }
     }
 
     /// For `report.json`. Names come from `consumer` and `symbol`.

@@ -395,8 +395,8 @@ impl RecordingOutcome {
         self.providers.iter().map(|(_, outcome)| outcome.events(kind)).sum()
     }
 
-    /// Of one provider, its own hash: the same as the replay of its capture gives. Of several, a hash over names and hashes in the
-    /// order of the names.
+    /// Of one provider, its own hash; of several, a hash over names and hashes in the order of the names. It covers receive times,
+    /// so the replay of a live run's capture, which is dated by the host's clock, has the same events and another hash.
     pub fn events_sha256(&self) -> String {
         if let [(_, only)] = &self.providers[..] {
             return only.events_sha256();

@@ -46,16 +46,38 @@ pub fn stage_table(shards: &[ShardReport], style: TableStyle) -> String {
     line(&mut text, &paint(&head, BOLD, style.colour));
     line(&mut text, &paint(&"-".repeat(columns.width()), DIM, style.colour));
     for shard in shards {
-        for (index, stage) in shard.stages.iter().enumerate() {
+        for (index, (stage, shown)) in in_families(&shard.stages).into_iter().enumerate() {
             // Once per shard: the eye finds the groups.
             let name = if index == 0 { shard.name.as_str() } else { "" };
-            line(&mut text, &columns.stage_row(name, stage));
+            line(&mut text, &columns.stage_row(name, stage, shown));
         }
     }
     if shards.iter().all(|shard| shard.stages.is_empty()) {
         line(&mut text, "(no latencies were recorded)");
     }
     text
+}
+
+/// The stages in their order, those of one owner (`handler:maker`) below the stage of all, where there is one, and then by the
+/// owner alone: `  maker`.
+fn in_families(stages: &[StageSummary]) -> Vec<(&StageSummary, String)> {
+    let whole = |name: &str| stages.iter().any(|stage| stage.stage == name);
+    let family = |stage: &StageSummary| {
+        stage.stage.split_once(':').map(|(of, owner)| (of.to_owned(), owner.to_owned()))
+    };
+    let mut rows = Vec::with_capacity(stages.len());
+    for stage in stages {
+        match family(stage) {
+            Some((of, _)) if whole(&of) => {}
+            _ => rows.push((stage, stage.stage.clone())),
+        }
+        let own = stages.iter().filter_map(|member| Some((member, family(member)?)));
+        rows.extend(
+            own.filter(|(_, (of, _))| *of == stage.stage)
+                .map(|(member, (_, owner))| (member, format!("  {owner}"))),
+        );
+    }
+    rows
 }
 
 /// A latency with three digits and its unit: `97ns`, `1.23us`, `45.6us`, `412us`, `61.5s`.
@@ -86,7 +108,7 @@ impl Columns {
         self.shard + 1 + self.stage + 1 + self.count + 6 * (1 + self.latency)
     }
 
-    fn stage_row(&self, shard: &str, stage: &StageSummary) -> String {
+    fn stage_row(&self, shard: &str, stage: &StageSummary, shown: String) -> String {
         let latencies = [
             stage.latency_ns_p50,
             stage.latency_ns_p90,
@@ -101,7 +123,7 @@ impl Columns {
             if self.wide { format!("{digits} {unit:>2}") } else { format!("{digits}{unit}") }
         });
         let count = if self.wide { grouped(stage.count) } else { short_count(stage.count) };
-        self.row(shard, &stage.stage, &count, &latencies)
+        self.row(shard, &shown, &count, &latencies)
     }
 
     fn row(&self, shard: &str, stage: &str, count: &str, latencies: &[String; 6]) -> String {
@@ -400,6 +422,25 @@ strategies-of-the-first~ receive_to_delivered              12,500,000,000    412
         let text = stage_table(&fixed_report().shards, style(140));
         assert_eq!(text, WIDE);
         assert!(text.lines().all(|line| line.chars().count() <= 140));
+    }
+
+    #[test]
+    fn stages_of_one_owner_stand_below_the_stage_of_all_with_their_whole_name() {
+        let mut report = fixed_report();
+        let like = report.shards[0].stages[0].clone();
+        let named = |name: &str| StageSummary { stage: name.to_owned(), ..like.clone() };
+        let names = [
+            "written_to_ack",
+            "turn",
+            "written_to_ack:binance-hmac",
+            "written_to_ack:coinbase-es256",
+            "handler:a",
+        ];
+        report.shards.truncate(1);
+        report.shards[0].stages = names.map(named).to_vec();
+        let text = stage_table(&report.shards, style(80));
+        let shown: Vec<&str> = text.lines().skip(2).map(|line| line[11..31].trim_end()).collect();
+        assert_eq!(shown, ["written_to_ack", "  binance-hmac", "  coinbase-es256", "turn", "handler:a"]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub const SEED: Bound = bound(0, i64::MAX as u64, "any number; the same seed giv
 /// Rate of the simulated venues.
 pub const SIMULATED_RATE: Bound = bound(1, 10_000, "messages per second and instrument");
 /// Depth of the simulated books.
-pub const SIMULATED_LEVELS: Bound = bound(10, 5000, "levels a side; a venue's REST snapshot ends at 5000");
+pub const SIMULATED_LEVELS: Bound = bound(10, 20_000, "levels a side; a venue's REST snapshot ends at 5000");
 /// Redundant connections.
 pub const LINES: Bound =
     bound(1, 4, "connections for the same streams; venues count new connections per address");

@@ -191,6 +191,7 @@ fn recording_head() -> Vec<u8> {
         recorder: "disk".to_owned(),
         started_at: "2026-11-21T00:00:00Z".to_owned(),
         program: "0".to_owned(),
+        zero_unix_ns: None,
         catalog,
     };
     facts.encode()

@@ -138,6 +138,11 @@ impl Lane {
         Some(self.waiting.remove(at))
     }
 
+    /// How many of the requests that wait are such.
+    pub(super) fn count(&self, which: impl Fn(&Want) -> bool) -> usize {
+        self.waiting.iter().filter(|want| which(want)).count()
+    }
+
     /// The next request that may leave now.
     pub(super) fn next(&mut self, now: ReceiveTime) -> Option<Want> {
         if now < self.paused_until || self.under_way.len() >= self.calls_max {

@@ -303,8 +303,39 @@ impl<G: OrderGateway> Desk<G> {
                 Some(Query::Order { tag, attempt }) => Want { rank: Rank::Query, tag, attempt },
                 Some(Query::Fills(tag)) => Want { rank: Rank::Query, tag, attempt: 0 },
             };
-            self.lane.asked();
+            if !self.joins(&want) {
+                self.lane.asked();
+            }
             self.request(want, turn);
+        }
+    }
+
+    /// Whether a question will leave in a call that others wait for already, and so costs none of its own.
+    fn joins(&self, want: &Want) -> bool {
+        let Self { gateway, ledger, lane, .. } = self;
+        let batch_of = |tag: Tag| ledger.order(tag).and_then(|order| gateway.batch(tag, order));
+        let Some(batch) = batch_of(want.tag) else { return false };
+        let waiting = lane.count(|other| {
+            other.rank == Rank::Query && batch_of(other.tag).is_some_and(|of| of.kind == batch.kind)
+        });
+        !waiting.is_multiple_of(batch.orders_max)
+    }
+
+    /// Takes what waits and can be asked together with `want` out of the lane.
+    fn gather(&mut self, want: &Want) {
+        let Self { gateway, ledger, lane, batch, .. } = self;
+        batch.clear();
+        batch.push(want.tag);
+        let batch_of = |tag: Tag| ledger.order(tag).and_then(|order| gateway.batch(tag, order));
+        let Some(first) = batch_of(want.tag) else { return };
+        while batch.len() < first.orders_max {
+            let next = lane.remove(|other| {
+                other.rank == Rank::Query && batch_of(other.tag).is_some_and(|of| of.kind == first.kind)
+            });
+            let Some(next) = next else { return };
+            if !batch.contains(&next.tag) {
+                batch.push(next.tag);
+            }
         }
     }
 
@@ -362,13 +393,18 @@ impl<G: OrderGateway> Desk<G> {
     pub(super) fn next_call(&mut self, turn: &mut Turn<'_>) -> Option<HttpCall<'_>> {
         let (want, method) = loop {
             let want = self.lane.next(turn.now)?;
-            match self.write(want.tag, want.attempt, true, turn) {
-                Ok(()) => {}
-                Err(error) => {
-                    self.cannot_write(want.tag, error, turn.now);
-                    self.due = true;
-                    continue;
+            self.gather(&want);
+            let written = if self.batch.len() > 1 {
+                self.write_batch(turn)
+            } else {
+                self.write(want.tag, want.attempt, true, turn)
+            };
+            if let Err(error) = written {
+                for at in 0..self.batch.len() {
+                    self.cannot_write(self.batch[at], error, turn.now);
                 }
+                self.due = true;
+                continue;
             }
             break match self.out.transport {
                 Transport::Get => (want, Method::Get),
@@ -387,6 +423,14 @@ impl<G: OrderGateway> Desk<G> {
         self.counts.calls_total += 1;
         let out = &self.out;
         Some(HttpCall { id, method, path: &out.path, headers: &out.headers, body: &out.body })
+    }
+
+    /// Writes the questions of `self.batch` to `self.out` as one.
+    fn write_batch(&mut self, turn: &mut Turn<'_>) -> Result<(), EncodeError> {
+        let stamp = self.stamp(turn);
+        let Self { gateway, ledger, out, batch, .. } = self;
+        out.by_http = true;
+        gateway.query_batch(batch, ledger, &stamp, out)
     }
 
     /// Writes the request of a tag to `self.out`.

@@ -421,7 +421,10 @@ impl Ledger {
         let missing = news.cum_qty.is_some_and(|cum| {
             cum.at(life.decimals.qty).is_ok_and(|cum| cum > life.executed_qty.0 && cum <= life.qty.0)
         });
-        let explained = news.cumulative_fee.is_some() || news.execution.is_some();
+        let explained = news.cumulative_fee.is_some()
+            || news.execution.is_some()
+            || missing && self.told_by_stream(slot, news);
+        let entry = &mut self.slots[slot as usize];
         if missing && !explained && entry.fill_asks < FILL_ASKS_MAX {
             entry.held = Some(*news);
             entry.ask_at = if entry.fill_asks == 0 {
@@ -448,6 +451,36 @@ impl Ledger {
             entry.cancel = Cancel::Wanted; // it was lost, or refused
             self.cancels_wanted += 1;
         }
+    }
+
+    /// Tells the executions that the private stream has brought since it was joined (Kraken begins with the last 50), if
+    /// they are all that is missing: then nobody need ask for them.
+    fn told_by_stream(&mut self, slot: u32, news: &OrderNews) -> bool {
+        let life = self.slots[slot as usize].order.life;
+        let mut missing = news.cum_qty.and_then(|cum| cum.at(life.decimals.qty).ok()).unwrap_or_default()
+            - life.executed_qty.0;
+        for (told, _) in &self.session.buffer {
+            if let Some(execution) = &told.execution
+                && self.resolve(told) == Some(slot)
+                && self.seen.get(&Self::execution_key(slot, &execution.id)).is_none()
+            {
+                missing -= execution.qty.at(life.decimals.qty).unwrap_or_default();
+            }
+        }
+        if missing > 0 {
+            return false;
+        }
+        let buffer = std::mem::take(&mut self.session.buffer);
+        for (told, at) in &buffer {
+            if told.execution.is_some() && self.resolve(told) == Some(slot) {
+                self.apply(slot, told, ReportFlags::RECOVERED, *at);
+            }
+        }
+        self.session.buffer = buffer;
+        let life = &self.slots[slot as usize].order.life;
+        news.cum_qty
+            .and_then(|cum| cum.at(life.decimals.qty).ok())
+            .is_some_and(|cum| cum <= life.executed_qty.0)
     }
 
     fn not_found(&mut self, slot: u32, now: ReceiveTime) {

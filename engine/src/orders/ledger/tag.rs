@@ -64,6 +64,11 @@ impl Tag {
         })
     }
 
+    /// The same order, asked about something else.
+    pub(in crate::orders) const fn about(self, purpose: Purpose) -> Self {
+        Self::new(purpose, self.slot(), self.number())
+    }
+
     /// Whether both are about the same order.
     pub(in crate::orders) const fn is_same_order(self, other: Self) -> bool {
         const ORDER: u64 = (1 << (Tag::SLOT_BITS + Tag::GENERATION_BITS)) - 1;

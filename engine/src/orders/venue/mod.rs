@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::raw::DecodeError;
 
-use super::ledger::{Order, Outcome, Purpose, Tag};
+use super::ledger::{Ledger, Order, Outcome, Purpose, Tag};
 use super::life::OrderNews;
 
 /// How a request leaves.
@@ -163,6 +163,15 @@ pub enum JoinStep {
     Call,
 }
 
+/// Questions that can be asked as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Those of the same kind go together.
+    pub kind: u8,
+    /// Orders that one question can name.
+    pub orders_max: usize,
+}
+
 /// A venue's order entry. One value serves one account.
 pub trait OrderGateway {
     /// The venue.
@@ -286,6 +295,28 @@ pub trait OrderGateway {
         stamp: &Stamp,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError>;
+
+    /// Whether the question `tag`, by HTTP, can go together with others of its kind; `None`: by itself only.
+    fn batch(&self, tag: Tag, order: &Order) -> Option<Batch> {
+        let _ = (tag, order);
+        None
+    }
+
+    /// Writes several questions of one [`Batch`] as one. It is answered under the first tag; what
+    /// [`decode_http`](Self::decode_http) makes of that carries the tag of each.
+    ///
+    /// # Errors
+    /// [`EncodeError`]
+    fn query_batch(
+        &mut self,
+        tags: &[Tag],
+        orders: &Ledger,
+        stamp: &Stamp,
+        out: &mut Outgoing,
+    ) -> Result<(), EncodeError> {
+        let _ = (tags, orders, stamp, out);
+        Err(EncodeError::Unsupported("several orders in one question"))
+    }
 
     /// Decodes a text frame of the private connection, appending to `incoming`.
     ///

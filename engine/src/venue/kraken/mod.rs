@@ -152,7 +152,7 @@ impl Venue for Kraken {
     }
 
     fn checksum(&self) -> Option<crate::book::Checksum> {
-        Some(|book| checksum::checksum(book.asks.iter(), book.bids.iter()))
+        Some(|book, digits| checksum::checksum(book.asks.iter(), book.bids.iter(), digits))
     }
 
     /// The `instrument` channel tells when a pair is not traded any more. Its snapshot of all pairs is not asked for: the list

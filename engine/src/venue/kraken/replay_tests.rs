@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::checksum::checksum;
 use super::tests::{decode, decode_both, frames, live, print};
 use super::*;
-use crate::book::{BookFeed, FeedOptions, Outcome};
+use crate::book::{BookFeed, Digits, FeedOptions, Outcome};
 use crate::decimal::{Decimals, Number, Price, Qty};
 use crate::event::Level;
 use crate::ids::{InstrumentId, ProviderId};
@@ -108,7 +108,7 @@ impl Book {
 
     fn checksum(&self) -> u32 {
         let (asks, bids) = self.best();
-        checksum(&asks, &bids)
+        checksum(&asks, &bids, &mut Digits::default())
     }
 
     /// The checksum of a program that keeps numbers as floats and prints them so.

@@ -124,19 +124,17 @@ fn tables(frame: &mut Frame<'_>, area: Rect, model: &mut Model) {
         }
         let layout = grid.layout(width.saturating_sub(2));
         let right = grid.right();
-        let marked: Vec<String> = grid
-            .heads
-            .iter()
-            .enumerate()
-            .map(|(column, (name, _))| {
-                // The mark takes the place of the last letter: columns must not move when the order changes.
-                let sorted = sort.column == Some(column) && model.view != View::Overview;
-                let mark = if sort.ascending { '^' } else { 'v' };
-                if sorted { format!("{}{mark}", &name[..name.len() - 1]) } else { (*name).to_owned() }
-            })
-            .collect();
-        let heads: Vec<&str> = marked.iter().map(String::as_str).collect();
-        lines.push(Line::styled(format!("  {}", Grid::line(&heads, &right, &layout, width - 2)), BOLD));
+        let heads: Vec<&str> = grid.heads.iter().map(|(name, _)| *name).collect();
+        let sorted =
+            sort.column.filter(|_| model.view != View::Overview).and_then(|column| heads.get(column));
+        let mut head = format!("  {}", Grid::line(&heads, &right, &layout, width - 2));
+        // The mark stands in the gap behind the name: columns must not move when the order changes.
+        if let Some(end) = sorted.and_then(|name| Some(head.find(&format!(" {name}"))? + 1 + name.len())) {
+            let mark = if sort.ascending { "^" } else { "v" };
+            let gap = if head[end..].starts_with(' ') { end + 1 } else { end };
+            head.replace_range(end..gap, mark);
+        }
+        lines.push(Line::styled(head, BOLD));
         for row in &grid.rows {
             let cells: Vec<&str> = row.cells.iter().map(|cell| cell.text.as_str()).collect();
             let mark = if row.alarm { "! " } else { "  " };

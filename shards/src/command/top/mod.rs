@@ -58,7 +58,7 @@ impl Arguments {
     /// Runs it.
     pub fn run(self) -> u8 {
         let refuse = |reason: &str| {
-            eprintln!("meltica: {reason}");
+            errln!("meltica: {reason}");
             EXIT_REFUSED
         };
         let token = match self.token_file.as_deref().map(read_token).transpose() {
@@ -84,7 +84,7 @@ impl Arguments {
             return refuse("top needs a terminal; --once prints one screen as text");
         }
         if let Err(reason) = question() {
-            eprintln!("meltica: {address}: {reason}");
+            errln!("meltica: {address}: {reason}");
             return EXIT_FAILED;
         }
         let (sender, answers) = mpsc::sync_channel::<Answer>(1);
@@ -102,7 +102,7 @@ impl Arguments {
         match watch(&answers) {
             Ok(()) => EXIT_OK,
             Err(error) => {
-                eprintln!("meltica: the terminal failed: {error}");
+                errln!("meltica: the terminal failed: {error}");
                 EXIT_FAILED
             }
         }
@@ -119,7 +119,7 @@ fn once(question: &dyn Fn() -> Result<Value, String>) -> u8 {
         match question() {
             Ok(status) => model.take(&status),
             Err(reason) => {
-                eprintln!("meltica: {reason}");
+                errln!("meltica: {reason}");
                 return EXIT_FAILED;
             }
         }
@@ -128,7 +128,7 @@ fn once(question: &dyn Fn() -> Result<Value, String>) -> u8 {
     let mut empty = false;
     for line in as_text(&mut model, columns() as u16, ONCE_LINES).lines() {
         if !(empty && line.is_empty()) {
-            println!("{line}");
+            outln!("{line}");
         }
         empty = line.is_empty();
     }

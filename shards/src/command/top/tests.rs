@@ -142,12 +142,12 @@ fn keys_choose_sort_and_look_deeper() {
     press(&mut model, KeyCode::Char('s'));
     press(&mut model, KeyCode::Char('s'));
     let text = shown(&mut model, 80, 24);
-    assert!(text.contains("DEPTv"), "sorted by depth, the deepest first: {text}");
+    assert!(text.contains("DEPTHv"), "sorted by depth, the deepest first: {text}");
     let rings: Vec<&str> =
         text.lines().filter(|line| line.contains(" > ")).map(|line| &line[2..12]).collect();
     assert_eq!(rings, ["binance > ", "kraken > s", "binance > "]);
     press(&mut model, KeyCode::Char('r'));
-    assert!(shown(&mut model, 80, 24).contains("DEPT^"));
+    assert!(shown(&mut model, 80, 24).contains("DEPTH^"));
     press(&mut model, KeyCode::Down);
     press(&mut model, KeyCode::Enter);
     let text = shown(&mut model, 80, 24);

@@ -234,6 +234,9 @@ pub struct FileFacts {
     pub started_at: String,
     /// Version of the program.
     pub program: String,
+    /// Receive time zero by the host's clock when the recording began, in nanoseconds since the Unix epoch; recordings of
+    /// older programs do not have it. The two clocks drift apart by some 17 ppm.
+    pub zero_unix_ns: Option<u64>,
     /// Names behind the numbers in events.
     pub catalog: Catalog,
 }
@@ -253,6 +256,7 @@ impl FileFacts {
             "recorder": self.recorder,
             "started_at": self.started_at,
             "program": self.program,
+            "zero_unix_ns": self.zero_unix_ns,
             "providers": providers,
             "symbols": self.catalog.symbols,
         });
@@ -292,6 +296,7 @@ impl FileFacts {
             recorder: text(&value["recorder"])?,
             started_at: text(&value["started_at"])?,
             program: text(&value["program"])?,
+            zero_unix_ns: value["zero_unix_ns"].as_u64(),
             catalog: Catalog { providers, symbols },
         })
     }

@@ -20,6 +20,7 @@ use engine::event::Event;
 
 use super::handoff::{BlockThread, Inbox, Outbox};
 use super::{ConsumerConfig, ConsumerError, Maker, wrong_options};
+use crate::machine::clock::{Clock, wall_ns};
 use crate::report::utc;
 use crate::topology::ConsumerOptions;
 use format::{FileFacts, Lost, RECORD_HEAD_BYTES, RECORDED_BYTES_MAX, Tag};
@@ -84,6 +85,7 @@ fn on(
         recorder: config.name.clone(),
         started_at: utc::text(config.started_at),
         program: env!("CARGO_PKG_VERSION").to_owned(),
+        zero_unix_ns: wall_ns().checked_sub(Clock::new().now()),
         catalog: (*config.catalog).clone(),
     };
     let progress = Arc::new(Progress::default());

@@ -184,6 +184,7 @@ fn missing_and_foreign_files_are_reported() {
         recorder: "other".to_owned(),
         started_at: String::new(),
         program: String::new(),
+        zero_unix_ns: None,
         catalog: testing::catalog(),
     };
     std::fs::write(&other, facts.encode()).unwrap();
@@ -263,6 +264,7 @@ fn write_blocks(disk: &Arc<SmallDisk>, events: &[Event], mut between: impl FnMut
         recorder: "tested".to_owned(),
         started_at: "2026-11-21T03:30:00Z".to_owned(),
         program: "0".to_owned(),
+        zero_unix_ns: None,
         catalog: testing::catalog(),
     };
     let progress = Arc::new(Progress::default());
@@ -380,6 +382,7 @@ fn behind_a_hole_a_book_is_unknown_until_its_next_snapshot() {
             recorder: config.name,
             started_at: String::new(),
             program: String::new(),
+            zero_unix_ns: None,
             catalog: testing::catalog(),
         };
         let mut writer = Writer::new(Arc::clone(&disk), facts, 1 << 20, Arc::default());
@@ -417,6 +420,7 @@ fn the_facts_read_back() {
         recorder: "r".to_owned(),
         started_at: "s".to_owned(),
         program: "p".to_owned(),
+        zero_unix_ns: Some(1_795_231_800_000_000_000),
         catalog: testing::catalog(),
     };
     let bytes = facts.encode();

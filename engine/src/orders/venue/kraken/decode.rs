@@ -15,10 +15,10 @@
 //!
 //! `cancel_order`: `EOrder:Unknown order` is rejected (the order has ended); the table above for the rest.
 
-use crate::json::{Tape, Value, quote_numbers};
+use crate::json::{Value, quote_numbers};
 use crate::orders::ledger::{Outcome, Purpose, Tag};
 use crate::orders::life::{Execution, OrderNews, Terms};
-use crate::orders::report::{Asset, Liquidity, Reason, ReportState};
+use crate::orders::report::{Asset, ExecutionId, Liquidity, Reason, ReportState};
 use crate::orders::request::{OrderKind, OrderSide};
 use crate::orders::secret::Secret;
 use crate::orders::text::Text;
@@ -27,8 +27,7 @@ use crate::raw::DecodeError;
 use crate::rfc3339;
 use crate::time::VenueTime;
 
-use super::KrakenOrders;
-use super::encode::first_trades;
+use super::{Asked, KrakenOrders, NAMED_MAX, Named};
 
 /// A text frame of the private connection.
 pub(super) fn frame(
@@ -249,62 +248,84 @@ pub(super) fn http(
     incoming: &mut Vec<Incoming>,
 ) -> Result<(), DecodeError> {
     let purpose = tag.purpose().ok_or(DecodeError::Invalid { field: "tag" })?;
-    let failed = |reason: &[u8]| {
-        let news = OrderNews { reason: Reason::cut(reason), ..OrderNews::default() };
+    let mut asked = std::mem::take(&mut gateway.asked);
+    if asked.first().is_none_or(|first| first.tag != tag) {
+        asked.clear();
+    }
+    let question = Question { tag, purpose, asked: &asked };
+    let before = incoming.len();
+    let answered = if http_status == 200 {
+        rest(gateway, &question, body, incoming)
+    } else {
+        Ok(Some(Failure { reason: Reason::cut(b"no answer"), one_of_them: false }))
+    };
+    let (failure, result) = match answered {
+        Ok(failure) => (failure, Ok(())),
+        Err(error) => {
+            incoming.truncate(before);
+            let reason = Reason::cut(b"undecodable answer");
+            (Some(Failure { reason, one_of_them: false }), Err(error))
+        }
+    };
+    if let Some(failure) = failure {
+        // What was named holds for one answer; after a failure the order is asked anew.
+        gateway.named.retain(|named| question.tags().all(|tag| tag != named.tag));
+        gateway.one_by_one |= failure.one_of_them;
+        incoming.extend(question.tags().map(|tag| failure.of(tag, purpose)));
+    }
+    asked.clear();
+    gateway.asked = asked;
+    result
+}
+
+/// What a REST answer is the answer to.
+struct Question<'a> {
+    tag: Tag,
+    purpose: Purpose,
+    /// The orders that it names by the venue's ids; its tag is that of the first.
+    asked: &'a [Asked],
+}
+
+impl Question<'_> {
+    /// All the questions that it is.
+    fn tags(&self) -> impl Iterator<Item = Tag> {
+        let alone = self.asked.is_empty().then_some(self.tag);
+        self.asked.iter().map(|asked| asked.tag).chain(alone)
+    }
+
+    /// The one about this order, by the venue's id.
+    fn about(&self, id: &str) -> Option<Tag> {
+        let asked = self.asked.iter().find(|asked| asked.venue_order_id.as_bytes() == id.as_bytes());
+        asked.map(|asked| asked.tag)
+    }
+}
+
+/// Why nothing was answered.
+struct Failure {
+    reason: Reason,
+    /// One of several orders is not known, and it does not say which.
+    one_of_them: bool,
+}
+
+impl Failure {
+    fn of(&self, tag: Tag, purpose: Purpose) -> Incoming {
+        let news = OrderNews { reason: self.reason, ..OrderNews::default() };
         match purpose {
             Purpose::Session => Incoming::Refused(news),
             Purpose::Place | Purpose::Cancel => Incoming::Answer { tag, outcome: Outcome::Unknown, news },
             _ => Incoming::Answer { tag, outcome: Outcome::Failed, news },
         }
-    };
-    // What was named holds for one answer; after a failure the order is asked anew.
-    let named = gateway.trades.iter().position(|(whose, _)| *whose == tag);
-    let named = named.map(|at| gateway.trades.swap_remove(at).1);
-    if http_status != 200 {
-        incoming.push(failed(b"no answer"));
-        return Ok(());
-    }
-    let before = incoming.len();
-    let answered = rest(&mut gateway.tape, &mut gateway.quoted, tag, purpose, named, body, incoming, &failed);
-    match answered {
-        Ok(Rest::Trades(ids)) => {
-            gateway.trades.push((tag, ids));
-            incoming.push(Incoming::More { tag });
-            Ok(())
-        }
-        Ok(Rest::Token(token)) => {
-            gateway.token = Some(token);
-            incoming.push(Incoming::Token);
-            Ok(())
-        }
-        Ok(Rest::Done) => Ok(()),
-        Err(error) => {
-            incoming.truncate(before);
-            incoming.push(failed(b"undecodable answer"));
-            Err(error)
-        }
     }
 }
 
-/// What a REST answer leads to, beside what it says.
-enum Rest {
-    Done,
-    Token(Secret),
-    /// The executions to ask for, with commas between.
-    Trades(Vec<u8>),
-}
-
-#[expect(clippy::too_many_arguments, reason = "parts of the gateway that are borrowed apart")]
 fn rest(
-    tape: &mut Tape,
-    quoted: &mut Vec<u8>,
-    tag: Tag,
-    purpose: Purpose,
-    named: Option<Vec<u8>>,
+    gateway: &mut KrakenOrders,
+    question: &Question<'_>,
     body: &[u8],
     incoming: &mut Vec<Incoming>,
-    failed: &dyn Fn(&[u8]) -> Incoming,
-) -> Result<Rest, DecodeError> {
+) -> Result<Option<Failure>, DecodeError> {
+    let KrakenOrders { tape, quoted, named, token, .. } = gateway;
+    let &Question { tag, purpose, asked } = question;
     quote_numbers(body, quoted)?;
     let parsed = tape.parse(quoted)?;
     let root = parsed.root();
@@ -314,76 +335,103 @@ fn rest(
     if let Some(error) = error {
         let not_found = purpose == Purpose::Order && error.starts_with(b"EOrder:Unknown order");
         slow_down(error, incoming);
-        if not_found {
+        if not_found && asked.len() <= 1 {
             incoming.push(Incoming::Answer { tag, outcome: Outcome::NotFound, news: OrderNews::default() });
-        } else {
-            incoming.push(failed(error));
+            return Ok(None);
         }
-        return Ok(Rest::Done);
+        let one_of_them = asked.len() > 1 && error.starts_with(b"EOrder:Unknown order");
+        return Ok(Some(Failure { reason: Reason::cut(error), one_of_them }));
     }
     let result = root.get("result").ok_or(DecodeError::Missing { field: "result" })?;
-    if purpose == Purpose::Session {
-        let token = read::text(result, "token");
-        let plain = token.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
-        if token.is_empty() || !plain {
-            return Err(DecodeError::Missing { field: "token" });
+    match purpose {
+        Purpose::Session => {
+            let text = read::text(result, "token");
+            let plain = text.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+            if text.is_empty() || !plain {
+                return Err(DecodeError::Missing { field: "token" });
+            }
+            *token = Some(Secret::new(text.to_vec()));
+            incoming.push(Incoming::Token);
         }
-        return Ok(Rest::Token(Secret::new(token.to_vec())));
+        Purpose::Fills => fills(question, result, named, incoming)?,
+        _ => {
+            let orders = result.get("open").or_else(|| result.get("closed")).unwrap_or(result);
+            for (id, row) in orders.fields().ok_or(DecodeError::Invalid { field: "result" })? {
+                let tag = question.about(id).unwrap_or(tag);
+                incoming.push(Incoming::Item { tag, news: order(id.as_bytes(), row)? });
+                if !asked.is_empty() {
+                    name(tag.about(Purpose::Fills), row, named)?;
+                }
+            }
+            incoming.extend(question.tags().map(|tag| Incoming::End { tag, complete: true }));
+        }
     }
-    if purpose == Purpose::Fills {
-        return fills(tag, result, named, incoming);
-    }
-    let orders = result.get("open").or_else(|| result.get("closed")).unwrap_or(result);
-    for (id, row) in orders.fields().ok_or(DecodeError::Invalid { field: "result" })? {
-        incoming.push(Incoming::Item { tag, news: order(id.as_bytes(), row)? });
-    }
-    incoming.push(Incoming::End { tag, complete: true });
-    Ok(Rest::Done)
+    Ok(None)
 }
 
-/// The executions of an order: named by it, then told; or the last ones of the account.
-fn fills(
-    tag: Tag,
-    result: Value<'_>,
-    named: Option<Vec<u8>>,
-    incoming: &mut Vec<Incoming>,
-) -> Result<Rest, DecodeError> {
-    const MISSING: DecodeError = DecodeError::Missing { field: "trades" };
-    let first = incoming.len();
-    if let Some(named) = named {
-        for (id, row) in result.fields().ok_or(MISSING)? {
-            incoming.push(Incoming::Item { tag, news: trade(id.as_bytes(), row)? });
+/// Notes the executions that an order names, for the question `tag`. Says whether there are any.
+fn name(tag: Tag, row: Value<'_>, named: &mut Vec<Named>) -> Result<bool, DecodeError> {
+    named.retain(|entry| entry.tag != tag);
+    let trades = row.get("trades").and_then(Value::items).into_iter().flatten().filter_map(Value::bytes);
+    let ids = trades.map(|id| read::id(id, "trades")).collect::<Result<Vec<ExecutionId>, _>>()?;
+    let any = !ids.is_empty();
+    if any {
+        if named.len() == NAMED_MAX {
+            named.remove(0);
         }
-        let asked = first_trades(&named).len();
-        if let Some(rest) = named.get(asked + 1..).filter(|rest| !rest.is_empty()) {
-            return Ok(Rest::Trades(rest.to_vec()));
-        }
-        incoming.push(Incoming::End { tag, complete: true });
-        return Ok(Rest::Done);
+        named.push(Named { tag, ids, asked: 0 });
     }
-    if let Some(trades) = result.get("trades").and_then(Value::fields) {
-        for (id, row) in trades {
+    Ok(any)
+}
+
+/// The executions of orders: named by those, then told; or the last ones of the account.
+fn fills(
+    question: &Question<'_>,
+    result: Value<'_>,
+    named: &mut Vec<Named>,
+    incoming: &mut Vec<Incoming>,
+) -> Result<(), DecodeError> {
+    const MISSING: DecodeError = DecodeError::Missing { field: "trades" };
+    let &Question { tag, asked, .. } = question;
+    let first = incoming.len();
+    if asked.is_empty() {
+        for (id, row) in result.get("trades").and_then(Value::fields).ok_or(MISSING)? {
             incoming.push(Incoming::Item { tag, news: trade(id.as_bytes(), row)? });
         }
         incoming[first..].reverse(); // the newest comes first
         let listed = (incoming.len() - first) as u64;
         let complete = whole(read::text(result, "count")).is_none_or(|count| count <= listed);
         incoming.push(Incoming::End { tag, complete });
-        return Ok(Rest::Done);
+        return Ok(());
     }
-    let (_, order) = result.fields().and_then(|mut orders| orders.next()).ok_or(MISSING)?;
-    let mut ids = Vec::new();
-    for id in order.get("trades").and_then(Value::items).into_iter().flatten().filter_map(Value::bytes) {
-        if !ids.is_empty() {
-            ids.push(b',');
+    if !named.iter().any(|entry| entry.tag == tag) {
+        for &Asked { tag, venue_order_id } in asked {
+            let id = std::str::from_utf8(venue_order_id.as_bytes()).unwrap_or_default();
+            let more = match result.get(id) {
+                Some(row) => name(tag, row, named)?,
+                None => false,
+            };
+            incoming.push(if more { Incoming::More { tag } } else { Incoming::End { tag, complete: true } });
         }
-        ids.extend_from_slice(id);
+        return Ok(());
     }
-    if ids.is_empty() {
-        incoming.push(Incoming::End { tag, complete: true });
-        return Ok(Rest::Done);
+    for &Asked { tag, .. } in asked {
+        let Some(entry) = named.iter_mut().find(|entry| entry.tag == tag) else {
+            incoming.push(Incoming::End { tag, complete: true });
+            continue;
+        };
+        for id in entry.ids.drain(..entry.asked) {
+            let id = std::str::from_utf8(id.as_bytes()).unwrap_or_default();
+            if let Some(row) = result.get(id) {
+                incoming.push(Incoming::Item { tag, news: trade(id.as_bytes(), row)? });
+            }
+        }
+        entry.asked = 0;
+        let more = !entry.ids.is_empty();
+        incoming.push(if more { Incoming::More { tag } } else { Incoming::End { tag, complete: true } });
     }
-    Ok(Rest::Trades(ids))
+    named.retain(|entry| !entry.ids.is_empty());
+    Ok(())
 }
 
 /// An order of `OpenOrders`, `ClosedOrders`, `QueryOrders`.
@@ -433,7 +481,7 @@ fn trade(id: &[u8], row: Value<'_>) -> Result<OrderNews, DecodeError> {
 mod tests {
     use super::*;
     use crate::orders::life::ClientKey;
-    use crate::orders::venue::OrderGateway;
+    use crate::orders::venue::{OrderGateway, Outgoing};
 
     fn gateway() -> KrakenOrders {
         let secret = Secret::new(super::super::sign::tests::SECRET.to_vec());
@@ -575,27 +623,94 @@ mod tests {
         assert_eq!(ids, ["T1", "T2"], "oldest first");
     }
 
+    fn ask(gateway: &mut KrakenOrders, purpose: Purpose, orders: &[&str]) -> Vec<Tag> {
+        let entries = orders.iter().zip(0..).map(|(id, slot)| Asked {
+            tag: Tag::new(purpose, slot, 1),
+            venue_order_id: Text::cut(id.as_bytes()),
+        });
+        gateway.asked = entries.collect();
+        gateway.asked.iter().map(|asked| asked.tag).collect()
+    }
+
+    fn answered(gateway: &mut KrakenOrders, tag: Tag, text: &str) -> Vec<Incoming> {
+        let mut incoming = Vec::new();
+        gateway.decode_http(tag, 200, &mut text.as_bytes().to_vec(), &mut incoming).expect("decodes");
+        incoming
+    }
+
+    const TRADE_ROW: &str =
+        r#"{"ordertxid":"O1","price":"64000.0","cost":"64.0","fee":"0.1","vol":"0.001","maker":false}"#;
+
     #[test]
     fn executions_are_named_by_their_order_and_asked_for_twenty_at_a_time() {
-        let (mut gateway, tag) = (gateway(), Tag::new(Purpose::Fills, 0, 1));
-        let mut incoming = Vec::new();
-        let mut answer = |text: &str, incoming: &mut Vec<Incoming>| {
-            incoming.clear();
-            gateway.decode_http(tag, 200, &mut text.as_bytes().to_vec(), incoming).expect("decodes");
-            gateway.trades.first().map(|(_, ids)| ids.split(|&byte| byte == b',').count())
-        };
-        let ids: Vec<String> = (0..21).map(|number| format!("\"T{number}\"")).collect();
+        let mut gateway = gateway();
+        let ids: Vec<String> = (0..21).map(|number| format!("\"T{number:02}\"")).collect();
         let order =
             format!(r#"{{"error":[],"result":{{"O1":{{"status":"closed","trades":[{}]}}}}}}"#, ids.join(","));
-        assert_eq!(answer(&order, &mut incoming), Some(21));
-        assert_eq!(incoming, [Incoming::More { tag }]);
-        let trades = r#"{"error":[],"result":{"T1":{"ordertxid":"O1","price":"64000.0","cost":"64.0","fee":"0.1","vol":"0.001","maker":false}}}"#;
-        assert_eq!(answer(trades, &mut incoming), Some(1));
-        assert!(matches!(incoming[..], [Incoming::Item { .. }, Incoming::More { .. }]));
-        assert_eq!(answer(trades, &mut incoming), None);
-        assert!(matches!(incoming[..], [Incoming::Item { .. }, Incoming::End { complete: true, .. }]));
-        assert_eq!(answer(&order, &mut incoming), Some(21));
-        assert_eq!(answer(r#"{"error":["EAPI:Rate limit exceeded"]}"#, &mut incoming), None, "asked anew");
+        let tag = ask(&mut gateway, Purpose::Fills, &["O1"])[0];
+        assert_eq!(answered(&mut gateway, tag, &order), [Incoming::More { tag }]);
+        for (expected, text) in [
+            ("T00", format!(r#"{{"error":[],"result":{{"T00":{TRADE_ROW}}}}}"#)),
+            ("T20", format!(r#"{{"error":[],"result":{{"T20":{TRADE_ROW}}}}}"#)),
+        ] {
+            ask(&mut gateway, Purpose::Fills, &["O1"]);
+            let (stamp, mut out) =
+                (crate::orders::venue::Stamp { unix_ms: 1, nonce: 1, random: 0 }, Outgoing::new());
+            gateway.write_query_trades(&stamp, &mut out);
+            let body = String::from_utf8(out.body).expect("ASCII");
+            assert_eq!(body.matches('T').count(), if expected == "T00" { 20 } else { 1 }, "{body}");
+            let incoming = answered(&mut gateway, tag, &text);
+            let [Incoming::Item { news, .. }, end] = incoming[..] else { panic!("{incoming:?}") };
+            assert_eq!(news.execution.expect("one").id.as_str(), expected);
+            let more = expected == "T00";
+            assert_eq!(
+                end,
+                if more { Incoming::More { tag } } else { Incoming::End { tag, complete: true } }
+            );
+        }
+        ask(&mut gateway, Purpose::Fills, &["O1"]);
+        answered(&mut gateway, tag, &order);
+        ask(&mut gateway, Purpose::Fills, &["O1"]);
+        answered(&mut gateway, tag, r#"{"error":["EAPI:Rate limit exceeded"]}"#);
+        assert!(gateway.named.is_empty(), "asked anew");
+    }
+
+    #[test]
+    fn several_orders_are_told_apart_by_their_ids_and_what_is_not_there_was_not_found() {
+        let mut gateway = gateway();
+        let tags = ask(&mut gateway, Purpose::Order, &["O1", "O2", "O3"]);
+        let row = |trades: &str| {
+            format!(r#"{{"status":"closed","vol":"1","vol_exec":"1","cost":"2","trades":[{trades}]}}"#)
+        };
+        let text = format!(r#"{{"error":[],"result":{{"O2":{},"O1":{}}}}}"#, row("\"T3\",\"T4\""), row(""));
+        let incoming = answered(&mut gateway, tags[0], &text);
+        let items: Vec<Tag> = incoming
+            .iter()
+            .filter_map(|said| if let Incoming::Item { tag, .. } = said { Some(*tag) } else { None })
+            .collect();
+        assert_eq!(items, [tags[1], tags[0]]);
+        let ends = incoming.iter().filter(|said| matches!(said, Incoming::End { complete: true, .. }));
+        assert_eq!(ends.count(), 3, "the third was asked for too");
+        assert!(gateway.has_named(tags[1].about(Purpose::Fills)), "its executions need no second question");
+        assert!(!gateway.has_named(tags[0].about(Purpose::Fills)));
+    }
+
+    #[test]
+    fn if_one_of_several_is_unknown_all_are_asked_again_one_by_one() {
+        let mut gateway = gateway();
+        let text = r#"{"error":["EOrder:Unknown order"]}"#;
+        let tags = ask(&mut gateway, Purpose::Order, &["O1", "O2"]);
+        let incoming = answered(&mut gateway, tags[0], text);
+        assert!(gateway.one_by_one);
+        for (said, expected) in incoming.iter().zip(&tags) {
+            assert!(
+                matches!(said, Incoming::Answer { tag, outcome: Outcome::Failed, .. } if tag == expected),
+                "{incoming:?}"
+            );
+        }
+        let tags = ask(&mut gateway, Purpose::Order, &["O1"]);
+        let incoming = answered(&mut gateway, tags[0], text);
+        assert!(matches!(incoming[..], [Incoming::Answer { outcome: Outcome::NotFound, .. }]));
     }
 
     #[test]

@@ -5,21 +5,20 @@
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::orders::check::trimmed;
-use crate::orders::ledger::{Order, Tag};
+use crate::orders::ledger::{Ledger, Order, Tag};
 use crate::orders::request::{OrderKind, OrderSide, TimeInForce};
 use crate::orders::venue::{EncodeError, Outgoing, Stamp, Transport, write};
 
-use super::KrakenOrders;
+use super::{Asked, KrakenOrders, TRADES_PER_QUERY};
 
 /// How long the engine may take to match a new order, in milliseconds: 500 to 60,000, the venue's default.
 pub(super) const DEADLINE_MS: u64 = 5_000;
 
-/// Executions in one question. Source: docs.kraken.com, `QueryTrades`, 2026.
-const TRADES_PER_QUERY: usize = 20;
-
 impl KrakenOrders {
     pub(super) fn write_token_request(&mut self, stamp: &Stamp, out: &mut Outgoing) {
-        (self.token, self.sequence) = (None, None);
+        (self.token, self.sequence, self.one_by_one) = (None, None, false);
+        self.asked.clear();
+        self.named.clear();
         self.write_post(b"/0/private/GetWebSocketsToken", stamp, out, |_| {});
     }
 
@@ -106,13 +105,17 @@ impl KrakenOrders {
     }
 
     /// By the venue's id if it is known. By ours, open and closed orders are two places; `attempt` alternates.
-    pub(super) fn write_query(&mut self, attempt: u32, order: &Order, stamp: &Stamp, out: &mut Outgoing) {
-        let venue_id = order.life.venue_order_id;
-        if !venue_id.is_empty() {
-            self.write_post(b"/0/private/QueryOrders", stamp, out, |body| {
-                body.extend_from_slice(b"&txid=");
-                write::percent(venue_id.as_bytes(), body);
-            });
+    pub(super) fn write_query(
+        &mut self,
+        tag: Tag,
+        attempt: u32,
+        order: &Order,
+        stamp: &Stamp,
+        out: &mut Outgoing,
+    ) {
+        self.ask_for(tag, order);
+        if !self.asked.is_empty() {
+            self.write_query_orders(stamp, out);
             return;
         }
         let path: &[u8] =
@@ -126,25 +129,68 @@ impl KrakenOrders {
     /// In two steps: the order names its executions, then those are asked for. History has no filter by order, and shows
     /// 50 executions of the account.
     pub(super) fn write_fills(&mut self, tag: Tag, order: &Order, stamp: &Stamp, out: &mut Outgoing) {
-        let named = self.trades.iter().position(|(whose, _)| *whose == tag);
-        if let Some(at) = named {
-            let ids = std::mem::take(&mut self.trades[at].1);
-            self.write_post(b"/0/private/QueryTrades", stamp, out, |body| {
-                body.extend_from_slice(b"&txid=");
-                write::percent(first_trades(&ids), body);
-            });
-            self.trades[at].1 = ids;
-            return;
-        }
-        let venue_id = order.life.venue_order_id;
-        if venue_id.is_empty() {
+        self.ask_for(tag, order);
+        if self.has_named(tag) {
+            self.write_query_trades(stamp, out);
+        } else if self.asked.is_empty() {
             self.write_post(b"/0/private/TradesHistory", stamp, out, |_| {});
-            return;
+        } else {
+            self.write_query_orders(stamp, out);
         }
+    }
+
+    /// Questions of one kind as one: see [`OrderGateway::batch`](crate::orders::venue::OrderGateway::batch).
+    pub(super) fn write_batch(&mut self, tags: &[Tag], orders: &Ledger, stamp: &Stamp, out: &mut Outgoing) {
+        self.asked.clear();
+        for &tag in tags {
+            // The answer is told apart by the first tag, so that one stays even if its order is gone.
+            let venue_order_id = orders.order(tag).map(|order| order.life.venue_order_id).unwrap_or_default();
+            self.asked.push(Asked { tag, venue_order_id });
+        }
+        if tags.first().is_some_and(|&tag| self.has_named(tag)) {
+            self.write_query_trades(stamp, out);
+        } else {
+            self.write_query_orders(stamp, out);
+        }
+    }
+
+    pub(super) fn has_named(&self, tag: Tag) -> bool {
+        self.named.iter().any(|named| named.tag == tag)
+    }
+
+    fn ask_for(&mut self, tag: Tag, order: &Order) {
+        self.asked.clear();
+        let venue_order_id = order.life.venue_order_id;
+        if !venue_order_id.is_empty() {
+            self.asked.push(Asked { tag, venue_order_id });
+        }
+    }
+
+    /// The orders of `self.asked`, with the names of their executions, which are most often what is asked for next.
+    fn write_query_orders(&mut self, stamp: &Stamp, out: &mut Outgoing) {
+        let asked = std::mem::take(&mut self.asked);
         self.write_post(b"/0/private/QueryOrders", stamp, out, |body| {
             body.extend_from_slice(b"&trades=true&txid=");
-            write::percent(venue_id.as_bytes(), body);
+            let ids = asked.iter().map(|asked| asked.venue_order_id.as_bytes());
+            join(ids.filter(|id| !id.is_empty()), body);
         });
+        self.asked = asked;
+    }
+
+    /// The first executions that the orders of `self.asked` have named, as many as fit.
+    pub(super) fn write_query_trades(&mut self, stamp: &Stamp, out: &mut Outgoing) {
+        let mut named = std::mem::take(&mut self.named);
+        let mut room = TRADES_PER_QUERY;
+        for entry in &mut named {
+            let is_asked = self.asked.iter().any(|asked| asked.tag == entry.tag);
+            entry.asked = if is_asked { entry.ids.len().min(room) } else { 0 };
+            room -= entry.asked;
+        }
+        self.write_post(b"/0/private/QueryTrades", stamp, out, |body| {
+            body.extend_from_slice(b"&txid=");
+            join(named.iter().flat_map(|entry| &entry.ids[..entry.asked]).map(|id| id.as_bytes()), body);
+        });
+        self.named = named;
     }
 
     /// A signed REST request; `fields` appends `&name=value`s to the body.
@@ -195,11 +241,14 @@ impl KrakenOrders {
     }
 }
 
-/// The part of a list of ids, with commas between, that one question may have.
-pub(super) fn first_trades(ids: &[u8]) -> &[u8] {
-    let commas = ids.iter().enumerate().filter(|&(_, &byte)| byte == b',');
-    let end = commas.map(|(at, _)| at).nth(TRADES_PER_QUERY - 1).unwrap_or(ids.len());
-    &ids[..end]
+/// Ids with commas between, escaped.
+fn join<'a>(ids: impl Iterator<Item = &'a [u8]>, body: &mut Vec<u8>) {
+    for (at, id) in ids.enumerate() {
+        if at > 0 {
+            body.extend_from_slice(b"%2C");
+        }
+        write::percent(id, body);
+    }
 }
 
 /// `2026-11-21T01:00:05.000Z`.

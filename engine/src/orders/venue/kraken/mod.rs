@@ -12,11 +12,37 @@ pub use sign::KrakenKey;
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::json::Tape;
-use crate::orders::ledger::{Order, Purpose, Tag};
+use crate::orders::ledger::{Ledger, Order, Purpose, Tag};
+use crate::orders::report::{ExecutionId, VenueOrderId};
 use crate::orders::secret::Secret;
 use crate::raw::DecodeError;
 
-use super::{EncodeError, Incoming, JoinStep, OrderGateway, Outgoing, Stamp};
+use super::{Batch, EncodeError, Incoming, JoinStep, OrderGateway, Outgoing, Stamp};
+
+/// Orders in one question. Source: docs.kraken.com, `QueryOrders`, 2026.
+const ORDERS_PER_QUERY: usize = 50;
+/// Executions in one question. Source: docs.kraken.com, `QueryTrades`, 2026.
+const TRADES_PER_QUERY: usize = 20;
+/// Orders whose executions were named and not asked for that are remembered.
+const NAMED_MAX: usize = 256;
+
+/// An order in the question under way that names orders, or their executions, by the venue's ids.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// The question about this order.
+    tag: Tag,
+    venue_order_id: VenueOrderId,
+}
+
+/// Executions that an order named, oldest first, and that are not yet told.
+#[derive(Debug)]
+struct Named {
+    /// The question for this order's executions.
+    tag: Tag,
+    ids: Vec<ExecutionId>,
+    /// The first so many stand in the question under way.
+    asked: usize,
+}
 
 /// An account at Kraken.
 #[derive(Debug)]
@@ -26,8 +52,11 @@ pub struct KrakenOrders {
     api_key: Vec<u8>,
     /// Given by the venue for each connection; it opens the account, so it is as secret as the key.
     token: Option<Secret>,
-    /// Executions of orders that were named and are asked for next: whose, and ids with commas between.
-    trades: Vec<(Tag, Vec<u8>)>,
+    /// Orders in the question under way; none if it names none by the venue's ids. There is one call at a time.
+    asked: Vec<Asked>,
+    named: Vec<Named>,
+    /// The venue refused a question about several orders because it does not know one: ask for each until the next session.
+    one_by_one: bool,
     /// Last number of the `executions` channel on this connection.
     sequence: Option<u64>,
     /// Copy of a frame with its numbers between quotes; reused.
@@ -42,7 +71,9 @@ impl KrakenOrders {
             key,
             api_key: api_key.trim_ascii().to_vec(),
             token: None,
-            trades: Vec::new(),
+            asked: Vec::with_capacity(ORDERS_PER_QUERY),
+            named: Vec::new(),
+            one_by_one: false,
             sequence: None,
             quoted: Vec::with_capacity(4_096),
             tape: Tape::default(),
@@ -121,18 +152,19 @@ impl OrderGateway for KrakenOrders {
 
     fn query(
         &mut self,
-        _tag: Tag,
+        tag: Tag,
         attempt: u32,
         order: &Order,
         _directory: &Directory,
         stamp: &Stamp,
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
-        self.write_query(attempt, order, stamp, out);
+        self.write_query(tag, attempt, order, stamp, out);
         Ok(())
     }
 
     fn open_orders(&mut self, _tag: Tag, stamp: &Stamp, out: &mut Outgoing) -> Result<(), EncodeError> {
+        self.asked.clear();
         self.write_post(b"/0/private/OpenOrders", stamp, out, |_| {});
         Ok(())
     }
@@ -146,6 +178,30 @@ impl OrderGateway for KrakenOrders {
         out: &mut Outgoing,
     ) -> Result<(), EncodeError> {
         self.write_fills(tag, order, stamp, out);
+        Ok(())
+    }
+
+    /// Orders by the venue's ids go 50 at a time, executions that were named 20 at a time.
+    fn batch(&self, tag: Tag, order: &Order) -> Option<Batch> {
+        if self.one_by_one || order.life.venue_order_id.is_empty() {
+            return None;
+        }
+        match tag.purpose()? {
+            Purpose::Order => Some(Batch { kind: 0, orders_max: ORDERS_PER_QUERY }),
+            Purpose::Fills if self.has_named(tag) => Some(Batch { kind: 1, orders_max: TRADES_PER_QUERY }),
+            Purpose::Fills => Some(Batch { kind: 2, orders_max: ORDERS_PER_QUERY }),
+            _ => None,
+        }
+    }
+
+    fn query_batch(
+        &mut self,
+        tags: &[Tag],
+        orders: &Ledger,
+        stamp: &Stamp,
+        out: &mut Outgoing,
+    ) -> Result<(), EncodeError> {
+        self.write_batch(tags, orders, stamp, out);
         Ok(())
     }
 

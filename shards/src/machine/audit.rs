@@ -1,0 +1,309 @@
+//! Whose doing a long turn was: the shard's own, or that of whoever took its core.
+//!
+//! Off unless somebody asks ([`super::executor::LoopCounters::audit`]): the shard then asks the kernel before and after each
+//! turn for its time on a core, a system call each, and every few milliseconds, between two turns, for its switches and
+//! faults. A turn that was long on the clock and short on the core was not the shard's doing.
+
+use std::sync::{Mutex, PoisonError};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::executor::LONG_TURN_NS;
+use super::place::Place;
+use crate::report::usage::{ThreadUsage, current_tid};
+
+/// Long turns that are kept; more are counted.
+const KEPT_MAX: usize = 4_096;
+/// Between two questions for switches and faults, which cost some 30 us.
+const ASK_EVERY_NS: u64 = 10_000_000;
+/// Buckets of [`Lengths`]: powers of two of nanoseconds, up to 9 minutes.
+const BUCKETS: usize = 40;
+
+/// Whose doing a long turn was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was on its core for more than [`LONG_TURN_NS`].
+    Own,
+    /// Another thread had the core.
+    Taken,
+    /// A page came from the disk.
+    MajorFault,
+    /// It slept in a system call.
+    Blocked,
+    /// Off the core and the kernel of this machine did not do it: a hypervisor's doing.
+    Stolen,
+}
+
+impl Cause {
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Own => "own work",
+            Self::Taken => "another thread had the core",
+            Self::MajorFault => "a page came from the disk",
+            Self::Blocked => "slept in a system call",
+            Self::Stolen => "not on the core, no switch seen: the hypervisor had it",
+        }
+    }
+}
+
+/// A turn above [`LONG_TURN_NS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongTurn {
+    /// When it began, by the process' monotonic clock.
+    pub began_ns: u64,
+    /// How long it took.
+    pub took_ns: u64,
+    /// How much of that the thread was on a core.
+    pub on_core_ns: u64,
+    /// What the turn says that it did; 1 and long is one big piece.
+    pub done: usize,
+    /// The last thing that it began.
+    pub place: Place,
+    /// What the kernel counted, since at most [`ASK_EVERY_NS`] before the turn.
+    pub usage: ThreadUsage,
+}
+
+impl LongTurn {
+    /// Whose doing it was.
+    pub fn cause(&self) -> Cause {
+        let some = |count: Option<u64>| count.unwrap_or(0) > 0;
+        // A millisecond of own work is too much, whatever else happened.
+        if self.on_core_ns > LONG_TURN_NS {
+            Cause::Own
+        } else if some(self.usage.major_faults) {
+            Cause::MajorFault
+        } else if some(self.usage.involuntary_switches) {
+            Cause::Taken
+        } else if some(self.usage.voluntary_switches) {
+            Cause::Blocked
+        } else {
+            Cause::Stolen
+        }
+    }
+}
+
+/// How long turns were that did something, by powers of two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lengths {
+    counts: [u64; BUCKETS],
+    on_core: [u64; BUCKETS],
+}
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Self { counts: [0; BUCKETS], on_core: [0; BUCKETS] }
+    }
+}
+
+impl Lengths {
+    fn record(&mut self, took_ns: u64, on_core_ns: u64) {
+        let bucket = |ns: u64| (ns.max(1).ilog2() as usize).min(BUCKETS - 1);
+        self.counts[bucket(took_ns)] += 1;
+        self.on_core[bucket(on_core_ns)] += 1;
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, own) in [(&mut self.counts, &other.counts), (&mut self.on_core, &other.on_core)] {
+            sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+        }
+    }
+
+    /// `(below, turns by the clock, turns by time on the core)`, from the first bucket with turns to the last; `below` in
+    /// nanoseconds.
+    pub fn rows(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        let used = |at: &usize| self.counts[*at] + self.on_core[*at] > 0;
+        let (first, last) = ((0..BUCKETS).find(used), (0..BUCKETS).rfind(used));
+        let range = first.unwrap_or(0)..last.map_or(0, |last| last + 1);
+        range.map(|at| (1 << (at + 1), self.counts[at], self.on_core[at]))
+    }
+}
+
+/// What was noted so far.
+#[derive(Clone, Debug, Default)]
+pub struct Noted {
+    /// Long turns, oldest first.
+    pub long: Vec<LongTurn>,
+    /// Long turns that were not kept.
+    pub more_total: u64,
+    /// All turns that did something.
+    pub lengths: Lengths,
+}
+
+/// Where a shard notes its long turns and who asked for them reads.
+#[derive(Debug)]
+pub struct TurnAudit(Mutex<Noted>);
+
+impl Default for TurnAudit {
+    fn default() -> Self {
+        Self(Mutex::new(Noted { long: Vec::with_capacity(KEPT_MAX), ..Noted::default() }))
+    }
+}
+
+impl TurnAudit {
+    /// Takes what was noted since the last time.
+    pub fn take(&self) -> Noted {
+        let fresh = Self::default().0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), fresh)
+    }
+
+    fn note(&self, lengths: &mut Lengths, long: Option<LongTurn>) {
+        // Whoever reads has the lock for a copy of a few words. Lengths can be said later; a long turn is rare.
+        let mut noted = match long {
+            Some(_) => self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            None => match self.0.try_lock() {
+                Ok(noted) => noted,
+                Err(_) => return,
+            },
+        };
+        noted.lengths.add(lengths);
+        *lengths = Lengths::default();
+        if let Some(long) = long {
+            if noted.long.len() < KEPT_MAX {
+                noted.long.push(long);
+            } else {
+                noted.more_total += 1;
+            }
+        }
+    }
+}
+
+/// The books that a shard keeps while it is audited.
+#[derive(Debug)]
+pub struct Account {
+    thread: u32,
+    usage: ThreadUsage,
+    asked_ns: u64,
+    on_core_ns: u64,
+    lengths: Lengths,
+}
+
+impl Account {
+    /// For the calling thread, from the next turn on.
+    pub fn open(now_ns: u64) -> Self {
+        let thread = current_tid();
+        let usage = ThreadUsage::read(thread);
+        Self { thread, usage, asked_ns: now_ns, on_core_ns: on_core_ns(), lengths: Lengths::default() }
+    }
+
+    /// A turn is about to begin.
+    pub fn begin(&mut self, now_ns: u64) {
+        if now_ns >= self.asked_ns + ASK_EVERY_NS {
+            self.asked_ns = now_ns;
+            self.usage = ThreadUsage::read(self.thread);
+        }
+        self.on_core_ns = on_core_ns();
+    }
+
+    /// A turn has ended.
+    pub fn settle(&mut self, audit: &TurnAudit, (from_ns, to_ns): (u64, u64), done: usize, place: Place) {
+        let took_ns = to_ns.saturating_sub(from_ns);
+        let on_core_ns = on_core_ns().saturating_sub(self.on_core_ns);
+        if done > 0 {
+            self.lengths.record(took_ns, on_core_ns);
+        }
+        if took_ns <= LONG_TURN_NS {
+            if done > 0 && to_ns >= self.asked_ns + ASK_EVERY_NS {
+                audit.note(&mut self.lengths, None);
+            }
+            return;
+        }
+        let now = ThreadUsage::read(self.thread);
+        let usage = now.since(&self.usage);
+        (self.usage, self.asked_ns) = (now, to_ns);
+        let long = LongTurn { began_ns: from_ns, took_ns, on_core_ns, done, place, usage };
+        audit.note(&mut self.lengths, Some(long));
+    }
+}
+
+/// Time that the calling thread was on a core.
+fn on_core_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::machine::clock::Clock;
+
+    /// One turn of `work`, audited.
+    fn audited(work: impl FnOnce()) -> Noted {
+        let audit = TurnAudit::default();
+        let clock = Clock::new();
+        let mut account = Account::open(clock.now());
+        account.begin(clock.now());
+        let from_ns = clock.now();
+        work();
+        account.settle(&audit, (from_ns, clock.now()), 1, Place::Provider(3));
+        audit.take()
+    }
+
+    #[test]
+    fn work_is_the_shards_own_and_sleep_is_not() {
+        let worked = audited(|| {
+            let (before, mut sum) = (on_core_ns(), 0_u64);
+            while on_core_ns() < before + 3 * LONG_TURN_NS {
+                sum = std::hint::black_box(sum + 1);
+            }
+        });
+        let [turn] = worked.long[..] else { panic!("{worked:?}") };
+        assert_eq!((turn.cause(), turn.place, turn.done), (Cause::Own, Place::Provider(3), 1));
+        let slept = audited(|| std::thread::sleep(Duration::from_millis(5)));
+        let [turn] = slept.long[..] else { panic!("{slept:?}") };
+        assert_ne!(turn.cause(), Cause::Own);
+        assert!(turn.took_ns > turn.on_core_ns);
+        assert!(turn.usage.voluntary_switches >= Some(1), "{turn:?}");
+        assert_eq!(slept.lengths.rows().map(|(_, turns, _)| turns).sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn causes_are_told_apart_by_what_the_kernel_counted() {
+        let turn = |on_core_ns, usage| LongTurn {
+            began_ns: 0,
+            took_ns: 2 * LONG_TURN_NS,
+            on_core_ns,
+            done: 1,
+            place: Place::Turn,
+            usage,
+        };
+        let none = ThreadUsage::default();
+        let (taken, slept) = (
+            ThreadUsage { involuntary_switches: Some(1), ..none },
+            ThreadUsage { voluntary_switches: Some(1), ..none },
+        );
+        let disk = ThreadUsage { major_faults: Some(1), ..taken };
+        assert_eq!(turn(LONG_TURN_NS + 1, disk).cause(), Cause::Own);
+        assert_eq!(turn(1, disk).cause(), Cause::MajorFault);
+        assert_eq!(turn(1, taken).cause(), Cause::Taken);
+        assert_eq!(turn(1, slept).cause(), Cause::Blocked);
+        assert_eq!(turn(1, none).cause(), Cause::Stolen);
+    }
+
+    #[test]
+    fn lengths_are_counted_by_powers_of_two() {
+        let mut lengths = Lengths::default();
+        assert_eq!(lengths.rows().count(), 0);
+        for (took_ns, on_core_ns) in [(1_000, 700), (1_023, 1_023), (1_024, 600), (u64::MAX, 0)] {
+            lengths.record(took_ns, on_core_ns);
+        }
+        let rows: Vec<_> = lengths.rows().filter(|(_, turns, own)| turns + own > 0).collect();
+        assert_eq!(rows, [(2, 0, 1), (1_024, 2, 3), (2_048, 1, 0), (1 << 40, 1, 0)]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let audit = TurnAudit::default();
+        let long = audited(|| std::thread::sleep(Duration::from_millis(2))).long[0];
+        let began = Instant::now();
+        for _ in 0..KEPT_MAX + 3 {
+            audit.note(&mut Lengths::default(), Some(long));
+        }
+        let noted = audit.take();
+        assert_eq!((noted.long.len(), noted.more_total), (KEPT_MAX, 3), "{:?}", began.elapsed());
+        assert_eq!(audit.take().long.len(), 0);
+    }
+}

@@ -1,0 +1,405 @@
+//! How long turns are under load with resyncs, snapshots of megabytes and rolls in between: every turn above 1 ms of the
+//! running gateway's shards, with whose doing it was.
+//!
+//! The promise: none by our own doing. What the kernel or the hypervisor does to a shard's thread is listed beside, with what
+//! the kernel counted, and breaks no promise of ours. The audit costs a system call or two a turn.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::consumer::{Consumer, Context};
+use engine::event::{Body, Event};
+use engine::provider::Happening;
+use shards::command::ctl::ask;
+use shards::control::thread::Control;
+use shards::launch::{Factory, Gateway, launch};
+use shards::live::Board;
+use shards::machine::audit::{Cause, Lengths, LongTurn, TurnAudit};
+use shards::machine::clock::Clock;
+use shards::report::table::latency;
+use shards::status::Happened;
+use shards::topology::ShardIndex;
+use shards::watch::place_words;
+use simvenues::{Fault, Target, VenueFault};
+
+use crate::lines::{Market, topology_of};
+
+/// Simulated venues.
+const VENUES: usize = 3;
+/// Levels a side of the venues' books: Coinbase's snapshots of them have 2.6 MB each, and it sends ten in a row.
+const BOOK_LEVELS: u32 = 10_000;
+/// How long the start may take.
+const WAIT_MAX: Duration = Duration::from_mins(2);
+/// Between two disturbances; a shorter run has eight of them.
+const DISTURB_EVERY: Duration = Duration::from_secs(10);
+/// Long turns of the table; the others are in its sums.
+const SHOWN_MAX: usize = 60;
+
+/// What to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Messages a second of each of the 30 instruments.
+    pub rate: u32,
+    /// For so long.
+    pub duration: Duration,
+    /// Of the market.
+    pub seed: u64,
+}
+
+/// A long turn, as the table shows it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// When it began, after the audit did, in milliseconds.
+    pub at_ms: u64,
+    /// Whose.
+    pub shard: String,
+    /// The turn.
+    pub turn: LongTurn,
+    /// Where the shard was, in the topology's words.
+    pub place: String,
+    /// What was done to the gateway before, and how long before.
+    pub after: String,
+}
+
+/// What came of one shard.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// Turns that did something, by length.
+    pub lengths: Lengths,
+    /// Long turns by cause, in the order of [`CAUSES`].
+    pub long: [u64; CAUSES.len()],
+    /// The longest by the clock and by time on a core, in nanoseconds, of the long ones.
+    pub longest_ns: (u64, u64),
+    /// Long turns that were not kept, so that nobody knows why.
+    pub more_total: u64,
+}
+
+/// The order of [`Row::long`].
+pub const CAUSES: [Cause; 5] = [Cause::Own, Cause::Taken, Cause::MajorFault, Cause::Blocked, Cause::Stolen];
+
+/// The outcome.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// By shard.
+    pub rows: BTreeMap<String, Row>,
+    /// Long turns, the longest on a core first.
+    pub shown: Vec<Shown>,
+    /// What was done to the gateway, by kind.
+    pub disturbed: BTreeMap<String, u64>,
+    /// Messages a second that the gateway took.
+    pub messages_per_s: f64,
+    /// Books that were asked for anew.
+    pub resyncs_total: u64,
+    /// Lines that another took over from.
+    pub rolled_total: u64,
+    /// Book snapshots at the consumer, parts of them.
+    pub snapshot_parts_total: u64,
+    /// Time that the hypervisor gave this machine's cores to others, in milliseconds; `None` where it does not say.
+    pub stolen_ms: Option<u64>,
+}
+
+impl Verdict {
+    /// Turns above 1 ms by our doing, those of unknown cause among them.
+    pub fn own_total(&self) -> u64 {
+        self.rows.values().map(|row| row.long[0] + row.more_total).sum()
+    }
+
+    /// No long turn was ours, in a run that had what it was to have.
+    pub fn is_good(&self) -> bool {
+        self.own_total() == 0 && self.is_whole()
+    }
+
+    /// Whether resyncs, snapshots and rolls came, and every shard was audited.
+    pub fn is_whole(&self) -> bool {
+        let turned = self.rows.values().all(|row| row.lengths.rows().next().is_some());
+        turned && self.resyncs_total > 0 && self.rolled_total > 0 && self.snapshot_parts_total > 0
+    }
+
+    /// As tables.
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "{:.0} messages/s, {} resyncs, {} lines rolled, {} parts of snapshots\n",
+            self.messages_per_s, self.resyncs_total, self.rolled_total, self.snapshot_parts_total
+        );
+        for (what, count) in &self.disturbed {
+            let _ = writeln!(text, "  {count:>4} x {what}");
+        }
+        let stolen = self.stolen_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
+        let _ = writeln!(text, "stolen by the hypervisor, all cores: {stolen}");
+        text += "\nturns that did something, by length\nshard              below      turns  by time on the core\n";
+        for (shard, row) in &self.rows {
+            for (below_ns, turns, own) in row.lengths.rows() {
+                let _ = writeln!(text, "{shard:<12} {:>11} {turns:>10} {own:>21}", latency(below_ns));
+            }
+        }
+        text += "\nturns above 1 ms\n";
+        for (shard, row) in &self.rows {
+            let (longest, on_core) = row.longest_ns;
+            let _ = writeln!(
+                text,
+                "{shard:<12} {} in all, longest {}, most on a core {}",
+                row.long.iter().sum::<u64>() + row.more_total,
+                latency(longest),
+                latency(on_core)
+            );
+            for (cause, count) in CAUSES.iter().zip(row.long).filter(|(_, count)| *count > 0) {
+                let _ = writeln!(text, "  {count:>6} {}", cause.words());
+            }
+            if row.more_total > 0 {
+                let _ = writeln!(text, "  {:>6} not kept", row.more_total);
+            }
+        }
+        for shown in self.shown.iter().take(SHOWN_MAX) {
+            let usage = &shown.turn.usage;
+            let counted = |name: &str, count: Option<u64>| {
+                count.filter(|count| *count > 0).map_or(String::new(), |count| format!(", {count} {name}"))
+            };
+            let _ = writeln!(
+                text,
+                "at {:>8.3} s {:<8} took {:>7}, on core {:>7}: {}; {} done, {}{}{}{}; {}",
+                shown.at_ms as f64 / 1e3,
+                shown.shard,
+                latency(shown.turn.took_ns),
+                latency(shown.turn.on_core_ns),
+                shown.turn.cause().words(),
+                shown.turn.done,
+                shown.place,
+                counted("involuntary switches", usage.involuntary_switches),
+                counted("minor faults", usage.minor_faults),
+                counted("major faults", usage.major_faults),
+                shown.after,
+            );
+        }
+        if self.shown.len() > SHOWN_MAX {
+            let _ = writeln!(text, "and {} more, shorter on the core", self.shown.len() - SHOWN_MAX);
+        }
+        text + &match (self.is_whole(), self.own_total()) {
+            (false, _) => "BAD: not everything happened that was to happen\n".to_owned(),
+            (true, 0) => "good: no turn above 1 ms by our doing\n".to_owned(),
+            (true, count) => format!("BAD: {count} turns above 1 ms by our doing\n"),
+        }
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What kept it from starting, in words.
+pub fn run(options: &Options) -> Result<Verdict, String> {
+    let market = Market {
+        lines: 1,
+        rate: options.rate,
+        seed: options.seed,
+        book_depth: "full",
+        book_levels: BOOK_LEVELS,
+    };
+    let parts = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&parts);
+    let mut gateway = launch(topology_of(&market)?, &|_, _| {
+        let counted = Arc::clone(&counted);
+        Ok(Box::new(move || Box::new(Watcher(Arc::clone(&counted))) as Box<dyn Consumer>) as Factory)
+    })
+    .map_err(|error| error.to_string())?;
+    let start = gateway.take_control().ok_or("the control endpoint is taken")?;
+    let mut control = Control::start(start).map_err(|error| error.to_string())?;
+    let mut run = Run::default();
+    let outcome = run.through(options, &mut gateway, &control, &parts);
+    control.stop();
+    let ended = gateway.stop();
+    if let Some((shard, reason)) = ended.panicked.first() {
+        return Err(format!("shard {shard}: {reason}"));
+    }
+    outcome
+}
+
+#[derive(Default)]
+struct Run {
+    board: Board,
+    rolled: u64,
+    /// By the process' clock, oldest first.
+    disturbances: Vec<(u64, String)>,
+    long: Vec<(ShardIndex, LongTurn)>,
+    rows: BTreeMap<String, Row>,
+}
+
+impl Run {
+    fn through(
+        &mut self,
+        options: &Options,
+        gateway: &mut Gateway,
+        control: &Control,
+        parts: &AtomicU64,
+    ) -> Result<Verdict, String> {
+        let began = Instant::now();
+        while !self.is_proved() {
+            if began.elapsed() > WAIT_MAX {
+                return Err(format!("not all books proved within {} s", WAIT_MAX.as_secs()));
+            }
+            self.pass(gateway, Duration::from_millis(20))?;
+        }
+        let clock = Clock::new();
+        parts.store(0, Ordering::Relaxed);
+        let stolen_before = stolen_ms();
+        let (messages, resyncs) = self.counts();
+        let audit_ns = clock.now();
+        for (_, _, counters) in gateway.threads() {
+            counters.audit.get_or_init(TurnAudit::default);
+        }
+        let began = Instant::now();
+        let every = DISTURB_EVERY.min(options.duration / 8);
+        for number in 0.. {
+            if began.elapsed() >= options.duration {
+                break;
+            }
+            // The quiet time before the first is part of it.
+            self.pass(gateway, every)?;
+            let what = disturb(gateway, control, number)?;
+            self.disturbances.push((clock.now(), what));
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let (messages_after, _) = self.counts();
+        // What the last one leads to.
+        self.pass(gateway, Duration::from_secs(2))?;
+        let (_, resyncs_after) = self.counts();
+        let mut disturbed = BTreeMap::new();
+        for (_, what) in &self.disturbances {
+            *disturbed.entry(what.clone()).or_insert(0) += 1;
+        }
+        Ok(Verdict {
+            shown: self.shown(gateway, audit_ns),
+            rows: std::mem::take(&mut self.rows),
+            disturbed,
+            messages_per_s: (messages_after - messages) as f64 / seconds,
+            resyncs_total: resyncs_after - resyncs,
+            rolled_total: self.rolled,
+            snapshot_parts_total: parts.load(Ordering::Relaxed),
+            stolen_ms: stolen_ms().zip(stolen_before).map(|(after, before)| after.saturating_sub(before)),
+        })
+    }
+
+    fn is_proved(&self) -> bool {
+        let proved = |books: usize, proved: usize| books > 0 && books == proved;
+        self.board.providers().count() == VENUES
+            && self.board.providers().all(|at| proved(at.books as usize, at.books_proved as usize))
+    }
+
+    /// Messages and resyncs of all providers so far.
+    fn counts(&self) -> (u64, u64) {
+        self.board.providers().fold((0, 0), |(messages, resyncs), status| {
+            (messages + status.counts.messages_total, resyncs + status.counts.resyncs_total)
+        })
+    }
+
+    fn pass(&mut self, gateway: &mut Gateway, time: Duration) -> Result<(), String> {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            gateway.collector.collect();
+            let board = &mut self.board;
+            gateway.poll_statuses(|status| board.take(status));
+            while let Some(report) = gateway.poll_report() {
+                self.rolled +=
+                    u64::from(matches!(report.happening, Happened::Feed(Happening::Rolled { .. })));
+            }
+            for (shard, _, counters) in gateway.threads() {
+                let Some(audit) = counters.audit.get() else { continue };
+                let noted = audit.take();
+                let row = self.rows.entry(gateway.topology.shard(shard).name.clone()).or_default();
+                row.lengths.add(&noted.lengths);
+                row.more_total += noted.more_total;
+                for turn in noted.long {
+                    let cause = CAUSES.iter().position(|cause| *cause == turn.cause());
+                    row.long[cause.expect("the list has every cause")] += 1;
+                    row.longest_ns.0 = row.longest_ns.0.max(turn.took_ns);
+                    row.longest_ns.1 = row.longest_ns.1.max(turn.on_core_ns);
+                    self.long.push((shard, turn));
+                }
+            }
+            if let Some(shard) = gateway.fallen() {
+                return Err(format!("shard {shard} fell"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// The long turns in words, the longest on a core first.
+    fn shown(&self, gateway: &Gateway, audit_ns: u64) -> Vec<Shown> {
+        let mut long = self.long.clone();
+        long.sort_by_key(|(_, turn)| std::cmp::Reverse((turn.on_core_ns, turn.took_ns)));
+        let shown = long.into_iter().map(|(shard, turn)| {
+            let before =
+                self.disturbances.iter().rev().find(|(at_ns, _)| *at_ns <= turn.began_ns + turn.took_ns);
+            let after = before.map_or("before anything was done to it".to_owned(), |(at_ns, what)| {
+                format!("{} ms after {what}", turn.began_ns.saturating_sub(*at_ns) / 1_000_000)
+            });
+            Shown {
+                at_ms: turn.began_ns.saturating_sub(audit_ns) / 1_000_000,
+                shard: gateway.topology.shard(shard).name.clone(),
+                place: place_words(&gateway.topology, shard, turn.place),
+                turn,
+                after,
+            }
+        });
+        shown.collect()
+    }
+}
+
+/// Does the next thing to the gateway; says what.
+fn disturb(gateway: &Gateway, control: &Control, number: usize) -> Result<String, String> {
+    let inject = |provider: usize, fault: Fault| {
+        if let Some(server) = gateway.simulation.server(provider) {
+            server.faults().inject(fault);
+        }
+    };
+    let dropped = |provider: usize| {
+        let plan = &gateway.topology.providers[provider];
+        let listed = &plan.instruments[number / 4 % plan.instruments.len()];
+        let symbol = gateway.topology.symbol(listed.id).to_owned();
+        Fault::Venue(VenueFault::DropUpdates { symbol, count: 1 })
+    };
+    Ok(match number % 4 {
+        0 => {
+            inject(0, dropped(0));
+            "an update that Binance left out".to_owned()
+        }
+        1 => {
+            inject(1, dropped(1));
+            "an update that Kraken left out".to_owned()
+        }
+        2 => {
+            inject(2, Fault::SkipSequence(Target::All));
+            "a message that Coinbase left out, ten books anew".to_owned()
+        }
+        _ => {
+            for plan in &gateway.topology.providers {
+                let path = format!("/providers/{}/roll", plan.name);
+                let (status, answer) = ask(control.address(), "POST", &path, None, None)?;
+                if status != 200 {
+                    return Err(format!("POST {path}: HTTP {status}: {answer}"));
+                }
+            }
+            "a roll of every line".to_owned()
+        }
+    })
+}
+
+/// Time of all cores that the hypervisor gave to others. Source: proc.rst of Linux 6.18, field 8 of `cpu`, in ticks of 10 ms.
+fn stolen_ms() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    Some(line.split_whitespace().nth(7)?.parse::<u64>().ok()? * 10)
+}
+
+/// A consumer that counts parts of snapshots, and does nothing else.
+struct Watcher(Arc<AtomicU64>);
+
+impl Consumer for Watcher {
+    fn on_event(&mut self, event: &Event, _: &mut Context<'_>) {
+        if matches!(event.body, Body::BookSnapshot(_)) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
