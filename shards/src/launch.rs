@@ -27,7 +27,7 @@ use crate::machine::poller::Poller;
 use crate::machine::resolve::Resolver;
 use crate::machine::tls::TlsSetupError;
 use crate::merger::MergerShard;
-use crate::provider::{Io, ProviderShard};
+use crate::provider::{Budget, Io, ProviderShard};
 use crate::report::usage::ThreadUsage;
 use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
@@ -403,7 +403,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                     (part.index, venues::driver(part, pools, now_ns, reports.clone(), tasks))
                 })
                 .collect();
-            let io = Io { poller, resolver, waker, clock, stages };
+            let io = Io { poller, resolver, waker, clock, stages, budget: Budget::default() };
             let mut shard = ProviderShard::new(io, drivers, statuses, wire);
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await

@@ -52,6 +52,8 @@ const TOKENS_PER_PROVIDER: u32 = 1 << 12;
 const HTTP_TOKEN: u32 = 1 << 11;
 /// The first token of its order entry.
 const ORDER_TOKEN: u32 = HTTP_TOKEN + (1 << 10);
+/// No socket is read any more in a turn that has lasted so long, in nanoseconds; what is left comes in the next.
+const TURN_NS_MAX: u64 = 500_000;
 /// How long TCP and TLS may take, in nanoseconds; the engine's own limit covers the handshake too.
 const CONNECT_NS_MAX: u64 = 10_000_000_000;
 /// How long a REST request may take, in nanoseconds.
@@ -91,6 +93,29 @@ pub struct Io {
     pub clock: Clock,
     /// The histograms.
     pub stages: ShardStages,
+    /// How far this turn has come.
+    pub budget: Budget,
+}
+
+/// The time that a turn has for reading sockets, looked at with the clock reads that there are anyway.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budget {
+    until_ns: u64,
+    seen_ns: u64,
+}
+
+impl Budget {
+    /// A turn begins.
+    #[inline]
+    const fn begin(&mut self, now_ns: u64) {
+        (self.until_ns, self.seen_ns) = (now_ns + TURN_NS_MAX, now_ns);
+    }
+
+    /// Whether it is used up, as of the last look.
+    #[inline]
+    const fn is_over(&self) -> bool {
+        self.seen_ns >= self.until_ns
+    }
 }
 
 /// One provider with its sockets.
@@ -100,8 +125,12 @@ pub struct Driver<V: Venue> {
     websocket: Addresses,
     rest_addresses: Addresses,
     sockets: Vec<LineSocket>,
+    /// The line that is looked at first in the next turn: the one before had the rest of the time.
+    line_first: usize,
     http: HttpClient,
     under_way: Vec<(RequestId, RestId)>,
+    /// An answer was taken in this turn; there may be another.
+    answered: bool,
     /// Wakes the consumer shard behind each output.
     wakers: Vec<Waker>,
     reports: mpsc::Sender<Report>,
@@ -170,8 +199,10 @@ impl<V: Venue> Driver<V> {
             websocket: Addresses::new(websocket),
             rest_addresses: Addresses::new(rest),
             sockets: (0..lines).map(|_| LineSocket::default()).collect(),
+            line_first: 0,
             http: HttpClient::new(endpoint, HttpOptions::default(), first),
             under_way: Vec::new(),
+            answered: false,
             wakers,
             reports,
             deadline_ns: 0,
@@ -230,6 +261,7 @@ impl<V: Venue> Driver<V> {
             let Some(stream) = &mut self.sockets[line.index()].stream else { return frames };
             let outcome = stream.read(space);
             let now_ns = io.clock.now();
+            io.budget.seen_ns = now_ns;
             let now = ReceiveTime::from_ns(now_ns);
             let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
             match outcome {
@@ -247,6 +279,9 @@ impl<V: Venue> Driver<V> {
                     }
                     if count < room && !self.buffered(line) {
                         return frames;
+                    }
+                    if io.budget.is_over() {
+                        break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return frames,
@@ -267,7 +302,8 @@ impl<V: Venue> Driver<V> {
     /// Goes on with what the last turn left: frames in the engine's buffer first, then bytes.
     fn go_on(&mut self, line: LineId, io: &mut Io) -> usize {
         self.sockets[line.index()].more = false;
-        let now = ReceiveTime::from_ns(io.clock.now());
+        io.budget.seen_ns = io.clock.now();
+        let now = ReceiveTime::from_ns(io.budget.seen_ns);
         let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
         let frames = self.provider.take_frames(line, now, &mut probe);
         if frames == FRAMES_PER_TURN_MAX {
@@ -423,9 +459,13 @@ impl<V: Venue> Driver<V> {
         if self.http.open_requests() > 0 {
             worked += self.http.turn(&io.poller, now_ns);
         }
-        while let Some((request, answer)) = self.http.poll_response() {
+        // One a turn: a body is decoded whole, and its book published.
+        if let Some((request, answer)) = self.http.poll_response() {
             worked += 1;
-            let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else { continue };
+            self.answered = true;
+            let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else {
+                return worked;
+            };
             let (_, id) = self.under_way.swap_remove(at);
             let now = ReceiveTime::from_ns(io.clock.now());
             if let Some(tap) = &mut self.tap {
@@ -519,6 +559,10 @@ impl<V: Venue> Drive for Driver<V> {
             worked += 1;
         }
         if ready.readable {
+            if io.budget.is_over() {
+                self.sockets[line.index()].more = true;
+                return worked + 1;
+            }
             worked += self.read(line, io).max(1);
         }
         worked
@@ -528,10 +572,18 @@ impl<V: Venue> Drive for Driver<V> {
     fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize {
         let mut worked = 0;
         io.stages.enter(Place::Provider(u16::from(self.index)));
-        for index in 0..self.sockets.len() {
+        // One line has something of every turn, whatever the others took; the first that had nothing is that one next time.
+        let (first, count, mut has_had, mut is_left) = (self.line_first, self.sockets.len(), false, false);
+        for step in 0..count {
+            let index = (first + step) % count;
             let line = LineId(index as u8);
             if self.sockets[index].more {
-                worked += self.go_on(line, io);
+                if !has_had || !io.budget.is_over() {
+                    worked += self.go_on(line, io);
+                    has_had = true;
+                } else if !is_left {
+                    (self.line_first, is_left) = (index, true);
+                }
             }
             if !self.provider.connection_mut(line).pending().is_empty() {
                 self.deadline_ns = 0;
@@ -667,6 +719,7 @@ impl<V: Venue> Driver<V> {
             self.provider.timeout(now, &mut probe);
         }
         self.roll_due(now_ns);
+        self.answered = false;
         let worked = self.rest(now_ns, io);
         for index in 0..self.sockets.len() {
             let line = LineId(index as u8);
@@ -693,6 +746,9 @@ impl<V: Venue> Driver<V> {
         }
         if !self.http.has_addresses() {
             at = at.min(self.rest_addresses.not_before_ns.max(now_ns + 1));
+        }
+        if self.answered {
+            at = now_ns;
         }
         self.deadline_ns = at;
         worked
@@ -787,6 +843,7 @@ impl ProviderShard {
 impl Turn for ProviderShard {
     fn turn(&mut self, now_ns: u64) -> usize {
         let mut worked = 0;
+        self.io.budget.begin(now_ns);
         while let Some(command) = self.wire.take() {
             self.command(command, now_ns);
             worked += 1;
