@@ -6,7 +6,7 @@ use crate::machine::place::Place;
 use crate::report::timeline::Timeline;
 use crate::report::{DisturbanceKind, RunReport};
 use crate::topology::{HostMode, OnStall, ShardIndex};
-use crate::watch::{Stall, Watch, place_words, sight};
+use crate::watch::{Sight, Stall, Watch, long_words, place_words, sight};
 
 /// Notes what happens to the shards of one run.
 #[derive(Debug)]
@@ -33,8 +33,11 @@ impl Observer {
     /// Looks at every shard. Returns a line for each stall that began or ended, and whether the run must end for it.
     pub(super) fn look(&mut self, gateway: &Gateway, run_ns: u64) -> Vec<(String, bool)> {
         let ask = self.watch.asks_kernel(run_ns);
-        let sights: Vec<_> =
-            gateway.threads().map(|(_, thread, counters)| sight(counters, thread, ask)).collect();
+        let sights = gateway.threads().map(|(shard, thread, counters)| {
+            let long = long_words(&gateway.topology, shard, &counters.long.take());
+            Sight { long_words: long, ..sight(counters, thread, ask) }
+        });
+        let sights: Vec<_> = sights.collect();
         let stalls = self.watch.look(run_ns, &sights);
         stalls.into_iter().map(|stall| self.line(gateway, stall)).collect()
     }
