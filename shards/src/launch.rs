@@ -58,10 +58,10 @@ const BOOK_RESERVE: usize = 1_024;
 const BOOK_WAITING_MAX: usize = 100;
 /// Dead letters that one shard keeps.
 const LETTERS_MAX: usize = 256;
-/// How long providers may take to publish what waits for room when it ends, in nanoseconds.
-const PROVIDERS_END_NS_MAX: u64 = 1_500_000_000;
-/// How long orders may take to end before that: cancels, their reports, the journal.
-const ORDERS_END_NS_MAX: u64 = 1_000_000_000;
+/// How long providers may take to end, in nanoseconds: their orders, then to publish what waits for room.
+const PROVIDERS_END_NS_MAX: u64 = 2_500_000_000;
+/// How long of that orders may take: cancels, their reports, the journal.
+const ORDERS_END_NS_MAX: u64 = 2_000_000_000;
 /// How long mergers may then take to join what was sent and to send it on, in nanoseconds.
 const MERGERS_END_NS_MAX: u64 = 500_000_000;
 /// How long consumers may then take to handle what was sent, in nanoseconds; what is left is named.
@@ -417,8 +417,9 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await
                 .expect("the wait of an open epoll set does not fail");
-            shard.end_orders(Clock::new().now() + ORDERS_END_NS_MAX).await;
-            let deadline_ns = Clock::new().now() + PROVIDERS_END_NS_MAX;
+            let began_ns = Clock::new().now();
+            shard.end_orders(began_ns + ORDERS_END_NS_MAX).await;
+            let deadline_ns = began_ns + PROVIDERS_END_NS_MAX;
             let summaries = shard.finish(deadline_ns);
             (summaries, ThreadUsage::read(context.thread_id as u32).since(&before))
         })?;

@@ -154,8 +154,8 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     starts_ms.sort_unstable();
     verdict.start_ms =
         [starts_ms.get(starts_ms.len() / 2), starts_ms.last()].map(|ms| ms.copied().unwrap_or_default());
-    // One that a crash lost is believed lost after 15 s.
-    let mut last = start(options, &topology, Some("22s"))?;
+    // One that a crash lost is believed lost after 15 s, at Coinbase after 30 s.
+    let mut last = start(options, &topology, Some("40s"))?;
     let status = last.wait().map_err(|error| error.to_string())?;
     if !status.success() {
         verdict.broken.push(format!("the last run ended with {status}: {}", log(options)));

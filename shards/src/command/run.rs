@@ -610,6 +610,7 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
             latency(*last)
         ));
     }
+    letters.iter_mut().for_each(|letter| name_letter(topology, letter));
     providers.insert("dead_letters".to_owned(), Value::Array(letters));
     report.providers = Value::Object(providers);
     report.mergers = Value::Object(mergers);
@@ -659,6 +660,26 @@ fn say(topology: &Topology, report: &Report, terminal: bool) {
     let provider = &topology.providers[usize::from(report.provider)].name;
     let erase = if terminal { "\r\x1b[2K" } else { "" };
     errln!("{erase}[{provider}] {}", report.happening);
+}
+
+/// Puts names in place of a dead letter's numbers. What is no provider of the topology is a merge shard, in their order.
+fn name_letter(topology: &Topology, letter: &mut Value) {
+    let number = |key: &str| letter[key].as_u64().and_then(|number| usize::try_from(number).ok());
+    let provider = number("provider").and_then(|number| match topology.providers.get(number) {
+        Some(plan) => Some((plan.name.clone(), Some(plan.product.venue().to_owned()))),
+        None => {
+            let mut mergers = topology.shards.iter().filter(|shard| shard.role_name() == "merger");
+            mergers.nth(number - topology.providers.len()).map(|shard| (shard.name.clone(), None))
+        }
+    });
+    let shard = number("shard").and_then(|number| topology.shards.get(number)).map(|plan| plan.name.clone());
+    let consumer =
+        number("consumer").and_then(|number| topology.consumers.get(number)).map(|plan| plan.name.clone());
+    let (provider, venue) = provider.unzip();
+    letter["provider"] = json!(provider);
+    letter["venue"] = json!(venue.flatten());
+    letter["shard"] = json!(shard);
+    letter["consumer"] = json!(consumer);
 }
 
 #[cfg(test)]

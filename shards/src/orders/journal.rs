@@ -21,7 +21,7 @@ use crate::topology::{Durability, JournalPlan};
 
 /// Bytes of a journal file that is read at start, at most: `rotate_mib` bounds what is written.
 /// How long the last sync of one journal may take. Three providers of one shard stay within its time to end.
-const SYNC_MAX: std::time::Duration = std::time::Duration::from_millis(600);
+const SYNC_MAX: std::time::Duration = std::time::Duration::from_millis(300);
 const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Under `batch`: between two requests that the disk takes what the kernel has, in nanoseconds.
 const SYNC_EVERY_NS: u64 = 1_000_000_000;

@@ -9,7 +9,7 @@ use crate::orders::ledger::{Ledger, Order, Tag};
 use crate::orders::request::{OrderKind, OrderSide, TimeInForce};
 use crate::orders::venue::{EncodeError, Outgoing, Stamp, Transport, write};
 
-use super::{Asked, KrakenOrders, TRADES_PER_QUERY};
+use super::{Asked, ExecutionId, KrakenOrders, TRADES_PER_QUERY};
 
 /// How long the engine may take to match a new order, in milliseconds: 500 to 60,000, the venue's default.
 pub(super) const DEADLINE_MS: u64 = 5_000;
@@ -188,7 +188,7 @@ impl KrakenOrders {
         }
         self.write_post(b"/0/private/QueryTrades", stamp, out, |body| {
             body.extend_from_slice(b"&txid=");
-            join(named.iter().flat_map(|entry| &entry.ids[..entry.asked]).map(|id| id.as_bytes()), body);
+            join(named.iter().flat_map(|entry| &entry.ids[..entry.asked]).map(ExecutionId::as_bytes), body);
         });
         self.named = named;
     }
