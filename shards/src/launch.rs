@@ -68,8 +68,7 @@ const MERGERS_END_NS_MAX: u64 = 500_000_000;
 const CONSUMERS_END_NS_MAX: u64 = 1_500_000_000;
 /// How long those behind wait for providers, and then for mergers, before they are asked to end all the same: one that hangs must
 /// not cost what the others have to hand in. By then each had its own time, and some to see it.
-const PROVIDERS_WAITED_FOR: Duration =
-    Duration::from_nanos(ORDERS_END_NS_MAX + PROVIDERS_END_NS_MAX + 200_000_000);
+const PROVIDERS_WAITED_FOR: Duration = Duration::from_nanos(PROVIDERS_END_NS_MAX + 200_000_000);
 /// See [`PROVIDERS_WAITED_FOR`].
 const MERGERS_WAITED_FOR: Duration =
     PROVIDERS_WAITED_FOR.saturating_add(Duration::from_nanos(MERGERS_END_NS_MAX));
