@@ -539,7 +539,9 @@ impl Ended {
 
 /// Asks threads to stop, and waits until they have or so much time has passed.
 fn end<T>(threads: &[Thread<T>], began: Instant, limit: Duration) {
-    threads.iter().for_each(|thread| thread.stop.ask());
+    for thread in threads {
+        thread.stop.ask();
+    }
     while threads.iter().any(|thread| !thread.handle.is_finished()) && began.elapsed() < limit {
         std::thread::sleep(Duration::from_millis(1));
     }
