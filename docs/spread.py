@@ -13,7 +13,7 @@ import sys
 from decimal import ROUND_HALF_UP, Decimal
 
 SPREADS = """
-SELECT strftime(time_bucket(INTERVAL 1 minute, receive_time::TIMESTAMP), '%Y-%m-%d %H:%M') AS minute,
+SELECT strftime(time_bucket(INTERVAL 1 minute, make_timestamp(epoch_ns(receive_time) // 1000)), '%Y-%m-%d %H:%M') AS minute,
        provider, symbol, count(*), min(ask - bid), max(ask - bid), sum(ask - bid)
 FROM events
 WHERE kind = 'Ticker' AND bid IS NOT NULL AND ask IS NOT NULL AND receive_time IS NOT NULL

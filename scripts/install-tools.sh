@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the gates need, from crates.io, into a folder of their own.
 #
-#   scripts/install-tools.sh [deny] [runner]     without arguments: deny
+#   scripts/install-tools.sh [deny] [runner] [coverage]     without arguments: deny
 #   scripts/install-tools.sh --where                        prints the folder of the programs
 #
 # deny      cargo-deny, the dependency policy. Built without optimisation: 211 packages in 41 s of wall and 55 s of processor
 #           time on 2 busy cores (measured); its own release profile (fat LTO, one codegen unit) had not finished half of them
 #           after two minutes, and a check of our tree takes about a second either way.
 # runner    iai-callgrind-runner, of the same version as the library; needs valgrind
+# coverage  llvm-cov and llvm-profdata of the compiler's own major version, from the system's packages: scripts/coverage.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,8 +40,19 @@ for tool in "$@"; do
       version=$(sed -n '/^name = "iai-callgrind"$/{n;s/^version = "\(.*\)"$/\1/p;}' Cargo.lock)
       install_crate iai-callgrind-runner "$version"
       ;;
+    coverage)
+      major=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+      if [[ -x /usr/lib/llvm-$major/bin/llvm-cov ]]; then
+        echo "llvm-$major is there"
+      elif command -v apt-get >/dev/null && apt-get install -y --no-install-recommends "llvm-$major"; then
+        echo "llvm-$major was installed"
+      else
+        echo "SKIPPED: llvm-$major is not to be had from the system's packages: rustup component add llvm-tools" >&2
+        exit 3
+      fi
+      ;;
     *)
-      echo "unknown tool: $tool (deny, runner)" >&2
+      echo "unknown tool: $tool (deny, runner, coverage)" >&2
       exit 2
       ;;
   esac

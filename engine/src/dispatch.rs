@@ -246,8 +246,7 @@ impl Dispatcher {
     fn count_streams(&mut self) {
         self.counted_changes = self.routing.changes_total();
         for (number, output) in self.outputs.iter_mut().enumerate() {
-            let (streams, lossless) = self.routing.streams_to(number);
-            output.divide(streams, lossless);
+            output.divide(number, &self.routing);
         }
     }
 

@@ -4,7 +4,7 @@
 //! [`consumer`](crate::consumer) module knows which of its consumers want what.
 
 use crate::channel::Channel;
-use crate::ids::StreamId;
+use crate::ids::{ConsumerId, StreamId};
 
 /// The rule for a ring that is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,8 @@ pub struct Route {
 pub struct RoutingTable {
     version: u32,
     routes: Vec<Vec<Route>>,
+    /// By stream: output and consumer of everybody who holds it.
+    holders: Vec<Vec<(usize, ConsumerId)>>,
     changes_total: u64,
     /// Routes added or deepened since the dispatcher looked: their shards need a snapshot to begin with.
     begun: Vec<(StreamId, usize)>,
@@ -130,10 +132,47 @@ impl RoutingTable {
         routes.retain(|route| route.output != output);
         let removed = routes.len() != before;
         if removed {
+            self.set_holders(stream, output, &[]);
             self.changes_total += 1;
             self.ended.push((stream, output));
         }
         removed
+    }
+
+    /// Says whose a stream is on the shard behind an output: shares are counted by consumer. A stream without holders
+    /// belongs to one consumer more, with all the others of its kind.
+    pub fn set_holders(&mut self, stream: StreamId, output: usize, holders: &[ConsumerId]) {
+        if self.holders.len() <= stream.index() {
+            self.holders.resize(stream.index() + 1, Vec::new());
+        }
+        let known = &mut self.holders[stream.index()];
+        known.retain(|&(of, _)| of != output);
+        known.extend(holders.iter().map(|&consumer| (output, consumer)));
+        self.changes_total += 1;
+    }
+
+    /// One consumer more that holds a stream.
+    pub fn add_holder(&mut self, stream: StreamId, output: usize, consumer: ConsumerId) {
+        let mut holders: Vec<_> = self.holders(stream, output).collect();
+        if !holders.contains(&consumer) {
+            holders.push(consumer);
+            self.set_holders(stream, output, &holders);
+        }
+    }
+
+    /// Whose a stream is on the shard behind an output.
+    pub fn holders(&self, stream: StreamId, output: usize) -> impl Iterator<Item = ConsumerId> + '_ {
+        let known = self.holders.get(stream.index()).into_iter().flatten();
+        known.filter(move |(of, _)| *of == output).map(|&(_, consumer)| consumer)
+    }
+
+    /// The streams that lead to an output, with their routes.
+    pub fn to(&self, output: usize) -> impl Iterator<Item = (StreamId, &Route)> + '_ {
+        let routes = self.routes.iter().enumerate();
+        routes.flat_map(move |(stream, routes)| {
+            let found = routes.iter().find(|route| route.output == output);
+            found.map(|route| (StreamId(stream as u32), route))
+        })
     }
 
     /// Changes so far: whoever derives something from the routes sees by it whether they are still the same.
@@ -157,14 +196,6 @@ impl RoutingTable {
     /// The route of a stream to an output.
     pub fn route(&self, stream: StreamId, output: usize) -> Option<&Route> {
         self.of(stream).iter().find(|route| route.output == output)
-    }
-
-    /// How many streams lead to an output, and how many of them are lossless there.
-    pub fn streams_to(&self, output: usize) -> (usize, usize) {
-        let routes = self.routes.iter().flatten().filter(|route| route.output == output);
-        routes.fold((0, 0), |(all, lossless), route| {
-            (all + 1, lossless + usize::from(route.delivery == Delivery::Lossless))
-        })
     }
 
     /// The routes of a stream.
@@ -201,6 +232,25 @@ mod tests {
         let changes = table.changes_total();
         table.set(StreamId(4), route(Delivery::Book, 10));
         assert_eq!(table.changes_total(), changes);
+    }
+
+    #[test]
+    fn holders_are_known_by_output_and_go_with_the_route() {
+        let mut table = RoutingTable::new();
+        let stream = StreamId(4);
+        for output in [0, 1] {
+            table.add(stream, Route { output, delivery: Delivery::Latest, book_depth: 0 });
+            table.add_holder(stream, output, ConsumerId(7));
+        }
+        table.add_holder(stream, 1, ConsumerId(8));
+        table.add_holder(stream, 1, ConsumerId(8));
+        assert_eq!(table.holders(stream, 1).collect::<Vec<_>>(), [ConsumerId(7), ConsumerId(8)]);
+        table.set_holders(stream, 1, &[ConsumerId(8)]);
+        table.remove(stream, 0);
+        assert_eq!(table.holders(stream, 0).count(), 0);
+        assert_eq!(table.holders(stream, 1).collect::<Vec<_>>(), [ConsumerId(8)]);
+        assert_eq!(table.to(1).map(|(stream, _)| stream).collect::<Vec<_>>(), [stream]);
+        assert_eq!(table.to(0).count(), 0);
     }
 
     #[test]

@@ -208,6 +208,9 @@ impl MergerShard {
             dispatcher.routing.set(stream, route);
             dispatcher.reserve(stream);
         }
+        for (stream, output, holders) in change.holders {
+            dispatcher.routing.set_holders(stream, output, &holders);
+        }
         for (stream, output) in change.ended {
             dispatcher.routing.remove(stream, output);
         }

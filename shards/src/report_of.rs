@@ -161,7 +161,11 @@ impl ProviderSummary {
                 },
             }),
             streams: streams.collect(),
-            letters: letters_of(&pipeline.dispatcher.letters),
+            letters: letters_of(&pipeline.dispatcher.letters, |_, stream| {
+                let directory = &pipeline.directory;
+                let found = directory.streams().get(stream.index())?;
+                Some((directory.instrument(found.listing).symbol.clone(), found.channel.to_string()))
+            }),
             orders: None,
             outputs,
         }
@@ -300,7 +304,10 @@ impl MergerSummary {
                 "windows_missed_by_provider": missed_by_provider,
                 "pools": {"events": usage(pools.events.usage()), "merged": usage(pools.merged.usage())},
             }),
-            letters: letters_of(&dispatcher.letters),
+            letters: letters_of(&dispatcher.letters, |_, stream| {
+                let rule = merger.rules().find(|(_, streams)| streams.contains(&stream));
+                rule.map(|(rule, _)| (rule.name.clone(), "merged".to_owned()))
+            }),
         }
     }
 
@@ -420,21 +427,33 @@ impl ConsumerShardSummary {
             fan_out: host.fan_out().clone(),
             facts,
             said: said.clone(),
-            letters: letters_of(&host.letters),
+            letters: letters_of(&host.letters, |provider, stream| {
+                let facts = host.catalog().stream(provider, stream)?;
+                Some((facts.symbol.clone(), facts.channel.to_string()))
+            }),
         }
     }
 }
 
-fn letters_of(letters: &DeadLetters) -> Vec<Value> {
+/// Letters with the names of their streams as `name` knows them; providers, shards and consumers are numbers of the topology.
+fn letters_of(
+    letters: &DeadLetters,
+    name: impl Fn(ProviderId, StreamId) -> Option<(String, String)>,
+) -> Vec<Value> {
     letters
         .iter()
         .map(|letter| {
+            let names =
+                letter.provider.zip(letter.stream).and_then(|(provider, stream)| name(provider, stream));
+            let (symbol, channel) = names.unzip();
             json!({
                 "reason": letter.reason.name(),
                 "priority": format!("{:?}", letter.priority).to_lowercase(),
                 "at_ns": letter.at.ns(),
                 "provider": letter.provider.map(|id| id.0),
                 "stream": letter.stream.map(|id| id.0),
+                "symbol": symbol,
+                "channel": channel,
                 "shard": letter.shard.map(|id| id.0),
                 "consumer": letter.consumer.map(|id| id.0),
                 "trace": letter.trace.to_string(),

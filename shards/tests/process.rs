@@ -185,19 +185,33 @@ fn started(scratch: &Scratch) -> (Child, String) {
     ready(&mut meltica(&["run", "--topology", &shipped, "--report-dir", &reports, "--json"]))
 }
 
-/// Starts a command and waits until the shipped topology's books are proved.
+/// Starts a command and waits, within reason, until the shipped topology's books are proved.
 fn ready(command: &mut Command) -> (Child, String) {
     let mut child = command.spawn().expect("the binary is built");
     let mut err = child.stderr.take().expect("piped");
-    let mut seen = Vec::new();
-    let mut bytes = [0; 4_096];
-    while !text(&seen).contains("150/150 proved") {
-        let count = err.read(&mut bytes).expect("a pipe");
-        assert!(count > 0, "it ended: {}", text(&seen));
-        seen.extend_from_slice(&bytes[..count]);
-    }
-    child.stderr = Some(err);
-    (child, text(&seen))
+    let (sender, seen) = std::sync::mpsc::channel();
+    // A read has no time limit, so it waits on a thread of its own.
+    let reader = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        let mut bytes = [0; 4_096];
+        while !text(&seen).contains("150/150 proved") {
+            let count = err.read(&mut bytes).expect("a pipe");
+            if count == 0 {
+                break;
+            }
+            seen.extend_from_slice(&bytes[..count]);
+        }
+        let _ = sender.send(text(&seen));
+        err
+    });
+    let Ok(seen) = seen.recv_timeout(WAIT_MAX) else {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("its books were not all proved within {WAIT_MAX:?}");
+    };
+    assert!(seen.contains("150/150 proved"), "it ended: {seen}");
+    child.stderr = Some(reader.join().expect("it only reads"));
+    (child, seen)
 }
 
 fn signal(child: &Child, names: &[&str]) {
@@ -256,6 +270,71 @@ fn sigterm_in_a_burst_loses_nothing_in_silence() {
                 "{output}"
             );
         }
+    }
+}
+
+/// A run in which something befalls a shard after three seconds.
+#[cfg(debug_assertions)]
+fn mishap(scratch: &Scratch, what: &str, then: &str) -> (Output, PathBuf) {
+    let text_of_shipped = std::fs::read_to_string(shipped()).expect("it is there");
+    assert!(text_of_shipped.contains("then: report"));
+    let file = scratch.file("mishap.yaml", &text_of_shipped.replacen("then: report", then, 1));
+    let reports = scratch.path("reports");
+    let mut command =
+        meltica(&["run", "--topology", &file, "--duration", "60s", "--report-dir", &reports, "--json"]);
+    command.env("MELTICA_TEST_MISHAP", what);
+    let home = command.get_current_dir().expect("it has one").to_owned();
+    (ended(command.spawn().expect("the binary is built")), home)
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_data_shard_that_panics_ends_the_run_which_says_what_is_lost() {
+    let scratch = Scratch::new("panics");
+    let (output, home) = mishap(&scratch, "md0:panics:3000", "then: report");
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("shard md0 panicked") && err.contains("a mishap by design"), "{err}");
+    for provider in ["binance", "kraken", "coinbase"] {
+        assert!(err.contains(&format!("provider {provider} was lost with shard md0")), "{err}");
+        // What can be working at the venue is found again by the next run.
+        let journal = std::fs::read_dir(home.join("journal").join(provider)).expect("a journal");
+        let sizes = journal.map(|file| file.expect("readable").metadata().expect("readable").len());
+        assert!(sizes.sum::<u64>() > 0, "the journal of {provider} is empty");
+    }
+    // Histograms are there (the report's own check), those who listened handed in what they had, and nothing says that counters
+    // of the fallen shard do not add up: there are none.
+    let report = scratch.report();
+    assert_eq!(report["consumers"].as_array().map(Vec::len), Some(6));
+    assert!(!err.contains("do not add up") && !err.contains(" of 0 event parts"), "{err}");
+    // The next run begins where this one fell.
+    let next = meltica(&[
+        "run",
+        "--topology",
+        &scratch.path("mishap.yaml"),
+        "--duration",
+        "3s",
+        "--report-dir",
+        &scratch.path("next"),
+    ])
+    .current_dir(&home)
+    .spawn();
+    let next = ended(next.expect("the binary is built"));
+    assert_eq!(next.status.code(), Some(0), "{}", text(&next.stderr));
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_shard_that_stands_still_ends_the_run_where_the_watchdog_is_to_abort() {
+    for (shard, left) in [("strategies", 1), ("md0", 6)] {
+        let scratch = Scratch::new(&format!("stands-{shard}"));
+        let (output, _) = mishap(&scratch, &format!("{shard}:stands:3000"), "then: abort");
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(&format!("[{shard}] stalled: no turn for")), "{err}");
+        assert!(err.contains("last known place"), "{err}");
+        assert!(err.contains(&format!("shard {shard}: did not end within")), "{err}");
+        assert_eq!(scratch.report()["consumers"].as_array().map(Vec::len), Some(left), "{err}");
     }
 }
 

@@ -82,7 +82,7 @@ enum Command {
         from: Option<u64>,
         /// What may go wrong, as a failure printed it, in place of what the seed says.
         #[arg(long)]
-        mix: Option<u16>,
+        mix: Option<u32>,
         /// Of what goes wrong only these, by number, as a failure printed them.
         #[arg(long, value_delimiter = ',')]
         only: Option<Vec<u32>>,

@@ -7,7 +7,10 @@
 //!
 //! The part of `World::step` that serves the provider does what `shards::provider::Driver` does with real sockets.
 
-use std::collections::VecDeque;
+mod checks;
+mod link;
+mod twin;
+
 use std::sync::{Arc, MutexGuard};
 
 use engine::connection::{Ask, Lost};
@@ -18,21 +21,21 @@ use engine::event::{BookStatus, Event};
 use engine::ids::{ConsumerId, InstrumentId, LineId, Listing, ProviderId, ShardId};
 use engine::pipeline::{Pipeline, PipelineOptions};
 use engine::pools::PoolSizes;
-use engine::provider::{FRAMES_PER_TURN_MAX, Happening, Provider, ProviderOptions, RestId};
+use engine::provider::{FRAMES_PER_TURN_MAX, Happening, Provider, ProviderOptions};
 use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
 use engine::sequence::Patience;
 use engine::time::{FixedClock, ReceiveTime};
-use engine::venue::binance::{self, Binance};
-use engine::venue::coinbase::{self, Coinbase};
-use engine::venue::kraken::Kraken;
-use engine::venue::{BookRule, Venue};
+use engine::venue::Venue;
+use engine::venue::binance::Binance;
 use fastrand::Rng;
 use simvenues::output::{ConnectionId, Ending};
 use simvenues::site::Site;
-use simvenues::{BinanceConfig, CoinbaseConfig, Fault, KrakenConfig, VenueConfig, default_instruments};
+use simvenues::{Fault, VenueConfig, default_instruments};
 
-use crate::ledger::{Ledger, Observer, key};
+use self::link::{Link, Owner, Piece, Pipe};
+pub use self::twin::Twin;
+use crate::ledger::{Ledger, Observer};
 use crate::tape::Tape;
 
 /// Where simulated time begins, in nanoseconds since 1970: a day in 2023.
@@ -100,122 +103,6 @@ impl WorldOptions {
             book_waiting_max: 100,
             fill_trades: true,
             limits: None,
-        }
-    }
-}
-
-/// One direction of a connection: pieces arrive in order.
-#[derive(Debug, Default)]
-struct Pipe {
-    pieces: VecDeque<(u64, Piece)>,
-    last_ns: u64,
-    /// The reader has no room: it looks again then.
-    blocked_until_ns: u64,
-}
-
-#[derive(Debug)]
-enum Piece {
-    Bytes(Vec<u8>),
-    End,
-}
-
-impl Pipe {
-    fn put(&mut self, at_ns: u64, piece: Piece) {
-        self.last_ns = self.last_ns.max(at_ns);
-        self.pieces.push_back((self.last_ns, piece));
-    }
-
-    fn due_ns(&self) -> u64 {
-        self.pieces.front().map_or(u64::MAX, |(at_ns, _)| (*at_ns).max(self.blocked_until_ns))
-    }
-
-    fn take(&mut self, now_ns: u64) -> Option<Piece> {
-        if self.due_ns() <= now_ns { self.pieces.pop_front().map(|(_, piece)| piece) } else { None }
-    }
-}
-
-/// Who speaks on a link, on our side.
-#[derive(Debug)]
-enum Owner {
-    Line(LineId),
-    Rest {
-        id: RestId,
-        path: String,
-        answer: Vec<u8>,
-        deadline_ns: u64,
-    },
-    /// We have closed it; the venue does not know yet.
-    Nobody,
-}
-
-#[derive(Debug)]
-struct Link {
-    owner: Owner,
-    /// TCP's handshake ends at this time.
-    opens_ns: Option<u64>,
-    /// The venue's end; `None` before it is open and after it is closed.
-    far: Option<ConnectionId>,
-    up: Pipe,
-    down: Pipe,
-}
-
-/// The venue of a world: ours and the simulated one.
-pub struct Twin<V> {
-    /// Our adapter.
-    pub venue: V,
-    /// What simulates the venue. Its instruments, seed and rate are set by the world.
-    pub config: VenueConfig,
-    /// Canonical quote of the instruments.
-    pub quote: &'static str,
-    /// Channels by the engine's names.
-    pub channels: &'static [&'static str],
-    /// Levels a side that a book of ours is cut to; what the truth has beyond is not compared.
-    pub depth: usize,
-}
-
-impl Twin<Kraken> {
-    /// Kraken with books of 100.
-    pub fn kraken() -> Self {
-        let config = KrakenConfig { book_levels: 150, ..KrakenConfig::default() };
-        Self {
-            venue: Kraken::new(100).expect("a depth of the venue"),
-            config: VenueConfig::Kraken(config),
-            quote: "USD",
-            channels: &["trade", "book", "ticker"],
-            depth: 100,
-        }
-    }
-}
-
-impl Twin<Coinbase> {
-    /// Coinbase Advanced Trade.
-    pub fn coinbase() -> Self {
-        let config =
-            CoinbaseConfig { book_levels: 200, ..CoinbaseConfig::of(simvenues::CoinbaseProduct::Advanced) };
-        Self {
-            venue: Coinbase::new(coinbase::Product::Advanced),
-            config: VenueConfig::Coinbase(config),
-            quote: "USD",
-            channels: &["trade", "book", "ticker"],
-            depth: usize::MAX,
-        }
-    }
-}
-
-impl Twin<Binance> {
-    /// Binance, spot or USD-M.
-    pub fn binance(product: simvenues::Product) -> Self {
-        let config = BinanceConfig { book_levels: 200, ..BinanceConfig::of(product) };
-        let (product, channels): (_, &'static [&'static str]) = match product {
-            simvenues::Product::Spot => (binance::Product::Spot, &["trade", "book 100ms", "ticker"]),
-            simvenues::Product::UsdM => (binance::Product::UsdM, &["agg_trade", "book 100ms", "ticker"]),
-        };
-        Self {
-            venue: Binance::new(product),
-            config: VenueConfig::Binance(config),
-            quote: "USDT",
-            channels,
-            depth: usize::MAX,
         }
     }
 }
@@ -449,87 +336,6 @@ impl<V: Venue> World<V> {
     /// What was recorded, as the text of a capture file.
     pub fn recorded(&mut self) -> Vec<u8> {
         self.tape.take().map(Tape::into_text).unwrap_or_default()
-    }
-
-    /// The end of every run: faults are over, the market stops, and everything must be as the venue has it.
-    ///
-    /// # Panics
-    /// If a promise was broken.
-    pub fn finish(&mut self) {
-        self.fault(&Fault::Clear);
-        self.asleep = false;
-        self.settle();
-        // A disconnect that was announced before may still come.
-        self.run_s(5.0);
-        self.settle();
-        self.run_s(3.0);
-        self.site.set_rate(0.0, self.now_ns);
-        self.run_s(3.0);
-        self.assert_true();
-    }
-
-    /// The market stands still and everything has arrived: all is as the venue has it.
-    ///
-    /// # Panics
-    /// If a promise was broken.
-    pub fn assert_true(&self) {
-        let seed = self.options.seed;
-        let ledger = self.observer.ledger();
-        assert!(
-            ledger.violations.is_empty(),
-            "seed {seed}: {:#?}; states {:?}; gaps {:?}",
-            ledger.violations,
-            ledger.states,
-            ledger.gaps
-        );
-        for truth in self.site.truth() {
-            let symbol = &key(ProviderId(self.options.provider), &truth.symbol);
-            let mut book = self.site.book(&truth.symbol).expect("it is listed");
-            let depth = self.depth.min(self.compared_levels);
-            book.bids.truncate(depth);
-            book.asks.truncate(depth);
-            let copy = ledger.books.get(symbol);
-            let copy = copy.unwrap_or_else(|| panic!("seed {seed}: no book of {symbol}"));
-            let mut copy = copy.clone();
-            copy.bids.truncate(self.compared_levels);
-            copy.asks.truncate(self.compared_levels);
-            let rule = self.provider.pipeline.venue.book_rule();
-            if !matches!(rule, BookRule::RestSnapshotRange | BookRule::RestSnapshotChained) {
-                // The venue has no number of its own, so the copy's is ours.
-                book.update_id = copy.sequence;
-            }
-            if let Err(reason) = copy.compare(&book) {
-                let (all, states) = (&self.happenings, &ledger.states);
-                panic!("seed {seed}: the book of {symbol} {reason}; states {states:?}; happened {all:?}");
-            }
-            let trades = ledger.trades.get(symbol).copied().unwrap_or_default();
-            if truth.trade_id_last.is_some() && self.options.product == simvenues::Product::Spot {
-                assert_eq!(Some(trades.last), truth.trade_id_last, "seed {seed}: last trade of {symbol}");
-            }
-            let span = trades.last + 1 - trades.first;
-            assert_eq!(trades.seen_total + trades.missing_total, span, "seed {seed}: {symbol} {trades:?}");
-        }
-        self.assert_balanced();
-        assert_eq!(self.host.letters.written_total(), 0, "seed {seed}: a handler panicked");
-        let pipeline = &self.provider.pipeline;
-        assert_eq!(pipeline.dispatcher.output_state(0).ring_depth, 0, "seed {seed}: everything was taken");
-    }
-
-    /// Whether what was offered is accounted for, and what was sent was received.
-    ///
-    /// # Panics
-    /// If not.
-    pub fn assert_balanced(&self) {
-        let seed = self.options.seed;
-        let (counts, in_flight) = self.lane_counts();
-        let lost = counts.coalesced_total + counts.dropped_total;
-        let accounted = counts.delivered_total + counts.unchanged_total + lost + in_flight;
-        assert_eq!(counts.offered_total, accounted, "seed {seed}: {counts:?}, in flight {in_flight}");
-        let state = self.provider.pipeline.dispatcher.output_state(0);
-        let in_ring = state.ring_depth as u64;
-        assert_eq!(state.pushed_total, self.received_total + in_ring, "seed {seed}: the ring");
-        let events = self.provider.pipeline.counts().events_total;
-        assert_eq!(events, counts.offered_total, "seed {seed}: every event was offered once");
     }
 
     /// What became of all events.

@@ -3,9 +3,10 @@
 //!
 //! The unpooled one decodes with the same decoder, but owns each frame's bytes, makes each raw anew, boxes each event and
 //! clones the box for each consumer: what a straightforward design does. Pace does not matter to a count, so both run as fast
-//! as they can.
+//! as they can, unless minutes are asked for: then they run beside each other for so long, at SPEC's pace.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use bench::messages;
 use bench::rig::{Rig, RigOptions, symbols};
@@ -21,7 +22,9 @@ use engine::venue::binance::Binance;
 /// Instruments.
 pub const SYMBOLS: usize = 150;
 /// 1,000 a second for 30 minutes.
-pub const EVENTS: usize = 1_000 * 60 * 30;
+pub const EVENTS: usize = EVENTS_PER_S as usize * 60 * 30;
+/// SPEC's pace.
+pub const EVENTS_PER_S: u32 = 1_000;
 /// Consumers.
 pub const CONSUMERS: usize = 3;
 /// Frames of one read.
@@ -34,6 +37,25 @@ pub struct Taken {
     pub count: u64,
     /// Bytes of them.
     pub bytes: u64,
+}
+
+/// How fast events go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As they can.
+    Free,
+    /// [`EVENTS_PER_S`], by the clock.
+    Real,
+}
+
+impl Pace {
+    /// Waits until it is time for what follows the first `events`.
+    fn wait(self, began: Instant, events: u64) {
+        let due = began + Duration::from_secs(events) / EVENTS_PER_S;
+        if self == Self::Real {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
 }
 
 /// The frames of one round: a trade, best prices and an update of ten levels for each symbol, by turns.
@@ -51,7 +73,7 @@ fn round(names: &[String], number: u64, frames: &mut Vec<Vec<u8>>) {
 const CHANNELS: [Channel; 3] = [Channel::Trade, Channel::Ticker, Channel::Book { speed_ms: 100 }];
 
 /// The pipeline as it is, over `events` events after a warm-up.
-pub fn pooled(events: usize) -> Taken {
+pub fn pooled(events: usize, pace: Pace) -> Taken {
     let names = symbols(SYMBOLS);
     let list: Vec<&str> = names.iter().map(String::as_str).collect();
     let options = RigOptions { symbols: &list, channels: &CHANNELS, rings: CONSUMERS, ring_events: 1 << 12 };
@@ -66,7 +88,9 @@ pub fn pooled(events: usize) -> Taken {
     let mut frames = Vec::new();
     let mut taken = Taken { count: 0, bytes: 0 };
     let warm = 30;
+    let began = Instant::now();
     for number in 0..(events / SYMBOLS + warm) as u64 {
+        pace.wait(began, number * SYMBOLS as u64);
         round(&names, number, &mut frames);
         let seen = allocation_counter::measure(|| {
             for batch in frames.chunks_mut(BATCH) {
@@ -86,7 +110,7 @@ pub fn pooled(events: usize) -> Taken {
 }
 
 /// The same without pools.
-pub fn unpooled(events: usize) -> Taken {
+pub fn unpooled(events: usize, pace: Pace) -> Taken {
     let names = symbols(SYMBOLS);
     let mut directory = Directory::closed(ProviderId(0));
     for (number, name) in names.iter().enumerate() {
@@ -100,7 +124,9 @@ pub fn unpooled(events: usize) -> Taken {
     let mut frames = Vec::new();
     let mut taken = Taken { count: 0, bytes: 0 };
     let warm = 30;
+    let began = Instant::now();
     for number in 0..(events / SYMBOLS + warm) as u64 {
+        pace.wait(began, number * SYMBOLS as u64);
         round(&names, number, &mut frames);
         let seen = allocation_counter::measure(|| {
             for batch in frames.chunks(BATCH) {

@@ -26,8 +26,8 @@ fn near() -> Work {
 }
 
 #[library_benchmark]
-#[bench::of_10_near_the_touch(args = (), setup = near, config = at_most(1210))]
-#[bench::of_10_deep(args = (), setup = deep, config = at_most(114_280))]
+#[bench::of_10_near_the_touch(args = (), setup = near, config = at_most(940))]
+#[bench::of_10_deep(args = (), setup = deep, config = at_most(113_800))]
 fn book_update((mut book, bids, asks, mut cut): Work) -> Work {
     black_box(book.apply(black_box(&bids), black_box(&asks), &mut cut));
     black_box(book.is_crossed());
@@ -42,7 +42,7 @@ fn summed() -> (Work, Box<Digits>) {
 }
 
 #[library_benchmark]
-#[bench::of_10(args = (), setup = summed, config = at_most(4780))]
+#[bench::of_10(args = (), setup = summed, config = at_most(3460))]
 fn book_update_with_checksum(
     ((mut book, bids, asks, mut cut), mut digits): (Work, Box<Digits>),
 ) -> (Work, Box<Digits>) {
@@ -70,7 +70,7 @@ fn replica() -> (Replica, Vec<Event>) {
 }
 
 #[library_benchmark]
-#[bench::of_10_levels(args = (), setup = replica, config = at_most(1410))]
+#[bench::of_10_levels(args = (), setup = replica, config = at_most(1160))]
 fn replica_apply((mut replica, events): (Replica, Vec<Event>)) -> (Replica, Vec<Event>) {
     for event in &events {
         replica.apply(black_box(event));

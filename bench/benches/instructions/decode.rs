@@ -75,17 +75,17 @@ fn exchange_tape(name: &str) -> Work<Coinbase> {
 }
 
 #[library_benchmark]
-#[bench::trade(args = ("binance trade"), setup = binance, config = at_most(1270))]
-#[bench::agg_trade(args = ("binance aggTrade"), setup = binance, config = at_most(1480))]
-#[bench::book_ticker(args = ("binance bookTicker"), setup = binance, config = at_most(1230))]
-#[bench::update_20(args = ("binance update, 20 levels"), setup = binance, config = at_most(6540))]
-#[bench::update_20_a_side(args = ("binance update, 20 levels a side"), setup = binance, config = at_most(11_720))]
-#[bench::update_100_a_side(args = ("binance update, 100 levels a side"), setup = binance, config = at_most(53_090))]
-#[bench::listed_trade(args = ("binance trade"), setup = binance_listed, config = at_most(1270))]
-#[bench::listed_update_20(args = ("binance update, 20 levels"), setup = binance_listed, config = at_most(6540))]
-#[bench::tape_trade(args = ("binance trade"), setup = binance_tape, config = at_most(6290))]
-#[bench::tape_book_ticker(args = ("binance bookTicker"), setup = binance_tape, config = at_most(5810))]
-#[bench::tape_update_20(args = ("binance update, 20 levels"), setup = binance_tape, config = at_most(23_950))]
+#[bench::trade(args = ("binance trade"), setup = binance, config = at_most(1170))]
+#[bench::agg_trade(args = ("binance aggTrade"), setup = binance, config = at_most(1290))]
+#[bench::book_ticker(args = ("binance bookTicker"), setup = binance, config = at_most(1210))]
+#[bench::update_20(args = ("binance update, 20 levels"), setup = binance, config = at_most(6260))]
+#[bench::update_20_a_side(args = ("binance update, 20 levels a side"), setup = binance, config = at_most(11_140))]
+#[bench::update_100_a_side(args = ("binance update, 100 levels a side"), setup = binance, config = at_most(50_200))]
+#[bench::listed_trade(args = ("binance trade"), setup = binance_listed, config = at_most(1190))]
+#[bench::listed_update_20(args = ("binance update, 20 levels"), setup = binance_listed, config = at_most(6790))]
+#[bench::tape_trade(args = ("binance trade"), setup = binance_tape, config = at_most(5780))]
+#[bench::tape_book_ticker(args = ("binance bookTicker"), setup = binance_tape, config = at_most(5650))]
+#[bench::tape_update_20(args = ("binance update, 20 levels"), setup = binance_tape, config = at_most(23_650))]
 fn decode_binance(mut work: Work<Binance>) -> Work<Binance> {
     let (decoder, message) = &mut *work;
     #[cfg(feature = "slowdown")]
@@ -96,12 +96,12 @@ fn decode_binance(mut work: Work<Binance>) -> Work<Binance> {
 }
 
 #[library_benchmark]
-#[bench::trade(args = ("kraken trade"), setup = kraken, config = at_most(1420))]
-#[bench::ticker(args = ("kraken ticker"), setup = kraken, config = at_most(1990))]
+#[bench::trade(args = ("kraken trade"), setup = kraken, config = at_most(1410))]
+#[bench::ticker(args = ("kraken ticker"), setup = kraken, config = at_most(2010))]
 #[bench::update_2(args = ("kraken update, 2 levels"), setup = kraken, config = at_most(1760))]
-#[bench::update_20(args = ("kraken update, 20 levels"), setup = kraken, config = at_most(7010))]
-#[bench::tape_trade(args = ("kraken trade"), setup = kraken_tape, config = at_most(9840))]
-#[bench::tape_update_20(args = ("kraken update, 20 levels"), setup = kraken_tape, config = at_most(46_450))]
+#[bench::update_20(args = ("kraken update, 20 levels"), setup = kraken, config = at_most(7050))]
+#[bench::tape_trade(args = ("kraken trade"), setup = kraken_tape, config = at_most(8140))]
+#[bench::tape_update_20(args = ("kraken update, 20 levels"), setup = kraken_tape, config = at_most(42_790))]
 fn decode_kraken(mut work: Work<Kraken>) -> Work<Kraken> {
     let (decoder, message) = &mut *work;
     let decoded = black_box(decoder.decode(black_box(message)));
@@ -110,15 +110,15 @@ fn decode_kraken(mut work: Work<Kraken>) -> Work<Kraken> {
 }
 
 #[library_benchmark]
-#[bench::l2_2(args = ("coinbase l2, 2 levels"), setup = coinbase, config = at_most(2720))]
-#[bench::l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase, config = at_most(10_740))]
-#[bench::trades_1(args = ("coinbase trades, 1"), setup = coinbase, config = at_most(2550))]
-#[bench::trades_10(args = ("coinbase trades, 10"), setup = coinbase, config = at_most(17_520))]
-#[bench::exchange_match(args = ("exchange match"), setup = exchange, config = at_most(1960))]
-#[bench::exchange_l2update_1(args = ("exchange l2update, 1 level"), setup = exchange, config = at_most(1440))]
-#[bench::exchange_l2update_20(args = ("exchange l2update, 20 levels"), setup = exchange, config = at_most(6710))]
-#[bench::tape_l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase_tape, config = at_most(50_820))]
-#[bench::tape_exchange_match(args = ("exchange match"), setup = exchange_tape, config = at_most(6260))]
+#[bench::l2_2(args = ("coinbase l2, 2 levels"), setup = coinbase, config = at_most(2710))]
+#[bench::l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase, config = at_most(11_100))]
+#[bench::trades_1(args = ("coinbase trades, 1"), setup = coinbase, config = at_most(2540))]
+#[bench::trades_10(args = ("coinbase trades, 10"), setup = coinbase, config = at_most(17_560))]
+#[bench::exchange_match(args = ("exchange match"), setup = exchange, config = at_most(1900))]
+#[bench::exchange_l2update_1(args = ("exchange l2update, 1 level"), setup = exchange, config = at_most(1470))]
+#[bench::exchange_l2update_20(args = ("exchange l2update, 20 levels"), setup = exchange, config = at_most(7050))]
+#[bench::tape_l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase_tape, config = at_most(50_460))]
+#[bench::tape_exchange_match(args = ("exchange match"), setup = exchange_tape, config = at_most(6250))]
 fn decode_coinbase(mut work: Work<Coinbase>) -> Work<Coinbase> {
     let (decoder, message) = &mut *work;
     let decoded = black_box(decoder.decode(black_box(message)));

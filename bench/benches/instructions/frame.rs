@@ -47,8 +47,8 @@ fn batch() -> Box<FrameReader> {
 }
 
 #[library_benchmark]
-#[bench::text_200_bytes(args = (), setup = short, config = at_most(220))]
-#[bench::text_2_kib(args = (), setup = long, config = at_most(610))]
+#[bench::text_200_bytes(args = (), setup = short, config = at_most(230))]
+#[bench::text_2_kib(args = (), setup = long, config = at_most(480))]
 #[bench::text_2_kib_in_4_fragments(args = (), setup = fragmented, config = at_most(2290))]
 fn frame(mut reader: Box<FrameReader>) -> Box<FrameReader> {
     match black_box(reader.next()) {
@@ -63,7 +63,7 @@ fn frame(mut reader: Box<FrameReader>) -> Box<FrameReader> {
 }
 
 #[library_benchmark]
-#[bench::of_32_trades(args = (), setup = batch, config = at_most(11_550))]
+#[bench::of_32_trades(args = (), setup = batch, config = at_most(6480))]
 fn frames(mut reader: Box<FrameReader>) -> Box<FrameReader> {
     while let Ok(Some(frame)) = reader.next() {
         black_box(frame);

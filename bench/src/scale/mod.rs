@@ -1,7 +1,7 @@
 //! `bench scale`: what a message costs as instruments, consumers, shards, the depth of books and the size of messages grow.
 //!
 //! In process and without sockets: frames, pipeline, rings and consumers' hosts as they are, on one thread in every chart but
-//! `shards`. A point is the median turn of [`TURN_MESSAGES`] messages, so that a host which others use disturbs some turns
+//! `shards`. A point is the median turn of at most [`TURN_MESSAGES`] messages, so that a host which others use disturbs some turns
 //! and not the figure, and beside it the thread's own time on a core over all of them.
 
 pub mod feed;
@@ -19,8 +19,10 @@ use rigs::Whole;
 
 use crate::round_trip::pin;
 
-/// Messages of a turn, as a busy socket's read brings them.
+/// Messages of a turn, as a busy socket's read brings them,
 pub const TURN_MESSAGES: usize = 32;
+/// and its bytes: large messages come one or two at a time. A turn stays shorter than a slice of the scheduler.
+const TURN_BYTES: usize = 64 << 10;
 /// Turns that are made ahead, outside of what is measured.
 const AHEAD: usize = 32;
 /// Levels a side of books, where their depth is not what grows.
@@ -285,13 +287,14 @@ impl Taken {
 /// Runs turns for so long; the first tenth only warms.
 fn run(whole: &mut Whole, time: Duration) -> Taken {
     let warm = time / 10;
+    let messages = (TURN_BYTES / whole.message_bytes() as usize).clamp(1, TURN_MESSAGES);
     let began = Instant::now();
     let mut taken = Taken { each_ns: Vec::new(), on_core_ns: 0, messages: 0 };
     let mut reads: Vec<Vec<u8>> = vec![Vec::new(); AHEAD];
     loop {
         for read in &mut reads {
             read.clear();
-            whole.feed.write(TURN_MESSAGES, read);
+            whole.feed.write(messages, read);
         }
         let elapsed = began.elapsed();
         let counts = elapsed >= warm;
@@ -300,12 +303,12 @@ fn run(whole: &mut Whole, time: Duration) -> Taken {
             let turn = Instant::now();
             whole.turn(read);
             if counts {
-                taken.each_ns.push(turn.elapsed().as_nanos() as f64 / TURN_MESSAGES as f64);
+                taken.each_ns.push(turn.elapsed().as_nanos() as f64 / messages as f64);
             }
         }
         if counts {
             taken.on_core_ns += on_core_ns() - before_ns;
-            taken.messages += (AHEAD * TURN_MESSAGES) as u64;
+            taken.messages += (AHEAD * messages) as u64;
         }
         if elapsed >= time && taken.messages > 0 {
             whole.check();

@@ -79,11 +79,12 @@ impl Whole {
         };
         if channel.is_book() {
             let snapshot = messages::binance_snapshot(SNAPSHOT_NUMBER, depth);
-            // A book's first update makes the venue's rule wait for the snapshot.
+            // One after another: updates that wait for their snapshot come out of one pool.
             let mut first = Vec::new();
-            whole.feed.write(instruments, &mut first);
-            whole.turn(&first);
             for name in &names {
+                first.clear();
+                whole.feed.write(1, &mut first);
+                whole.turn(&first);
                 let path = format!("/api/v3/depth?symbol={name}&limit=5000");
                 whole.rig.rest(&path, &mut snapshot.clone(), &mut whole.clock);
                 whole.publish();

@@ -1,20 +1,20 @@
 //! The way to one consumer shard: its ring, what waits before it, and who goes first.
 //!
-//! Below the ring's mark every event goes straight in. Above it a stream that may coalesce has an equal share of what the
-//! shard takes ([`share`](super::share)); lossless events need none. What has no room, or no share, waits: lossless events
+//! Below the ring's mark every event goes straight in. Above it a stream that may coalesce has its share of what the shard
+//! takes, and what its consumer has left of its own ([`share`](super::share)); lossless events need none. What has no room, or no share, waits: lossless events
 //! in the [`spill`](super::spill), the newest or a due snapshot in the stream's own lane. Streams that wait are served one
 //! after the other, an event each.
 
 use std::collections::VecDeque;
 
-use super::share::{Bucket, Fairness, Shares};
+use super::share::{Fairness, For, Part, Purse, Shares, WHOLE};
 use super::spill::{Queue, Spill};
 use super::{BookSource, LaneCounts, OutputState};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
 use crate::event::{Body, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Proof};
-use crate::ids::{ShardId, StreamId};
+use crate::ids::{ConsumerId, ShardId, StreamId};
 use crate::ring::Sender;
-use crate::routing::{Delivery, Route};
+use crate::routing::{Delivery, Route, RoutingTable};
 
 /// One stream's waiting room before one ring.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) struct Lane {
     queued: bool,
     /// Whether its rule was `lossless` when something had to wait: it needs no share.
     lossless: bool,
-    bucket: Bucket,
+    part: Part,
     pub counts: LaneCounts,
 }
 
@@ -114,14 +114,14 @@ pub(super) struct Output {
     waiting: Waiting,
     /// Something waits for room: until the next flush what comes now comes after it.
     blocked: bool,
-    /// The first of `waiting` needs more room than there was: it keeps its place until it has it.
-    head_waits: bool,
+    /// The first of `waiting` needs more room than there was: it keeps its place until it has it, and was served for this.
+    head_waits: Option<For>,
     pub shares: Shares,
     full_total: u64,
 }
 
 /// Lanes looked at for one output in one turn, so that a long queue does not make a long turn.
-const LOOKS_PER_TURN_MAX: usize = 4_096;
+const LOOKS_PER_TURN_MAX: usize = 16_384;
 
 /// Parts that one output is given of what waits in one turn, and an event more: one shard that comes back must not keep
 /// the others from theirs. 4,096 take about 100 us.
@@ -141,7 +141,7 @@ impl Output {
             lanes: Vec::new(),
             waiting: Waiting { classes: [VecDeque::new(), VecDeque::new()], next: 1 },
             blocked: false,
-            head_waits: false,
+            head_waits: None,
             shares,
             full_total: 0,
         }
@@ -167,10 +167,54 @@ impl Output {
         self.waiting.reserve(self.lanes.len());
     }
 
-    /// So many streams lead here, and so many of them under `lossless`: their shares are equal.
-    pub fn divide(&mut self, streams: usize, lossless: usize) {
-        self.shares.set_streams(streams);
-        self.spill.divide(lossless, self.lanes.iter().map(|lane| &lane.spilled));
+    /// Routes have changed: the shares of consumers are equal, and those of the streams of each.
+    #[cold]
+    pub fn divide(&mut self, number: usize, routing: &RoutingTable) {
+        let mut consumers: Vec<Option<ConsumerId>> = Vec::new();
+        // Streams of each consumer, and those of them under `lossless`.
+        let mut counts: Vec<(usize, usize)> = Vec::new();
+        let mut held: Vec<(StreamId, Vec<u16>, bool)> = Vec::new();
+        for (stream, route) in routing.to(number) {
+            let is_lossless = route.delivery == Delivery::Lossless;
+            let mut holders: Vec<_> = routing.holders(stream, number).map(Some).collect();
+            if holders.is_empty() {
+                holders.push(None);
+            }
+            let members = holders.into_iter().map(|holder| {
+                let known = consumers.iter().position(|&consumer| consumer == holder);
+                let member = known.unwrap_or_else(|| {
+                    consumers.push(holder);
+                    counts.push((0, 0));
+                    consumers.len() - 1
+                });
+                counts[member].0 += 1;
+                counts[member].1 += usize::from(is_lossless);
+                member as u16
+            });
+            held.push((stream, members.collect(), is_lossless));
+        }
+        self.shares.set_members(&consumers);
+        let spillers = counts.iter().filter(|(_, lossless)| *lossless > 0).count();
+        self.spill.divide(consumers.len(), spillers);
+        let mut held = held.into_iter().peekable();
+        for (stream, lane) in self.lanes.iter_mut().enumerate() {
+            let (members, is_lossless) = match held.next_if(|(of, ..)| of.index() == stream) {
+                Some((_, members, is_lossless)) => (members, is_lossless),
+                None => (Vec::new(), false),
+            };
+            let of = |count: fn(&(usize, usize)) -> usize| {
+                let counts = &counts;
+                let parts = members.iter().map(move |&member| (member, count(&counts[usize::from(member)])));
+                parts.collect::<Vec<_>>()
+            };
+            self.shares.set_part(&mut lane.part, &of(|(all, _)| *all), lane.queued);
+            let lossless = of(|(_, lossless)| *lossless);
+            // Of several consumers, the one with the fewest streams to share its pool with.
+            let pool = lossless.iter().min_by_key(|(_, streams)| *streams).map_or(0, |&(member, _)| member);
+            let weights = lossless.iter().map(|&(_, streams)| WHOLE / (spillers * streams).max(1) as u64);
+            let weight = if is_lossless { weights.sum() } else { 0 };
+            self.spill.assign(&mut lane.spilled, weight, usize::from(pool));
+        }
     }
 
     fn lane(&mut self, stream: StreamId) -> &mut Lane {
@@ -225,9 +269,10 @@ impl Output {
         if self.blocked {
             self.full_total += 1;
         } else if !lane.queued {
-            if !shared || self.shares.allows(&mut lane.bucket) {
-                if shared {
-                    lane.bucket.spend(count);
+            let purse = if shared { self.shares.allows(&mut lane.part, false) } else { None };
+            if !shared || purse.is_some() {
+                if let Some(purse) = purse {
+                    self.shares.spend(&mut lane.part, purse, count);
                 }
                 lane.enters(route, &parts[0]);
                 self.push(parts);
@@ -312,7 +357,9 @@ impl Output {
         if std::mem::replace(&mut lane.queued, true) {
             return;
         }
-        self.waiting.push(stream, self.shares.has_saved(&mut lane.bucket));
+        let has_saved = self.shares.has_saved(&mut lane.part, false);
+        self.shares.waits(&lane.part, true);
+        self.waiting.push(stream, has_saved);
     }
 
     /// A snapshot is to stand for what this lane did not get.
@@ -378,7 +425,7 @@ impl Output {
     }
 
     /// Gives room to the streams that wait, an event each in turn: first to those that have something of their share left,
-    /// then to those that need none.
+    /// as their consumer has, then to any of such a consumer, then to those that need none ([`For`]).
     #[cold]
     pub fn relieve(
         &mut self,
@@ -386,51 +433,68 @@ impl Output {
         parts: &mut Vec<Event>,
         letters: &mut DeadLetters,
     ) {
-        self.blocked = false;
         self.shares.advance(self.market.taken_total());
+        self.blocked = true;
+        if self.head_waits.is_some() && !self.market.has_room(1) {
+            return;
+        }
         let begun = self.market.pushed_total();
-        let mut with_share = !self.head_waits;
+        let mut whom = self.head_waits.unwrap_or(For::Share);
         // Lanes since one of them got anything: after a whole round of either class without, there is no more to give.
         let mut fruitless = 0;
         for _ in 0..LOOKS_PER_TURN_MAX {
             let pushed = self.market.pushed_total();
             if fruitless >= 2 * self.waiting.len() {
-                if !with_share {
-                    break;
-                }
-                (with_share, fruitless) = (false, 0);
+                let Some(next) = whom.next() else { break };
+                (whom, fruitless) = (next, 0);
             }
             if pushed - begun >= PARTS_PER_TURN_MAX {
                 break;
             }
-            let Some((stream, class)) = self.waiting.pop() else { return };
-            match self.serve(stream, with_share, books, parts, letters) {
-                Served::Done => self.lane(stream).queued = false,
+            let Some((stream, class)) = self.waiting.pop() else { break };
+            // As much in a row as it is given a turn, so that one with a large share is not behind as many looks.
+            let enough = pushed + self.shares.of_a_turn(&self.lanes[stream.index()].part, whom);
+            let served = loop {
+                let before = self.market.pushed_total();
+                let served = self.serve(stream, whom, books, parts, letters);
+                let now = self.market.pushed_total();
+                if !matches!(served, Served::Later) || now == before || now >= enough {
+                    break served;
+                }
+            };
+            match served {
+                Served::Done => {
+                    let lane = &mut self.lanes[stream.index()];
+                    lane.queued = false;
+                    self.shares.waits(&lane.part, false);
+                }
                 Served::NoRoom => {
                     self.waiting.put_back(stream, class);
-                    (self.blocked, self.head_waits) = (true, !with_share);
+                    self.head_waits = Some(whom);
                     return;
                 }
                 Served::Later => {
-                    let has_saved = self.shares.has_saved(&mut self.lanes[stream.index()].bucket);
+                    let has_saved = self.shares.has_saved(&mut self.lanes[stream.index()].part, true);
                     self.waiting.push(stream, has_saved);
                 }
             }
-            with_share |= std::mem::take(&mut self.head_waits);
+            if self.head_waits.take().is_some() {
+                whom = For::Share;
+            }
             fruitless = if self.market.pushed_total() > pushed { 0 } else { fruitless + 1 };
         }
         self.blocked = self.spill.used() > 0;
     }
 
     /// Moves the oldest event of a lane's spill into the ring. Returns whether there was room.
-    fn unspill(&mut self, stream: StreamId, charged: bool) -> bool {
+    fn unspill(&mut self, stream: StreamId, purse: Option<Purse>) -> bool {
         let lane = &mut self.lanes[stream.index()];
         let count = self.spill.front_parts(&lane.spilled);
         if !self.market.has_room(count) {
             return false;
         }
-        if charged {
-            lane.bucket.spend(count);
+        if let Some(purse) = purse {
+            self.shares.spend(&mut lane.part, purse, count);
         }
         for _ in 0..count {
             let part = self.spill.pop(&mut lane.spilled).expect("its parts were counted just now");
@@ -449,19 +513,23 @@ impl Output {
     fn serve(
         &mut self,
         stream: StreamId,
-        with_share: bool,
+        whom: For,
         books: &mut impl BookSource,
         parts: &mut Vec<Event>,
         letters: &mut DeadLetters,
     ) -> Served {
         let above_mark = !self.market.has_room(1 + self.shares.headroom);
         let lane = &mut self.lanes[stream.index()];
-        if above_mark && (with_share || !lane.lossless) && !self.shares.allows(&mut lane.bucket) {
-            return Served::Later;
-        }
-        let charged = above_mark && with_share;
+        let purse = match whom {
+            // Shares come first below the mark too: what one turn takes may be more than there is above it.
+            For::Anybody if !above_mark || lane.lossless => None,
+            _ => match self.shares.purse(&mut lane.part, whom) {
+                Some(purse) => Some(purse),
+                None => return Served::Later,
+            },
+        };
         if lane.spilled.parts > 0 {
-            let moved = self.unspill(stream, charged);
+            let moved = self.unspill(stream, purse);
             return if !moved {
                 Served::NoRoom
             } else if self.lane(stream).has_more() {
@@ -477,6 +545,9 @@ impl Output {
             }
             lane.undeclared = None;
             lane.counts.gap_markers_total += 1;
+            if let Some(purse) = purse {
+                self.shares.spend(&mut lane.part, purse, 1);
+            }
             self.market.push(undeclared.event());
         }
         while let Some(last) = lane.pending.iter().position(Event::completes) {
@@ -486,8 +557,8 @@ impl Output {
             for part in lane.pending.drain(..=last) {
                 self.market.push(part);
             }
-            if charged {
-                lane.bucket.spend(last + 1);
+            if let Some(purse) = purse {
+                self.shares.spend(&mut lane.part, purse, last + 1);
             }
             lane.counts.delivered_total += 1;
         }
@@ -502,8 +573,8 @@ impl Output {
             return Served::NoRoom;
         }
         (lane.book_pending, lane.refused) = (false, false);
-        if charged {
-            lane.bucket.spend(parts.len());
+        if let Some(purse) = purse {
+            self.shares.spend(&mut lane.part, purse, parts.len());
         }
         if let Some(first) = parts.first() {
             lane.counts.conflated_snapshots_total += 1;

@@ -1,8 +1,10 @@
 //! Where lossless events wait for a full ring: one queue a stream, all in one slab.
 //!
-//! Half of it is for whoever comes first. The other half is divided equally between the streams that may wait here, so that
-//! a loud one cannot fill what a quiet one needs.
+//! Half of it is for whoever comes first. A quarter is divided equally between the consumers, for whichever of their
+//! streams comes first, and a quarter between the streams, by their parts in the shares: a loud one cannot fill what a quiet
+//! one needs, nor a consumer with many what one with few needs.
 
+use super::share::WHOLE;
 use crate::event::Event;
 
 /// Parts whose memory is taken at start; a larger spill grows on its first use, which is no longer the path.
@@ -17,12 +19,28 @@ pub(super) struct Queue {
     tail: u32,
     /// Parts in it.
     pub parts: usize,
+    /// Parts that it may hold in any case.
+    own: usize,
+    /// Its consumer's pool.
+    pool: usize,
+    /// Parts that are held out of that.
+    pooled: usize,
+    /// Parts that are held out of what is for whoever comes first.
+    common: usize,
 }
 
 impl Default for Queue {
+    /// All of the spill is its own until that is divided.
     fn default() -> Self {
-        Self { head: NONE, tail: NONE, parts: 0 }
+        Self { head: NONE, tail: NONE, parts: 0, own: usize::MAX, pool: 0, pooled: 0, common: 0 }
     }
+}
+
+/// What the streams of one consumer share.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pool {
+    max: usize,
+    used: usize,
 }
 
 /// The slab.
@@ -33,10 +51,9 @@ pub(super) struct Spill {
     max: usize,
     /// Parts that wait.
     used: usize,
-    /// Parts that wait beyond what their streams may hold in any case.
+    /// Parts that wait out of what is for whoever comes first.
     common_used: usize,
-    /// Parts that each stream may hold in any case.
-    own: usize,
+    pools: Vec<Pool>,
     /// Most parts that ever waited.
     pub used_max: usize,
 }
@@ -49,15 +66,28 @@ impl Spill {
             max,
             used: 0,
             common_used: 0,
-            own: max / 2,
+            pools: Vec::new(),
             used_max: 0,
         }
     }
 
-    /// So many streams may wait here. What waits already stays.
-    pub fn divide<'a>(&mut self, streams: usize, queues: impl Iterator<Item = &'a Queue>) {
-        self.own = self.max / 2 / streams.max(1);
-        self.common_used = queues.map(|queue| queue.parts.saturating_sub(self.own)).sum();
+    /// There are so many consumers, of which some have streams that may wait here; each queue is to be
+    /// [`assign`](Self::assign)ed then. What waits already stays.
+    pub fn divide(&mut self, consumers: usize, spillers: usize) {
+        self.pools = vec![Pool { max: self.max / 4 / spillers.max(1), used: 0 }; consumers.max(1)];
+        self.common_used = 0;
+    }
+
+    /// A queue has this weight of what is for streams (the whole is [`WHOLE`]), and this consumer's pool.
+    pub fn assign(&mut self, queue: &mut Queue, weight: u64, pool: usize) {
+        queue.own = ((self.max / 4) as u64 * weight / WHOLE) as usize;
+        queue.pool = pool;
+        let beyond = queue.parts.saturating_sub(queue.own);
+        let pool = &mut self.pools[pool];
+        queue.pooled = beyond.min(pool.max.saturating_sub(pool.used));
+        pool.used += queue.pooled;
+        queue.common = beyond - queue.pooled;
+        self.common_used += queue.common;
     }
 
     pub fn used(&self) -> usize {
@@ -71,11 +101,15 @@ impl Spill {
 
     /// Whether a stream may add `count` parts.
     pub fn admits(&self, queue: &Queue, count: usize) -> bool {
-        let beyond = (queue.parts + count).saturating_sub(self.own);
-        let more = beyond - queue.parts.saturating_sub(self.own);
-        let common = self.max - self.max / 2;
-        // An event that is larger than the common half may wait alone.
-        self.fits(count) && (more == 0 || self.common_used + more <= common || self.used == 0)
+        let (own, pooled) = (queue.own_left(), self.pool_left(queue));
+        let more = count.saturating_sub(own).saturating_sub(pooled);
+        // An event that is larger than all that may wait alone.
+        self.fits(count)
+            && (more == 0 || self.common_used + more <= self.max - self.max / 2 || self.used == 0)
+    }
+
+    fn pool_left(&self, queue: &Queue) -> usize {
+        self.pools.get(queue.pool).map_or(0, |pool| pool.max.saturating_sub(pool.used))
     }
 
     pub fn push(&mut self, queue: &mut Queue, event: &Event) {
@@ -94,7 +128,15 @@ impl Spill {
             self.slots[queue.tail as usize].1 = slot;
         }
         queue.tail = slot;
-        self.common_used += usize::from(queue.parts >= self.own);
+        if queue.own_left() == 0 {
+            if self.pool_left(queue) > 0 {
+                queue.pooled += 1;
+                self.pools[queue.pool].used += 1;
+            } else {
+                queue.common += 1;
+                self.common_used += 1;
+            }
+        }
         queue.parts += 1;
         self.used += 1;
         self.used_max = self.used_max.max(self.used);
@@ -121,8 +163,21 @@ impl Spill {
         queue.head = next;
         queue.parts -= 1;
         self.used -= 1;
-        self.common_used -= usize::from(queue.parts >= self.own);
+        if queue.common > 0 {
+            queue.common -= 1;
+            self.common_used -= 1;
+        } else if queue.pooled > 0 {
+            queue.pooled -= 1;
+            self.pools[queue.pool].used -= 1;
+        }
         Some(event)
+    }
+}
+
+impl Queue {
+    /// Parts of its own that are free.
+    fn own_left(&self) -> usize {
+        self.own.saturating_sub(self.parts - self.pooled - self.common)
     }
 }
 
@@ -138,14 +193,18 @@ mod tests {
             let (max, streams) = (random.usize(4..60), random.usize(1..6));
             let mut spill = Spill::new(max);
             let mut queues = vec![Queue::default(); streams];
-            spill.divide(streams, queues.iter());
+            let consumers = random.usize(1..3);
+            spill.divide(consumers, consumers);
+            for (stream, queue) in queues.iter_mut().enumerate() {
+                spill.assign(queue, WHOLE / streams as u64, stream % consumers);
+            }
+            let own = (max / 4) as u64 * (WHOLE / streams as u64) / WHOLE;
             let mut model = vec![VecDeque::new(); streams];
             for sequence in 0..1_000 {
                 let stream = random.usize(0..streams);
                 if random.bool() {
-                    let own = max / 2 / streams;
                     let admitted = spill.admits(&queues[stream], 1);
-                    if model[stream].len() < own {
+                    if (model[stream].len() as u64) < own {
                         assert!(admitted, "seed {seed}: what is a stream's own is kept for it");
                     }
                     if admitted {
@@ -162,6 +221,13 @@ mod tests {
                 assert_eq!(spill.used(), used, "seed {seed}");
                 assert!(used <= max, "seed {seed}");
                 assert_eq!(queues[stream].parts, model[stream].len(), "seed {seed}");
+                let pooled: usize = queues.iter().map(|queue| queue.pooled).sum();
+                assert_eq!(spill.pools.iter().map(|pool| pool.used).sum::<usize>(), pooled, "seed {seed}");
+                assert_eq!(
+                    queues.iter().map(|queue| queue.common).sum::<usize>(),
+                    spill.common_used,
+                    "seed {seed}"
+                );
             }
         }
     }

@@ -116,6 +116,16 @@ impl<V: Venue> Pipeline<V> {
         false
     }
 
+    /// Whether the numbers of an update that just came cannot be those of a line that tells the truth.
+    #[inline]
+    pub(super) fn numbers_lie(&mut self, raw: &Raw, message: &Message) -> bool {
+        let line = raw.trace.line();
+        let numbered = message.numbers != Numbers::NONE && self.waits(message.listing);
+        numbered
+            && line != LineId(u8::MAX)
+            && self.streams[message.stream.index()].goes_back(line, &message.numbers)
+    }
+
     fn waits(&self, listing: Listing) -> bool {
         self.book_of(listing).is_some_and(BookFeed::snapshot_by_rest)
     }
@@ -361,6 +371,7 @@ impl<V: Venue> Pipeline<V> {
     pub fn line_opened(&mut self, line: LineId) {
         self.lines[line.index()].connection_sequence = None;
         self.forget_joins(line);
+        self.streams.iter_mut().for_each(|stream| stream.forget_numbers(line));
     }
 
     /// Makes room for so many connections.

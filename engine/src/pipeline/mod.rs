@@ -22,7 +22,7 @@ use crate::book::verify::Shadow;
 use crate::channel::Channel;
 use crate::directory::Directory;
 use crate::dispatch::Dispatcher;
-use crate::event::{Body, Event, Flags, Header, Level, SCHEMA_VERSION};
+use crate::event::{Body, BookReason, Event, Flags, Header, Level, SCHEMA_VERSION};
 use crate::ids::{LineId, Listing, StreamId};
 use crate::pool::Handle;
 use crate::pools::{PoolSizes, Pools};
@@ -277,7 +277,14 @@ impl<V: Venue> Pipeline<V> {
                 {
                     self.partial_book(raw, message, book, decoded_after_ns, probe);
                 }
-                Content::Book(book) => held |= self.book(raw, message, book, decoded_after_ns, probe),
+                Content::Book(book) => {
+                    if !book.snapshot && self.numbers_lie(raw, message) {
+                        // It follows what is true again, and waits for the next snapshot like what comes after it.
+                        let at = raw.receive_time;
+                        self.break_books_of(&[message.stream], BookReason::SequenceGap, at, probe);
+                    }
+                    held |= self.book(raw, message, book, decoded_after_ns, probe);
+                }
             }
         }
         held

@@ -35,6 +35,8 @@ pub(super) struct StreamState {
     pub(super) pace: Pace,
     /// Nobody wants it any more: what still comes of it is not used.
     pub(super) ended: bool,
+    /// Of a book whose updates are numbered: by line, the numbers of the last one that came on it.
+    heard: Vec<(LineId, u64, u64)>,
 }
 
 /// The last message of a stream that was published, where several lines carry it.
@@ -65,8 +67,28 @@ impl StreamState {
         heard != line && message.venue_time <= self.published.venue_time
     }
 
+    /// Whether the numbers of a book's update go back, or over others, on the line that it came on. No venue sends that on one
+    /// connection (a frame sent twice is the same numbers again), so this one's numbers, or those before it, are not true: what
+    /// waits under them would join at a place where it does not belong, and nothing would show it.
+    #[inline]
+    pub(super) fn goes_back(&mut self, line: LineId, numbers: &Numbers) -> bool {
+        let (first, last) = (numbers.first, numbers.last);
+        let Some(heard) = self.heard.iter_mut().find(|heard| heard.0 == line) else {
+            self.heard.push((line, first, last));
+            return false;
+        };
+        let (_, first_before, last_before) = std::mem::replace(heard, (line, first, last));
+        first <= last_before && (first, last) != (first_before, last_before)
+    }
+
+    /// A connection begins anew: so may its numbers.
+    pub(super) fn forget_numbers(&mut self, line: LineId) {
+        self.heard.retain(|heard| heard.0 != line);
+    }
+
     /// A line is gone: another may be listened to.
     pub(super) fn forget_line(&mut self, line: LineId) {
+        self.forget_numbers(line);
         if self.published.line == Some(line) {
             self.published.line = None;
         }
@@ -107,6 +129,7 @@ impl<V: Venue> Pipeline<V> {
                 published: Published::default(),
                 pace: Pace::default(),
                 ended: false,
+                heard: Vec::with_capacity(usize::from(self.options.lines) + 1),
             });
             if self.books.len() <= carried.listing.index() {
                 self.books.resize_with(carried.listing.index() + 1, || None);

@@ -388,8 +388,8 @@ impl Arguments {
                 table(
                     &all,
                     &[
-                        "on", "reason", "provider", "symbol", "channel", "consumer", "trace", "at_ns",
-                        "excerpt",
+                        "on", "reason", "venue", "provider", "symbol", "channel", "consumer", "trace",
+                        "at_ns", "excerpt",
                     ],
                 )
             }

@@ -1,5 +1,6 @@
 //! `meltica run`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -26,8 +27,8 @@ use crate::report::files::ReportDirectory;
 use crate::report::table::{TableStyle, exit_text, latency};
 use crate::report::{DisturbanceKind, RunReport};
 use crate::report_of::OutputSummary;
-use crate::status::Report;
-use crate::topology::{HostMode, Topology, check, memory};
+use crate::status::{OutputStatus, POOL_NAMES, Report};
+use crate::topology::{HostMode, ProviderPlan, Role, Topology, check, memory};
 
 /// How often the supervisor looks at everything.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -75,15 +76,24 @@ struct Signals {
     kill: Arc<AtomicBool>,
 }
 
+/// Signals are taken one after the other on a thread of their own: of two that come at once two handlers could each find that
+/// none came before, and then neither would end the process.
 fn watch_signals() -> std::io::Result<Signals> {
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
     let asked = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second one ends the process at once: the first has set the flag that arms it.
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(EXIT_FAILED), Arc::clone(&asked))?;
-        signal_hook::flag::register(signal, Arc::clone(&asked))?;
-    }
     let kill = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&kill))?;
+    let mut pending = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+    let (asking, killing) = (Arc::clone(&asked), Arc::clone(&kill));
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in pending.forever() {
+            if signal == SIGUSR1 {
+                killing.store(true, Ordering::Relaxed);
+            } else if asking.swap(true, Ordering::Relaxed) {
+                // The second one ends the process at once, whatever else it waits for.
+                signal_hook::low_level::exit(i32::from(EXIT_FAILED));
+            }
+        }
+    })?;
     Ok(Signals { asked, kill })
 }
 
@@ -290,6 +300,8 @@ impl Arguments {
 struct Verdict {
     lines: Vec<String>,
     failed: bool,
+    /// A shard that sent events has left no counts.
+    senders_lost: bool,
 }
 
 impl Verdict {
@@ -361,8 +373,54 @@ impl Verdict {
         orders.facts(consumer, symbol)
     }
 
+    /// A provider whose shard fell, or did not end: what it had done when it last told, and what that leaves open.
+    fn lost(&mut self, plan: &ProviderPlan, shard: &str, board: &Board, index: usize) {
+        self.failed = true;
+        let name = &plan.name;
+        let Some(status) = board.providers().find(|status| usize::from(status.provider) == index) else {
+            self.lines.push(format!(
+                "meltica: provider {name} was lost with shard {shard} before it told anything"
+            ));
+            return;
+        };
+        let outputs = &status.outputs[..usize::from(status.output_count)];
+        let sum = |get: fn(&OutputStatus) -> u64| outputs.iter().map(get).sum::<u64>();
+        let pools = POOL_NAMES.iter().zip(status.pools).filter(|(_, (out, _))| *out > 0);
+        let pools: Vec<String> = pools.map(|(pool, (out, all))| format!("{out} of {all} {pool}")).collect();
+        self.lines.push(format!(
+            "meltica: provider {name} was lost with shard {shard}: at its last status it had taken {} messages, delivered {} \
+             events and held {} (slots out: {}); what it held, and what came since, is lost",
+            status.counts.messages_total,
+            sum(|output| output.counts.delivered_total),
+            sum(|output| output.in_flight),
+            if pools.is_empty() { "none".to_owned() } else { pools.join(", ") },
+        ));
+        if let Some(orders) = board.orders().find(|orders| usize::from(orders.provider) == index) {
+            self.lines.push(format!(
+                "meltica: {} orders of {name} may be working on ({} of them unknown); the journal knows them",
+                orders.open_orders, orders.unknown_orders
+            ));
+        }
+    }
+
+    /// Slots that nobody gave back: how many of which type, and where they were taken.
+    fn still_out(&mut self, whose: &str, slots: &[String]) {
+        let mut counts = BTreeMap::new();
+        for slot in slots {
+            *counts.entry(slot).or_insert(0) += 1;
+        }
+        let lines =
+            counts.into_iter().map(|(slot, count)| format!("meltica: {whose}: {count} still out: {slot}"));
+        self.lines.extend(lines);
+    }
+
     /// Checks that a shard got what others sent to it.
     fn check_received(&mut self, shard: &str, sent: u64, received: u64, left: u64) {
+        if self.senders_lost {
+            // What they sent is known to nobody.
+            let shown = format!("{shard}: received {received} event parts, {left} are left in its rings");
+            return self.lines.push(shown);
+        }
         if sent != received + left {
             self.lines.push(format!(
                 "meltica: shard {shard} received {received} of {sent} event parts, {left} are left in its rings"
@@ -414,7 +472,7 @@ fn fill_outputs(
 /// Fills what the shards counted into the report and checks that it adds up.
 fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ended) -> Verdict {
     use DisturbanceKind as Kind;
-    let mut verdict = Verdict { lines: Vec::new(), failed: false };
+    let mut verdict = Verdict { lines: Vec::new(), failed: false, senders_lost: false };
     let spins = topology.host == HostMode::Dedicated;
     for (shard, usage, counters) in &ended.usage {
         let name = &topology.shard(*shard).name;
@@ -441,6 +499,14 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
     let mut providers = serde_json::Map::new();
     let mut letters = Vec::new();
     let mut pushed: Vec<u64> = vec![0; topology.shards.len()];
+    for (index, plan) in topology.providers.iter().enumerate() {
+        if !ended.providers.iter().any(|summary| usize::from(summary.index) == index) {
+            verdict.senders_lost = true;
+            verdict.lost(plan, &topology.shard(plan.shard).name, board, index);
+        }
+    }
+    let mergers = topology.shards.iter().filter(|shard| matches!(shard.role, Role::Merger { .. })).count();
+    verdict.senders_lost |= ended.mergers.len() < mergers;
     for summary in &ended.providers {
         let plan = &topology.providers[usize::from(summary.index)];
         let shard = topology.shard(plan.shard).name.clone();
@@ -463,9 +529,7 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
                 .push(format!("meltica: counters of provider {} do not add up: {reason}", plan.name));
             verdict.failed = true;
         }
-        for slot in &summary.outstanding {
-            verdict.lines.push(format!("meltica: provider {}: a slot is still out: {slot}", plan.name));
-        }
+        verdict.still_out(&format!("provider {}", plan.name), &summary.outstanding);
         if let Some(races) = summary.raced() {
             verdict.lines.push(format!("{}: {races}", plan.name));
         }
@@ -513,9 +577,7 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
             verdict.lines.push(format!("meltica: counters of merge shard {name} do not add up: {reason}"));
             verdict.failed = true;
         }
-        for slot in &summary.outstanding {
-            verdict.lines.push(format!("meltica: merge shard {name}: a slot is still out: {slot}"));
-        }
+        verdict.still_out(&format!("merge shard {name}"), &summary.outstanding);
         let mut facts = summary.facts.clone();
         facts["outputs"] = outputs;
         mergers.insert(name.clone(), facts);
@@ -548,6 +610,7 @@ fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ende
             latency(*last)
         ));
     }
+    letters.iter_mut().for_each(|letter| name_letter(topology, letter));
     providers.insert("dead_letters".to_owned(), Value::Array(letters));
     report.providers = Value::Object(providers);
     report.mergers = Value::Object(mergers);
@@ -597,4 +660,44 @@ fn say(topology: &Topology, report: &Report, terminal: bool) {
     let provider = &topology.providers[usize::from(report.provider)].name;
     let erase = if terminal { "\r\x1b[2K" } else { "" };
     errln!("{erase}[{provider}] {}", report.happening);
+}
+
+/// Puts names in place of a dead letter's numbers. What is no provider of the topology is a merge shard, in their order.
+fn name_letter(topology: &Topology, letter: &mut Value) {
+    let number = |key: &str| letter[key].as_u64().and_then(|number| usize::try_from(number).ok());
+    let provider = number("provider").and_then(|number| match topology.providers.get(number) {
+        Some(plan) => Some((plan.name.clone(), Some(plan.product.venue().to_owned()))),
+        None => {
+            let mut mergers = topology.shards.iter().filter(|shard| shard.role_name() == "merger");
+            mergers.nth(number - topology.providers.len()).map(|shard| (shard.name.clone(), None))
+        }
+    });
+    let shard = number("shard").and_then(|number| topology.shards.get(number)).map(|plan| plan.name.clone());
+    let consumer =
+        number("consumer").and_then(|number| topology.consumers.get(number)).map(|plan| plan.name.clone());
+    let (provider, venue) = provider.unzip();
+    letter["provider"] = json!(provider);
+    letter["venue"] = json!(venue.flatten());
+    letter["shard"] = json!(shard);
+    letter["consumer"] = json!(consumer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_that_are_out_are_counted_by_type_and_place() {
+        let mut verdict = Verdict { lines: Vec::new(), failed: false, senders_lost: false };
+        let slots =
+            ["WsFrame, taken at a.rs:1:2", "ProviderRaw, taken at b.rs:3:4", "WsFrame, taken at a.rs:1:2"];
+        verdict.still_out("provider one", &slots.map(str::to_owned));
+        assert_eq!(
+            verdict.lines,
+            [
+                "meltica: provider one: 1 still out: ProviderRaw, taken at b.rs:3:4",
+                "meltica: provider one: 2 still out: WsFrame, taken at a.rs:1:2",
+            ]
+        );
+    }
 }

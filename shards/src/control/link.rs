@@ -59,6 +59,8 @@ pub struct RouteChange {
     pub output: Option<NewOutput>,
     /// Routes as they are from now on.
     pub routes: Vec<(StreamId, Route)>,
+    /// Whose the streams of `routes` are on those shards from now on: fair shares are counted by consumer.
+    pub holders: Vec<(StreamId, usize, Vec<ConsumerId>)>,
     /// Routes that end: stream and output.
     pub ended: Vec<(StreamId, usize)>,
     /// Streams whose subscription at the venue begins.

@@ -10,7 +10,7 @@ use engine::channel::{Channel, Interval};
 use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
 use engine::dispatch::Dispatcher;
 use engine::event::Event;
-use engine::ids::{InstrumentId, ProviderId, ShardId, StreamId};
+use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
 use engine::merge::{
     BboSource, MergeKind, MergeRule, Merger, MergerOptions, PATIENCE_NS, RuleError, RuleInputs,
 };
@@ -47,7 +47,7 @@ struct MergeShard {
 pub struct MergerParts {
     provider: ProviderId,
     rules: Vec<MergeRule>,
-    routes: Vec<(StreamId, Route)>,
+    routes: Vec<(StreamId, Route, ConsumerId)>,
     outputs: Vec<(ShardId, Sender<Event>, topology::RingSizes)>,
     /// Wakes the consumer shard behind each output.
     pub wakers: Vec<Waker>,
@@ -191,10 +191,15 @@ impl Merges {
                 let Role::Consumer { rings } = shard.role else { continue };
                 let output = parts.outputs.len();
                 let consumers = topology.consumers_on(ShardIndex(number as u8));
-                let wanted = consumers.flat_map(|(_, consumer)| self.subscribed(consumer));
-                let routes: Vec<_> = wanted
-                    .filter(|(provider, ..)| *provider == own.provider)
-                    .map(|(_, stream, delivery)| (stream, Route { output, delivery, book_depth: 0 }))
+                let routes: Vec<_> = consumers
+                    .flat_map(|(holder, consumer)| {
+                        let holder = ConsumerId(holder as u16);
+                        self.subscribed(consumer).map(move |wanted| (wanted, holder))
+                    })
+                    .filter(|((provider, ..), _)| *provider == own.provider)
+                    .map(|((_, stream, delivery), holder)| {
+                        (stream, Route { output, delivery, book_depth: 0 }, holder)
+                    })
                     .collect();
                 if routes.is_empty() {
                     continue;
@@ -235,8 +240,9 @@ impl MergerParts {
             merger.add_rule(rule).expect("every rule was resolved against the same catalog before the start");
         }
         merger.dispatcher.routing.begin_version(1);
-        for (stream, route) in self.routes.drain(..) {
+        for (stream, route, holder) in self.routes.drain(..) {
             merger.dispatcher.routing.add(stream, route);
+            merger.dispatcher.routing.add_holder(stream, route.output, holder);
             merger.dispatcher.reserve(stream);
         }
         merger

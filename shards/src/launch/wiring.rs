@@ -7,7 +7,7 @@ use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
 use engine::directory::Directory;
 use engine::dispatch::{Dispatcher, Fairness};
 use engine::event::Event;
-use engine::ids::{InstrumentId, ProviderId, ShardId, StreamId};
+use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
 use engine::ring::{Receiver, Sender, ring};
 use engine::routing::{Delivery, Route};
 
@@ -24,7 +24,8 @@ pub(super) struct ProviderParts {
     pub(super) index: u8,
     pub(super) plan: ProviderPlan,
     pub(super) directory: Directory,
-    pub(super) routes: Vec<(StreamId, Route)>,
+    /// With the consumer of a route; a merge shard has none.
+    pub(super) routes: Vec<(StreamId, Route, Option<ConsumerId>)>,
     pub(super) outputs: Vec<(ShardId, Sender<Event>, RingSizes)>,
     pub(super) wakers: Vec<Waker>,
     /// Outputs that go to merge shards: they get markers.
@@ -162,18 +163,20 @@ pub(super) fn wire(
             let Some(rings) = shard.rings() else { continue };
             let output = part.outputs.len();
             let merged = merges.wanted(ShardIndex(number as u8), index);
-            let mut routes: Vec<_> = merged.map(|(stream, kind)| (stream, kind.route(output))).collect();
+            let mut routes: Vec<_> =
+                merged.map(|(stream, kind)| (stream, kind.route(output), None)).collect();
             if !routes.is_empty() {
                 part.markers.push(output);
             }
-            for (_, consumer) in topology.consumers_on(ShardIndex(number as u8)) {
+            for (holder, consumer) in topology.consumers_on(ShardIndex(number as u8)) {
                 for_each_stream(
                     topology,
                     consumer,
                     directories,
                     |provider, stream, _, delivery, book_depth| {
                         if usize::from(provider) == index {
-                            routes.push((stream, Route { output, delivery, book_depth }));
+                            let route = Route { output, delivery, book_depth };
+                            routes.push((stream, route, Some(ConsumerId(holder as u16))));
                         }
                     },
                 );
@@ -223,8 +226,11 @@ impl ProviderParts {
             add_output(&mut dispatcher, shard, sender, rings);
         }
         dispatcher.routing.begin_version(1);
-        for (stream, route) in self.routes.drain(..) {
+        for (stream, route, holder) in self.routes.drain(..) {
             dispatcher.routing.add(stream, route);
+            if let Some(holder) = holder {
+                dispatcher.routing.add_holder(stream, route.output, holder);
+            }
         }
         dispatcher
     }

@@ -162,11 +162,15 @@ pub async fn drive(
     let mut turns_since_yield = 0;
     let mut idle_turns = 0;
     let mut now_ns = clock.now();
+    #[cfg(debug_assertions)]
+    let mut mishap = super::mishap::Mishap::of_this_thread(now_ns);
     let mut account: Option<Account> = None;
     loop {
         let stopping = stop.asked();
         counters.place.set(Place::Turn);
         let done = shard.turn(now_ns);
+        #[cfg(debug_assertions)]
+        mishap.strike(now_ns);
         let turn_start_ns = now_ns;
         now_ns = clock.now();
         count(&counters.turns);

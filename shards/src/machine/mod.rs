@@ -12,6 +12,8 @@ pub mod clock;
 pub mod executor;
 pub mod http;
 pub mod idle;
+#[cfg(debug_assertions)]
+mod mishap;
 pub mod place;
 pub mod poller;
 pub mod resolve;

@@ -153,6 +153,9 @@ impl<V: Venue> Driver<V> {
         for (stream, route) in change.routes {
             routing.set(stream, route);
         }
+        for (stream, output, holders) in change.holders {
+            routing.set_holders(stream, output, &holders);
+        }
         for (stream, output) in change.ended {
             routing.remove(stream, output);
         }

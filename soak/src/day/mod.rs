@@ -95,7 +95,7 @@ pub(crate) struct Sample {
 /// # Errors
 /// What kept it from starting, in words. What kept it from ending is a row of the verdict.
 pub fn run(options: &Options) -> Result<Verdict, String> {
-    std::fs::create_dir_all(&options.home).map_err(|error| error.to_string())?;
+    std::fs::create_dir_all(options.home.join("report")).map_err(|error| error.to_string())?;
     let mut topology = topology_of(options)?;
     let mut command = Command::new(&options.venues.0);
     command.args(&options.venues.1);

@@ -15,6 +15,9 @@ use super::venues::Orders;
 use super::{Day, Options, Sample};
 use crate::ledger::Ledger;
 
+/// The part of a day that warms up: rings, spills and books touch their memory when they are fuller than ever before, and
+/// the loudest hour ends here.
+const WARM_PERCENT: usize = 70;
 /// Growth of memory that is none, in MiB over the time looked at, and as a share of the whole.
 const GROWTH_MIB_MAX: f64 = 4.0;
 const GROWTH_SHARE_MAX: f64 = 0.02;
@@ -132,8 +135,7 @@ fn load(day: &Day) -> Row {
 }
 
 fn memory(options: &Options, samples: &[Sample]) -> Row {
-    // The first third warms up: pools touch their memory, books grow to their size.
-    let later = &samples[samples.len() / 3..];
+    let later = &samples[samples.len() * WARM_PERCENT / 100..];
     let points: Vec<_> = later.iter().map(|sample| (sample.second / 3_600.0, sample.rss_mib)).collect();
     let hours = points.last().map_or(0.0, |last| last.0) - points.first().map_or(0.0, |first| first.0);
     let rss = samples.last().map_or(0.0, |sample| sample.rss_mib);

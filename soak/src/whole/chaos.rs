@@ -63,11 +63,15 @@ pub enum Kind {
     Orders,
     /// Order entry has faults.
     OrderFaults,
+    /// Trading switches and the kill switch move, as the control shard moves them.
+    Switches,
+    /// The process that trades dies, and another begins with its journal, torn where it was being written.
+    Crashes,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -84,31 +88,33 @@ impl Kind {
         Self::MergeStands,
         Self::Orders,
         Self::OrderFaults,
+        Self::Switches,
+        Self::Crashes,
     ];
 }
 
 /// A set of kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mix(pub u16);
+pub struct Mix(pub u32);
 
 impl Mix {
     /// Everything.
-    pub const ALL: Self = Self(u16::MAX);
+    pub const ALL: Self = Self((1 << Kind::ALL.len()) - 1);
 
     /// Each kind with the same chance as not.
     pub fn drawn(rng: &mut Rng) -> Self {
-        Self(rng.u16(..))
+        Self(rng.u32(..) & Self::ALL.0)
     }
 
     /// Whether a kind is in it.
     pub fn has(self, kind: Kind) -> bool {
-        self.0 & 1 << kind as u16 != 0
+        self.0 & 1 << kind as u32 != 0
     }
 
     /// The same without a kind.
     #[must_use]
     pub fn without(self, kind: Kind) -> Self {
-        Self(self.0 & !(1 << kind as u16))
+        Self(self.0 & !(1 << kind as u32))
     }
 
     /// Its kinds.
@@ -227,6 +233,11 @@ impl Whole {
             Kind::Rules => return self.change_rules(),
             Kind::Orders => return self.order(),
             Kind::OrderFaults => return self.order_fault(),
+            Kind::Switches => return self.move_switch(),
+            Kind::Crashes => {
+                self.trade.as_mut()?.restart();
+                return Some("the process that trades dies, another begins with its journal".to_owned());
+            }
             Kind::Panics | Kind::SmallRings | Kind::TwoLines => return None,
         };
         let what = format!("provider {provider}: {fault:?}");
@@ -250,6 +261,10 @@ impl Whole {
             (shard.asleep_until_ns, shard.parts_per_turn) = (0, usize::MAX);
         }
         self.merger_stands_until_ns = 0;
+        if let Some(trade) = &mut self.trade {
+            trade.kill(false);
+            (0..CONSUMERS).for_each(|consumer| trade.set_trading(consumer, true));
+        }
     }
 
     fn change_route(&mut self) -> Option<String> {
@@ -372,6 +387,18 @@ impl Whole {
         Some(format!("consumer {consumer} places {id}"))
     }
 
+    /// What may leave is checked where it leaves.
+    fn move_switch(&mut self) -> Option<String> {
+        let (trade, rng) = (self.trade.as_mut()?, &mut self.chaos.rng);
+        let (consumer, on) = (rng.u16(0..CONSUMERS), rng.bool());
+        if rng.u8(0..3) == 0 {
+            trade.kill(on);
+            return Some(format!("the kill switch of all is {}", if on { "on" } else { "off" }));
+        }
+        trade.set_trading(consumer, on);
+        Some(format!("trading of consumer {consumer} is {}", if on { "on" } else { "off" }))
+    }
+
     fn order_fault(&mut self) -> Option<String> {
         let (trade, rng) = (self.trade.as_mut()?, &mut self.chaos.rng);
         let fault = match rng.u8(0..6) {
@@ -454,12 +481,18 @@ fn data_fault(rng: &mut Rng, provider: usize, symbol: String) -> Fault {
         // Coinbase numbers neither updates nor books: one that is lost or old shows nowhere.
         0..4 if provider == 2 => VenueFault::DropTrades { symbol, count },
         0 => VenueFault::DropUpdates { symbol, count },
-        // Far off: numbers that are wrong and fit all the same show only when the book is verified, after minutes.
-        1 => VenueFault::ShiftUpdateIds { symbol, by: rng.i64(-2_000_000..-1_000_000), count },
+        // Small ones, too: they go back on their line sooner or later, whatever they fit to.
+        1 => VenueFault::ShiftUpdateIds { symbol, by: shift(rng), count },
         2 => VenueFault::StaleSnapshots { symbol, count },
         3 => VenueFault::LieChecksum { symbol, count },
         _ => VenueFault::DropTrades { symbol, count },
     })
+}
+
+/// How far off numbers are that lie: some, hundreds, or beyond everything.
+fn shift(rng: &mut Rng) -> i64 {
+    let far = rng.choice([5, 400, 2_000_000]).expect("there are some");
+    rng.i64(1..=far) * if rng.bool() { 1 } else { -1 }
 }
 
 fn rest_fault(rng: &mut Rng) -> RestFault {

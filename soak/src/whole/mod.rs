@@ -14,7 +14,9 @@
 pub mod auditor;
 pub mod chaos;
 mod feed;
+mod invariants;
 pub mod run;
+mod sabotage;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,13 +24,12 @@ use std::sync::Arc;
 
 use engine::consumer::{Catalog, Host, OnPanic, ProviderFacts, StreamFacts};
 use engine::dispatch::Dispatcher;
-use engine::event::{Body, Event, GapReason};
+use engine::event::Event;
 use engine::ids::{ConsumerId, ProviderId, ShardId, StreamId};
 use engine::merge::marker::{MARKER_EVERY_NS, MarkerPace};
 use engine::merge::{Merger, MergerOptions, PATIENCE_NS};
 use engine::orders::OrderEvent;
 use engine::orders::venue::binance::BinanceOrders;
-use engine::pool::Handle;
 use engine::pools::{MergePools, PoolSizes};
 use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
@@ -44,6 +45,8 @@ use crate::trade::Trade;
 use auditor::{Audit, Auditor, Carries, Place};
 use chaos::{Chaos, Kind, Mix};
 use feed::Feed;
+pub use sabotage::Sabotage;
+use sabotage::Saboteur;
 
 /// Providers.
 const PROVIDERS: usize = 3;
@@ -54,85 +57,6 @@ const TO_SHARD: [usize; 2] = [1, 2];
 const TO_MERGER: usize = 3;
 /// The instruments of each provider.
 const BASES: [&str; 2] = ["BTC", "ETH"];
-/// How long recovery may take when faults are over, in nanoseconds: a book that broke again and again is asked for only
-/// after 300 s, and twice where the first answer fails.
-const SETTLE_NS_MAX: u64 = 700 * SECOND_NS;
-/// How often counters of every lane are compared, in steps; those of rings are at each.
-const COUNTERS_EVERY: u64 = 64;
-
-/// A promise that is broken on purpose, to see that it is noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sabotage {
-    /// A consumer shard loses one trade.
-    DropEvent,
-    /// It takes one trade twice.
-    RepeatEvent,
-    /// Two events of one stream change places.
-    SwapEvents,
-    /// A level of a book has another quantity.
-    WrongBook,
-    /// A merged event without one of its providers is sent.
-    PartialMerge,
-    /// A Gap is not told.
-    LoseGap,
-    /// A report of an order is not told.
-    LoseReport,
-    /// An event leaves a ring and is counted by nobody.
-    LoseUncounted,
-    /// A slot of a pool is not given back.
-    LeakSlot,
-}
-
-impl Sabotage {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::DropEvent,
-        Self::RepeatEvent,
-        Self::SwapEvents,
-        Self::WrongBook,
-        Self::PartialMerge,
-        Self::LoseGap,
-        Self::LoseReport,
-        Self::LoseUncounted,
-        Self::LeakSlot,
-    ];
-
-    /// What becomes of an event on its way into a host: it, in its place others, or nothing. `None`: not its moment.
-    fn spoil(self, event: &Event, held: &mut Option<Event>) -> Option<Vec<Event>> {
-        let trade = matches!(event.body, Body::Trade(_));
-        match self {
-            Self::DropEvent if trade => Some(Vec::new()),
-            Self::RepeatEvent if trade => Some(vec![*event, *event]),
-            Self::SwapEvents if trade => match held.take() {
-                Some(first) if first.header.stream == event.header.stream => Some(vec![*event, first]),
-                Some(first) => {
-                    *held = Some(first);
-                    None
-                }
-                None => {
-                    *held = Some(*event);
-                    Some(Vec::new())
-                }
-            },
-            Self::WrongBook => {
-                let mut wrong = *event;
-                let Body::BookUpdate(part) = &mut wrong.body else { return None };
-                part.levels[0].qty.0 += 1;
-                Some(vec![wrong])
-            }
-            Self::PartialMerge => {
-                let mut wrong = *event;
-                let Body::Merged(head) = &mut wrong.body else { return None };
-                head.providers_present -= 1;
-                Some(vec![wrong])
-            }
-            Self::LoseGap if matches!(&event.body, Body::Gap(gap) if gap.reason == GapReason::Sequence) => {
-                Some(Vec::new())
-            }
-            _ => None,
-        }
-    }
-}
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -199,51 +123,6 @@ pub struct Whole {
     version: u32,
     steps_total: u64,
     sabotage: Saboteur,
-}
-
-/// Breaks one promise, once, when it has seen enough.
-#[derive(Default)]
-struct Saboteur {
-    what: Option<Sabotage>,
-    /// Moments to let pass before.
-    wait: u32,
-    held: Option<Event>,
-    leaked: Option<Handle<Event>>,
-}
-
-impl Saboteur {
-    /// Whether this moment is the one.
-    fn strikes(&mut self, what: Sabotage) -> bool {
-        if self.what != Some(what) {
-            return false;
-        }
-        self.wait = self.wait.saturating_sub(1);
-        if self.wait > 0 {
-            return false;
-        }
-        self.what = None;
-        true
-    }
-
-    fn deliver(&mut self, event: &Event, host: &mut Host, clock: &mut FixedClock) {
-        if let Some(what) = self.what
-            && let Some(instead) = what.spoil(event, &mut self.held)
-        {
-            self.wait = self.wait.saturating_sub(1);
-            if self.wait > 0 {
-                self.held = None;
-            } else {
-                for event in &instead {
-                    host.deliver(event, clock);
-                }
-                if self.held.is_none() {
-                    self.what = None;
-                }
-                return;
-            }
-        }
-        host.deliver(event, clock);
-    }
 }
 
 impl Whole {
@@ -604,179 +483,5 @@ impl Whole {
                 news.push(*event);
             }
         }
-    }
-
-    // --- what must hold -------------------------------------------------------------------------------------------
-
-    /// At each step.
-    fn check(&mut self) -> Result<(), String> {
-        for seated in self.shards.iter().flat_map(|shard| &shard.seated) {
-            if let Some(violation) = seated.audit.borrow().violations.first() {
-                return Err(violation.clone());
-            }
-        }
-        for feed in &self.feeds {
-            if let Some(violation) = feed.observer().ledger().violations.first() {
-                return Err(format!("the observer: {violation}"));
-            }
-        }
-        if self.steps_total.is_multiple_of(COUNTERS_EVERY) { self.check_counters() } else { Ok(()) }
-    }
-
-    fn check_counters(&mut self) -> Result<(), String> {
-        for provider in 0..=PROVIDERS {
-            let dispatcher = self.dispatcher(ProviderId(provider as u8));
-            let outputs = dispatcher.shards().count();
-            let states: Vec<_> = (0..outputs)
-                .map(|output| (dispatcher.output_counts(output), dispatcher.output_state(output)))
-                .collect();
-            for (output, ((counts, in_flight), state)) in states.into_iter().enumerate() {
-                let lost = counts.coalesced_total + counts.dropped_total;
-                let accounted = counts.delivered_total + counts.unchanged_total + lost + in_flight;
-                if counts.offered_total != accounted {
-                    return Err(format!(
-                        "provider {provider} output {output}: {counts:?}, in flight {in_flight}"
-                    ));
-                }
-                let taken = match output {
-                    TO_MERGER => self.merge_rings[provider].1,
-                    0 if provider == PROVIDERS => 0,
-                    0 => self.feeds[provider].observed_total(),
-                    _ => self.shards[output - 1].rings[provider].1,
-                };
-                if state.pushed_total != taken + state.ring_depth as u64 {
-                    return Err(format!("provider {provider} output {output}: {state:?}, taken {taken}"));
-                }
-            }
-        }
-        for (number, shard) in self.shards.iter().enumerate() {
-            let taken: u64 = shard.rings.iter().map(|(_, taken)| taken).sum();
-            if shard.host.delivered_total() != taken {
-                let shown = shard.host.delivered_total();
-                return Err(format!("shard {number}: took {taken} event parts and showed {shown}"));
-            }
-        }
-        let (counts, held) = (*self.merger.counts(), self.merger.held_count() as u64);
-        let kinds = counts.unwanted_total + counts.duplicates_total + counts.best_total;
-        let came = kinds + counts.held_total + counts.no_slot_total;
-        if counts.events_total != came || counts.held_total != counts.released_total + held {
-            return Err(format!("the merger: {counts:?}, held {held}"));
-        }
-        let (merges, open) = self.merger.totals();
-        let windowed = merges.late_total
-            + merges.no_slot_total
-            + merges.complete_events_total
-            + merges.partial_events_total
-            + merges.discarded_events_total
-            + open;
-        // Events of best prices are counted in the same place and end nowhere.
-        if merges.events_total < windowed {
-            return Err(format!("the merger's windows: {merges:?}, open {open}"));
-        }
-        if self.merger.pools().events.usage().out as u64 != held {
-            let usage = self.merger.pools().events.usage();
-            return Err(format!("the merger holds {held} events, its pool says {usage:?}"));
-        }
-        Ok(())
-    }
-
-    /// The end of every run: faults are over, the market stops, and everything must be as the venues have it.
-    fn finish(&mut self) -> Result<(), String> {
-        self.calm();
-        self.settle()?;
-        // A disconnect that was announced before may still come.
-        self.run_until(self.now_ns + 6 * SECOND_NS, false, |_| false)?;
-        self.settle()?;
-        self.run_until(self.now_ns + 3 * SECOND_NS, false, |_| false)?;
-        for feed in &mut self.feeds {
-            feed.site().set_rate(0.0, self.now_ns);
-        }
-        self.run_until(self.now_ns + 4 * SECOND_NS, false, |_| false)?;
-        self.merger.finish(ReceiveTime::from_ns(self.now_ns));
-        for _ in 0..3 {
-            self.merger.flush(|_| {});
-            self.step();
-        }
-        self.check()?;
-        self.check_counters()?;
-        for feed in &self.feeds {
-            feed.assert_true();
-            if feed.pooled_out() > 0 {
-                return Err(format!("{} pooled slots are out at the end", feed.pooled_out()));
-            }
-        }
-        let pools = self.merger.pools();
-        let out = pools.events.usage().out + pools.merged.usage().out;
-        if out > 0 {
-            return Err(format!("{out} slots of the merger's pools are out at the end"));
-        }
-        for shard in 0..self.shards.len() {
-            self.check_shard(shard)?;
-        }
-        if let Some(trade) = &mut self.trade {
-            trade.finish();
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self) -> Result<(), String> {
-        let until_ns = self.now_ns + SETTLE_NS_MAX;
-        if self.run_until(until_ns, false, |whole| whole.feeds.iter().all(|feed| feed.is_settled()))? {
-            return Ok(());
-        }
-        let states: Vec<_> = self.feeds.iter().map(|feed| feed.state()).collect();
-        Err(format!("not recovered {} s after all faults: {states:?}", SETTLE_NS_MAX / SECOND_NS))
-    }
-
-    /// What the steady consumers of a shard have at the end is what the venues have.
-    fn check_shard(&self, number: usize) -> Result<(), String> {
-        let shard = &self.shards[number];
-        if shard.rings.iter().any(|(ring, _)| !ring.is_empty()) || shard.lane.is_behind() {
-            return Err(format!("shard {number}: its rings are not empty at the end"));
-        }
-        for (seat, seated) in shard.seated.iter().enumerate().filter(|(_, seated)| seated.steady) {
-            let audit = seated.audit.borrow();
-            let consumer = seated.consumer.0;
-            let (_, counts, _) = shard.host.seats().nth(seat).expect("it has this seat");
-            if counts.events_total != audit.seen_total {
-                return Err(format!("consumer {consumer}: {counts:?}, it saw {}", audit.seen_total));
-            }
-            let told = &self.news[usize::from(consumer)];
-            if *told != audit.order_events {
-                let (sent, got) = (told.len(), audit.order_events.len());
-                return Err(format!(
-                    "consumer {consumer}: {sent} critical events sent, {got} came, or in another order"
-                ));
-            }
-            for ((provider, stream), carries) in audit.places() {
-                if provider == MERGED {
-                    continue;
-                }
-                let symbol = &self.facts[provider.index()][stream.index()].symbol;
-                let key = crate::ledger::key(provider, symbol);
-                let observer = self.feeds[provider.index()].observer();
-                let ledger = observer.ledger();
-                let at = format!("consumer {consumer}, {key}");
-                match carries {
-                    Carries::Trades => {
-                        let (last, truth) = (audit.last((provider, stream)), ledger.trades[&key].last);
-                        if last.is_some_and(|last| last != truth) {
-                            return Err(format!("{at}: last trade {last:?}, the venue's is {truth}"));
-                        }
-                    }
-                    Carries::Book(depth) => {
-                        let levels = DEPTHS[depth];
-                        let replica = shard.host.replicas().get(provider, stream);
-                        let copy = replica.map(crate::ledger::BookCopy::of);
-                        let truth = &ledger.books[&key];
-                        if copy.is_none_or(|copy| !copy.same_best(truth, levels)) {
-                            return Err(format!("{at}: its book of {levels} levels is not the venue's"));
-                        }
-                    }
-                    Carries::Tickers | Carries::Merged => {}
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -125,15 +125,24 @@ fn tables(frame: &mut Frame<'_>, area: Rect, model: &mut Model) {
         let layout = grid.layout(width.saturating_sub(2));
         let right = grid.right();
         let heads: Vec<&str> = grid.heads.iter().map(|(name, _)| *name).collect();
-        let sorted =
-            sort.column.filter(|_| model.view != View::Overview).and_then(|column| heads.get(column));
-        let mut head = format!("  {}", Grid::line(&heads, &right, &layout, width - 2));
+        let mut head: Vec<char> =
+            format!("  {}", Grid::line(&heads, &right, &layout, width - 2)).chars().collect();
         // The mark stands in the gap behind the name: columns must not move when the order changes.
-        if let Some(end) = sorted.and_then(|name| Some(head.find(&format!(" {name}"))? + 1 + name.len())) {
-            let mark = if sort.ascending { "^" } else { "v" };
-            let gap = if head[end..].starts_with(' ') { end + 1 } else { end };
-            head.replace_range(end..gap, mark);
+        let mut end = 0;
+        for &(column, wide) in &layout {
+            let begin = end + 2;
+            end = begin + wide;
+            if sort.column != Some(column) || model.view == View::Overview {
+                continue;
+            }
+            let behind = if right[column] { end } else { begin + heads[column].chars().count() };
+            let mark = if sort.ascending { '^' } else { 'v' };
+            match head.get_mut(behind) {
+                Some(gap) => *gap = mark,
+                None => head.push(mark),
+            }
         }
+        let head: String = head.into_iter().collect();
         lines.push(Line::styled(head, BOLD));
         for row in &grid.rows {
             let cells: Vec<&str> = row.cells.iter().map(|cell| cell.text.as_str()).collect();

@@ -302,6 +302,7 @@ impl Controller {
             plan.before.push((consumer, from, stream, before));
             let Held { delivery, book_depth } = self.route(shard, from, stream).expect("it was just held");
             change.routes.push((stream, Route { output, delivery, book_depth }));
+            change.holders.push((stream, output, self.holders(shard, from, stream)));
             streams.push((number, stream, None));
             if before.is_none() {
                 ended.push((stream, output));

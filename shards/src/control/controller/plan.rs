@@ -125,6 +125,13 @@ impl Controller {
         )
     }
 
+    /// The consumers of a shard that hold a stream.
+    pub(super) fn holders(&self, shard: usize, provider: usize, stream: StreamId) -> Vec<ConsumerId> {
+        let on_shard = (0..self.held.len()).filter(|&consumer| self.shard_of(consumer) == shard);
+        let holding = on_shard.filter(|&consumer| self.held[consumer].contains_key(&(provider, stream)));
+        holding.map(|consumer| ConsumerId(consumer as u16)).collect()
+    }
+
     /// Whether a consumer or a merge rule uses a stream: while one does, the venue sends it.
     pub(super) fn is_used(&self, provider: usize, stream: StreamId) -> bool {
         self.held.iter().any(|held| held.contains_key(&(provider, stream)))
@@ -207,6 +214,7 @@ impl Controller {
                 change
                     .routes
                     .push((stream, Route { output, delivery: route.delivery, book_depth: route.book_depth }));
+                change.holders.push((stream, output, self.holders(shard, provider, stream)));
                 let copy = channel.is_book().then(|| (route.book_depth, book_reserve(route.book_depth)));
                 streams.push((ProviderId(provider as u8), stream, copy));
                 if channel.is_book()
@@ -290,6 +298,7 @@ impl Controller {
         match self.route(shard, from, stream) {
             Some(Held { delivery, book_depth }) => {
                 change.routes.push((stream, Route { output, delivery, book_depth }));
+                change.holders.push((stream, output, self.holders(shard, from, stream)));
             }
             None => change.ended.push((stream, output)),
         }
