@@ -23,10 +23,13 @@ pub mod markers;
 pub mod merger;
 pub mod consumer;
 pub mod consumers;
+pub mod io;
+pub mod outputs;
 // What they tell while they run and when they end.
 pub mod probe;
 pub mod stages;
 pub mod status;
+pub mod happened;
 pub mod live;
 pub mod watch;
 pub mod collect;

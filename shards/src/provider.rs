@@ -19,14 +19,14 @@ use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
 use crate::capture::Tap;
-use crate::control::link::{NewInstrument, Reply, RouteChange, ShardEnd};
-use crate::machine::clock::Clock;
+use crate::control::link::{NewInstrument, Reply, RollAnswer, RouteChange, ShardEnd};
+use crate::happened::{Happened, Report};
+use crate::io::Io;
 use crate::machine::executor::{Turn, sleep};
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
 use crate::machine::idle::Waker;
 use crate::machine::place::Place;
 use crate::machine::poller::{Interest, Poller, Ready, Token};
-use crate::machine::resolve::Resolver;
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
 use crate::machine::target::{Addresses, Target};
 use crate::machine::tls::TlsSocket;
@@ -34,14 +34,12 @@ use crate::markers::Markers;
 use crate::orders::driver::{Markets, Trade};
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
-use crate::stages::{ShardStages, Stage};
+use crate::stages::Stage;
 use crate::status::{
-    Happened, OUTPUTS_MAX, OutputStatus, ProviderStatus, RACES_MAX, Report, STATUS_EVERY_NS, Status,
-    UNPROVED_MAX,
+    OUTPUTS_MAX, OutputStatus, ProviderStatus, RACES_MAX, STATUS_EVERY_NS, Status, UNPROVED_MAX,
 };
 use crate::topology::RollPlan;
 
-pub use rolls::RollAnswer;
 use rolls::Rolls;
 
 /// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
@@ -77,20 +75,6 @@ struct LineSocket {
     wanted: bool,
     /// Frames that are whole wait in the engine's buffer, or bytes in TLS.
     more: bool,
-}
-
-/// What a shard's providers share.
-pub struct Io {
-    /// The sockets of the shard.
-    pub poller: Poller,
-    /// Names.
-    pub resolver: Resolver,
-    /// Wakes this shard.
-    pub waker: Waker,
-    /// The clock.
-    pub clock: Clock,
-    /// The histograms.
-    pub stages: ShardStages,
 }
 
 /// One provider with its sockets.

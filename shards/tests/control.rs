@@ -182,11 +182,11 @@ impl World {
         while let Some(report) = gateway.poll_report() {
             self.rolled += u32::from(matches!(
                 report.happening,
-                shards::status::Happened::Feed(Happening::Rolled { .. })
+                shards::happened::Happened::Feed(Happening::Rolled { .. })
             ));
         }
         assert_eq!(self.gateway.fallen(), None);
-        self.control.show(View::of(&self.gateway, &self.board, 1));
+        self.control.show(View::of(&self.gateway.collector, self.gateway.loop_counters(), &self.board, 1));
     }
 
     /// Waits until `is_so`.

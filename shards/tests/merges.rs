@@ -204,7 +204,12 @@ impl World {
             gateway.poll_statuses(|status| board.take(status));
             while gateway.poll_report().is_some() {}
             assert_eq!(self.gateway.fallen(), None);
-            self.control.show(View::of(&self.gateway, &self.board, 1));
+            self.control.show(View::of(
+                &self.gateway.collector,
+                self.gateway.loop_counters(),
+                &self.board,
+                1,
+            ));
             if is_so(self) {
                 return;
             }

@@ -20,11 +20,10 @@ use engine::ids::{ConsumerId, Listing, ProviderId, StreamId};
 use engine::routing::Delivery;
 use engine::time::ReceiveTime;
 
-use super::link::{Command, ControlEnd, Reply};
+use super::link::{Command, ControlEnd, Reply, RollAnswer};
 use super::order::{Change, Changed, Order, Refusal};
 use super::server::Ticket;
-use super::switches::Switches;
-use crate::provider::RollAnswer;
+use crate::orders::switches::Switches;
 use crate::topology::Topology;
 
 pub use merges::{MergerMirror, RuleMirror};

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::order::{
     Change, Refusal, SYMBOLS_MAX, channel_of, consumer_of, delivery_of, is_symbol, provider_of,
 };
-use crate::launch::interval_of;
+use crate::topology::rules::interval_of;
 use crate::topology::{ProviderIndex, Topology};
 
 /// Bytes of the longest name of a rule, as of any name in the topology: it becomes a label of metrics.

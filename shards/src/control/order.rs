@@ -6,8 +6,7 @@ use engine::routing::Delivery;
 use serde_json::{Value, json};
 
 use super::merge_order::{JoinOrder, MergedOrder};
-use crate::launch::engine_channel;
-use crate::topology::offer::CHANNEL_KINDS;
+use crate::topology::offer::{CHANNEL_KINDS, engine_channel};
 use crate::topology::{ProviderPlan, Topology};
 
 /// Symbols that one request may name.

@@ -9,6 +9,7 @@ use engine::venue::Venue;
 
 use super::{Drive, Driver, LineSocket, ProviderShard};
 use crate::control::link::{Command, NewInstrument, Numbered, Reply, RouteChange};
+use crate::outputs::add_output;
 
 /// A question for instruments under way.
 #[derive(Debug)]
@@ -125,12 +126,8 @@ impl<V: Venue> Driver<V> {
             assert_eq!(made, stream, "both sides add the same streams in the same order");
         }
         if let Some(output) = change.output {
-            let number = crate::launch::add_output(
-                &mut self.provider.pipeline.dispatcher,
-                output.shard,
-                output.sender,
-                output.rings,
-            );
+            let number =
+                add_output(&mut self.provider.pipeline.dispatcher, output.shard, output.sender, output.rings);
             if output.markers {
                 self.markers.add(number);
             }
