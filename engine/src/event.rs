@@ -3,11 +3,14 @@
 //! A book longer than [`LEVELS_PER_PART`] travels in parts that carry the same sequence; the first and the last say so
 //! in their [`Flags`], and parts enter a ring all together or not at all.
 
+pub mod control;
+
 use crate::channel::Interval;
-use crate::control::{ControlAck, ControlResult};
 use crate::decimal::{Decimals, Price, Qty};
 use crate::ids::{InstrumentId, ProviderId, StreamId, TraceId};
 use crate::time::{ReceiveTime, VenueTime};
+
+use control::{ControlAck, ControlResult};
 
 /// Version of the layout and meaning of events; a recorder writes it, a reader refuses another.
 pub const SCHEMA_VERSION: u8 = 1;

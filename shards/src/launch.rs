@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine::consumer::{Catalog, Consumer, Host, MakeConsumer, OnPanic};
+use engine::catalog::Catalog;
+use engine::consumer::{Consumer, Host, MakeConsumer, OnPanic};
 use engine::ids::ConsumerId;
 
 use crate::collect::{Collector, RunStart};

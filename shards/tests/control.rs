@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use engine::channel::Channel;
 use engine::consumer::{Consumer, Context};
-use engine::control::{Outcome, Wanted};
+use engine::control::Wanted;
+use engine::event::control::Outcome;
 use engine::event::{Body, Event, Flags};
 use engine::ids::ProviderId;
 use engine::provider::Happening;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::consumer::{Consumer, Context};
-use engine::control::{Command, MergeWanted, Outcome, WantedRule};
+use engine::control::{MergeWanted, WantedRule};
+use engine::event::control::{Command, Outcome};
 use engine::event::{Body, BookStatus, Event, Proof};
 use engine::ids::ProviderId;
 use engine::merge::{BboSource, MergeKind};

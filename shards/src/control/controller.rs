@@ -11,10 +11,12 @@ mod plan;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use engine::consumer::{Catalog, StreamLatency};
-use engine::control::{self, Ask, ControlAck, ControlResult, Outcome};
+use engine::catalog::Catalog;
+use engine::consumer::StreamLatency;
+use engine::control::{Ask, Request};
 use engine::dead_letter::DeadLetter;
 use engine::directory::Directory;
+use engine::event::control::{self, ControlAck, ControlResult, Outcome};
 use engine::event::{Body, Event, Flags, Header, SCHEMA_VERSION};
 use engine::ids::{ConsumerId, Listing, ProviderId, StreamId};
 use engine::routing::Delivery;
@@ -611,7 +613,7 @@ impl Controller {
         self.finish(running, Ok(changed), now_ns);
     }
 
-    fn asked(&mut self, request: control::Request, now_ns: u64) {
+    fn asked(&mut self, request: Request, now_ns: u64) {
         let consumer = request.consumer.index();
         if consumer >= self.topology.consumers.len() {
             return;

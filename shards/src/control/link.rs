@@ -5,8 +5,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use engine::catalog::Catalog;
 use engine::channel::Channel;
-use engine::consumer::{Catalog, StreamLatency};
+use engine::consumer::StreamLatency;
 use engine::control::Request;
 use engine::dead_letter::DeadLetter;
 use engine::event::Event;

@@ -1,7 +1,8 @@
 //! What the control thread is asked about merge rules, from words to checked values.
 
 use engine::channel::{Channel, Interval};
-use engine::control::{Command, MergeWanted, WantedRule};
+use engine::control::{MergeWanted, WantedRule};
+use engine::event::control::Command;
 use engine::merge::rules::{WINDOW_COUNT_MAX, WINDOW_NS_MAX};
 use engine::merge::{BboSource, MergeKind};
 use engine::routing::Delivery;

@@ -1,7 +1,8 @@
 //! What the control thread is asked to change, from words to checked values, and the answers to it.
 
 use engine::channel::Channel;
-use engine::control::{Command, Wanted};
+use engine::control::Wanted;
+use engine::event::control::Command;
 use engine::routing::Delivery;
 use serde_json::{Value, json};
 

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use engine::consumer::{Catalog, ProviderFacts};
+use engine::catalog::{Catalog, ProviderFacts};
 use engine::dispatch::Dispatcher;
 use engine::event::Event;
 use engine::ids::{ConsumerId, ProviderId, ShardId, StreamId};
+use engine::merge::MergePools;
 use engine::merge::{MergeKind, MergeRule, Merger, MergerOptions, PATIENCE_NS};
-use engine::pools::{MergePools, PoolSizes};
+use engine::pools::PoolSizes;
 use engine::ring::{Receiver, Sender, ring};
 use engine::routing::{Delivery, Route};
 

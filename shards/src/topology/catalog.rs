@@ -1,6 +1,6 @@
 //! A topology's names in the engine's terms: directories and the catalog, numbered in the order of the file.
 
-use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
+use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::directory::Directory;
 use engine::ids::{InstrumentId, ProviderId};
 

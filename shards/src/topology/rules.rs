@@ -1,7 +1,7 @@
 //! A topology's merge rules in the engine's terms: what each joins, and which of them cannot be applied.
 
+use engine::catalog::{Catalog, StreamFacts};
 use engine::channel::{Channel, Interval};
-use engine::consumer::{Catalog, StreamFacts};
 use engine::ids::{InstrumentId, ProviderId};
 use engine::merge::{BboSource, MergeKind, MergeRule, RuleError, RuleInputs};
 

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use engine::catalog::StreamFacts;
 use engine::channel::Channel;
-use engine::consumer::StreamFacts;
 use engine::directory::VENUE_SYMBOL_BYTES_MAX;
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, Listing, ProviderId, ShardId, StreamId};
