@@ -7,7 +7,8 @@ use engine::ids::{Listing, StreamId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
-use super::{Drive, Driver, LineSocket, ProviderShard};
+use super::lines::LineSocket;
+use super::{Drive, Driver, ProviderShard};
 use crate::control::link::{Command, NewInstrument, Numbered, Reply, RouteChange};
 use crate::outputs::add_output;
 
