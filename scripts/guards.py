@@ -123,8 +123,11 @@ def sources_of(root: Path, names: list[str], crate: str) -> dict[str, str]:
             path = Path(name)
             folder = path.parent if path.stem in ("mod", "lib", "main") else path.with_suffix("")
             tests.update(str(folder / module) for module in modules)
-    of_tests = lambda name: any(name == f"{test}.rs" or name.startswith(f"{test}/") for test in tests)
-    return {name: code for name, code in sources.items() if not of_tests(name)}
+    return {
+        name: code
+        for name, code in sources.items()
+        if not any(name == f"{test}.rs" or name.startswith(f"{test}/") for test in tests)
+    }
 
 
 def engine_problems(root: Path, names: list[str]) -> list[str]:
