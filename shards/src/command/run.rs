@@ -18,6 +18,7 @@ use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns, read_topology};
 use crate::consumers;
 use crate::control::thread::Control;
 use crate::control::view::View;
+use crate::happened::Report;
 use crate::host::RealHost;
 use crate::launch::{Ended, Gateway, launch};
 use crate::live::Board;
@@ -27,7 +28,7 @@ use crate::report::files::ReportDirectory;
 use crate::report::table::{TableStyle, exit_text, latency};
 use crate::report::{DisturbanceKind, RunReport};
 use crate::report_of::OutputSummary;
-use crate::status::{OutputStatus, POOL_NAMES, Report};
+use crate::status::{OutputStatus, POOL_NAMES};
 use crate::topology::{HostMode, ProviderPlan, Role, Topology, check, memory};
 
 /// How often the supervisor looks at everything.
@@ -210,7 +211,9 @@ impl Arguments {
                     return Some(line);
                 }
             }
-            control.show(View::of(gateway, board, run_ns).watched(&observer.watch));
+            control.show(
+                View::of(&gateway.collector, gateway.loop_counters(), board, run_ns).watched(&observer.watch),
+            );
             if now_ns >= line_at_ns {
                 line_at_ns += LINE_EVERY_NS;
                 observer.timeline.push(board.point(&gateway.collector, run_ns));
@@ -277,7 +280,7 @@ impl Arguments {
         }
         let say_all = |lines: &[String]| lines.iter().for_each(|line| errln!("{line}"));
         say_all(&verdict.lines);
-        match directory.write(&report, &gateway.collector) {
+        match directory.write(&report, gateway.collector.totals()) {
             Ok(files) => errln!("{} files in {}", files.len(), directory.path().display()),
             Err(error) => {
                 errln!("meltica: the report could not be written: {error}");
