@@ -28,6 +28,7 @@ pub mod probe;
 pub mod stages;
 pub mod status;
 pub mod live;
+pub mod log;
 pub mod watch;
 pub mod collect;
 pub mod report_of;

@@ -4,7 +4,6 @@
 
 use engine::consumer::SeatCounts;
 use engine::dispatch::{LaneCounts, OutputState};
-use engine::ids::LineId;
 use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{CareCounts, Happening, RestCounts};
@@ -176,6 +175,24 @@ pub enum Happened {
     Orders(OrdersHappening),
 }
 
+impl Happened {
+    /// As [`Happening::operation`].
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::Feed(happening) => happening.operation(),
+            Self::Orders(happening) => happening.operation(),
+        }
+    }
+
+    /// As [`Happening::code`].
+    pub fn code(&self) -> Option<String> {
+        match self {
+            Self::Feed(happening) => happening.code(),
+            Self::Orders(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Happened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -199,7 +216,11 @@ impl Report {
     pub const fn is_warning(&self) -> bool {
         match &self.happening {
             Happened::Feed(happening) => {
-                !matches!(happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
+                use Happening::{BooksProved, Connected, Halted, Rolled};
+                !matches!(
+                    happening,
+                    Connected(_) | BooksProved { .. } | Rolled { .. } | Halted { halted: false, .. }
+                )
             }
             Happened::Orders(happening) => happening.is_warning(),
         }
