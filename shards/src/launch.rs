@@ -66,8 +66,16 @@ const ORDERS_END_NS_MAX: u64 = 2_000_000_000;
 const MERGERS_END_NS_MAX: u64 = 500_000_000;
 /// How long consumers may then take to handle what was sent, in nanoseconds; what is left is named.
 const CONSUMERS_END_NS_MAX: u64 = 1_500_000_000;
+/// How long those behind wait for providers, and then for mergers, before they are asked to end all the same: one that hangs must
+/// not cost what the others have to hand in. By then each had its own time, and some to see it.
+const PROVIDERS_WAITED_FOR: Duration = Duration::from_nanos(PROVIDERS_END_NS_MAX + 200_000_000);
+/// See [`PROVIDERS_WAITED_FOR`].
+const MERGERS_WAITED_FOR: Duration =
+    PROVIDERS_WAITED_FOR.saturating_add(Duration::from_nanos(MERGERS_END_NS_MAX));
 /// After this time from the order to stop a shard is given up: some handler does not return.
-const END_MAX: Duration = Duration::from_millis(4_750);
+const END_MAX: Duration = Duration::from_millis(4_900);
+
+const _: () = assert!(MERGERS_WAITED_FOR.as_nanos() + CONSUMERS_END_NS_MAX as u128 <= END_MAX.as_nanos());
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -490,6 +498,9 @@ impl Gateway {
             usage: Vec::new(),
             took: Duration::ZERO,
         };
+        end(&self.providers, began, PROVIDERS_WAITED_FOR);
+        end(&self.mergers, began, MERGERS_WAITED_FOR);
+        end(&self.consumers, began, END_MAX);
         let providers = ended.join(&self.topology, &mut self.providers, began);
         ended.providers = providers.into_iter().flatten().collect();
         ended.mergers = ended.join(&self.topology, &mut self.mergers, began);
@@ -501,16 +512,13 @@ impl Gateway {
 }
 
 impl Ended {
-    /// Asks threads to stop and waits for them.
+    /// Takes what threads leave that were asked to stop.
     fn join<T: Send + 'static>(
         &mut self,
         topology: &Topology,
         threads: &mut Vec<Thread<T>>,
         began: Instant,
     ) -> Vec<T> {
-        for thread in threads.iter() {
-            thread.stop.ask();
-        }
         let mut summaries = Vec::new();
         for thread in threads.drain(..) {
             let usage = match join_by(thread.handle, began) {
@@ -526,6 +534,16 @@ impl Ended {
             self.usage.push((thread.shard, usage, thread.counters));
         }
         summaries
+    }
+}
+
+/// Asks threads to stop, and waits until they have or so much time has passed.
+fn end<T>(threads: &[Thread<T>], began: Instant, limit: Duration) {
+    for thread in threads {
+        thread.stop.ask();
+    }
+    while threads.iter().any(|thread| !thread.handle.is_finished()) && began.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
