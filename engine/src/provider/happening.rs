@@ -191,8 +191,7 @@ impl std::fmt::Display for Happening {
             Self::ShutdownSoon(line) => write!(f, "line {line} ends soon: the venue announced a shutdown"),
             Self::BooksProved { books, after_ns, rest_requests, rest_weight, messages } => write!(
                 f,
-                "{books} books proved after {:.2} s: {messages} subscription messages, {rest_requests} REST requests of \
-                 weight {rest_weight}",
+                "{books} books proved after {:.2} s ({messages} subscription messages, REST {rest_requests} of weight {rest_weight})",
                 *after_ns as f64 / 1e9,
             ),
         }

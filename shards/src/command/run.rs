@@ -280,6 +280,12 @@ impl Arguments {
         } else {
             out!("{}", exit_text(&report, TableStyle { columns: columns(), colour: false }));
         }
+        match self.log_format {
+            Format::Text => screen.table("Ways, offered = the sum of what follows:", &verdict.ways_table()),
+            Format::Json => {
+                verdict.way_sentences().for_each(|line| screen.own(Level::Info, "verdict", &line));
+            }
+        }
         for (level, line) in &verdict.lines {
             screen.own(*level, "verdict", line);
         }
@@ -305,13 +311,12 @@ impl Arguments {
     }
 }
 
-/// What is about to run, in one line.
+/// What is about to run, in two lines.
 fn introduction(topology: &Topology) -> String {
     let venues: Vec<&str> = topology.providers.iter().map(|provider| provider.name.as_str()).collect();
     format!(
-        "meltica {}: {} provider(s) ({}), {} streams, {} consumer(s), {:.1} MiB of pools, rings and books",
+        "meltica {}: {}, {} streams\n  {} consumers, {:.1} MiB of pools, rings and books",
         env!("CARGO_PKG_VERSION"),
-        topology.providers.len(),
         venues.join(", "),
         topology.stream_count(),
         topology.consumers.len(),

@@ -41,6 +41,12 @@ impl Screen {
         self.print(&line);
     }
 
+    /// Lines that stand below each other, for people.
+    pub(super) fn table(&mut self, head: &str, lines: &[String]) {
+        self.print(head);
+        lines.iter().for_each(|line| self.print(&format!("  {line}")));
+    }
+
     /// A line of a shard, always shown.
     pub(super) fn named(&mut self, level: Level, name: &str, operation: &'static str, message: &str) {
         let line = Line { level, source: Source::Named(name), operation, message, code: None };
@@ -91,11 +97,57 @@ impl Screen {
 
     fn print(&mut self, line: &str) {
         let erase = if std::mem::take(&mut self.behind_status) { ERASE } else { "" };
-        errln!("{erase}{line}");
+        // A file or the journal keeps one line one line.
+        let columns = if self.rewrites { columns_of(&std::io::stderr()) } else { usize::MAX };
+        errln!("{erase}{}", folded(line, columns));
     }
 }
 
 /// The beginning of a line that fits: one that wraps would not be erased by the next.
 fn cut(line: &str, columns: usize) -> &str {
     line.char_indices().nth(columns.saturating_sub(1)).map_or(line, |(at, _)| &line[..at])
+}
+
+/// Text whose lines are broken between words where they are too long; what follows is indented. A word that is longer than a line
+/// stays whole: it is a path, and somebody will copy it.
+fn folded(text: &str, columns: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (index, line) in text.lines().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        let mut used = 0;
+        for (index, word) in line.split(' ').enumerate() {
+            let width = word.chars().count();
+            if index > 0 && used + 1 + width > columns {
+                out.push_str("\n    ");
+                used = 4;
+            } else if index > 0 {
+                out.push(' ');
+                used += 1;
+            }
+            out.push_str(word);
+            used += width;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_between_words_and_what_fits_stays_as_it_is() {
+        assert_eq!(folded("  one  two", 10), "  one  two");
+        assert_eq!(folded("one two three four", 9), "one two\n    three\n    four");
+        assert_eq!(folded("a /a/very/long/path b", 8), "a\n    /a/very/long/path\n    b");
+        assert_eq!(folded("one two\nthree", usize::MAX), "one two\nthree");
+    }
+
+    #[test]
+    fn a_status_line_leaves_the_last_column_free() {
+        assert_eq!(cut("abc", 4), "abc");
+        assert_eq!(cut("abcd", 4), "abc");
+    }
 }

@@ -27,7 +27,23 @@ pub(super) struct Verdict {
     pub(super) failed: bool,
     /// A shard that sent events has left no counts.
     senders_lost: bool,
+    /// What became of the events of each way from a sender to a shard.
+    ways: Vec<Way>,
 }
+
+/// A way from a provider or merge shard to a shard.
+struct Way {
+    from: String,
+    to: String,
+    /// In the order of [`WAY_COUNTS`].
+    counts: [u64; WAY_COUNTS.len()],
+}
+
+/// What is offered is the sum of the others.
+const WAY_COUNTS: [&str; 6] = ["offered", "delivered", "unchanged", "coalesced", "dropped", "in flight"];
+
+/// Facts of a consumer that are shown on exit; `report.json` has all.
+const FACTS_SHOWN: usize = 6;
 
 impl Verdict {
     fn say(&mut self, line: String) {
@@ -37,6 +53,30 @@ impl Verdict {
     /// Not well. Whether the run fails for it is said beside the call.
     fn warn(&mut self, line: String) {
         self.lines.push((Level::Warn, line));
+    }
+
+    /// The ways as a table: a head, then a line each.
+    pub(super) fn ways_table(&self) -> Vec<String> {
+        let widest = |head: &str, cell: fn(&Way) -> &String| {
+            self.ways.iter().map(|way| cell(way).chars().count()).max().unwrap_or(0).max(head.len())
+        };
+        let (from, to) = (widest("from", |way| &way.from), widest("to", |way| &way.to));
+        let row = |left: &str, right: &str, cells: [String; WAY_COUNTS.len()]| {
+            let cells: String = cells.iter().map(|cell| format!(" {cell:>9}")).collect();
+            format!("{left:<from$} {right:<to$}{cells}")
+        };
+        let mut lines = vec![row("from", "to", WAY_COUNTS.map(str::to_owned))];
+        lines.extend(self.ways.iter().map(|way| row(&way.from, &way.to, way.counts.map(|n| n.to_string()))));
+        lines
+    }
+
+    /// The ways as sentences, for machines that read lines.
+    pub(super) fn way_sentences(&self) -> impl Iterator<Item = String> {
+        self.ways.iter().map(|way| {
+            let parts = WAY_COUNTS[1..].iter().zip(&way.counts[1..]);
+            let parts: Vec<String> = parts.map(|(name, count)| format!("{name} {count}")).collect();
+            format!("{} to {}: offered {} = {}", way.from, way.to, way.counts[0], parts.join(" + "))
+        })
     }
 
     /// What a provider's capture came to. One with holes is said, and does not fail the run.
@@ -190,14 +230,18 @@ fn fill_outputs(
             "ring_capacity": state.ring_capacity,
             "pushed_total": state.pushed_total,
         }));
-        verdict.say(format!(
-            "{name} to {to}: offered {} = delivered {} + unchanged {} + coalesced {} + dropped {} + in flight {in_flight}",
-            counts.offered_total,
-            counts.delivered_total,
-            counts.unchanged_total,
-            counts.coalesced_total,
-            counts.dropped_total
-        ));
+        verdict.ways.push(Way {
+            from: name.to_owned(),
+            to: to.clone(),
+            counts: [
+                counts.offered_total,
+                counts.delivered_total,
+                counts.unchanged_total,
+                counts.coalesced_total,
+                counts.dropped_total,
+                *in_flight,
+            ],
+        });
     }
     Value::Array(outputs)
 }
@@ -205,7 +249,7 @@ fn fill_outputs(
 /// Fills what the shards counted into the report and checks that it adds up.
 pub(super) fn fill(report: &mut RunReport, topology: &Topology, board: &Board, ended: &Ended) -> Verdict {
     use DisturbanceKind as Kind;
-    let mut verdict = Verdict { lines: Vec::new(), failed: false, senders_lost: false };
+    let mut verdict = Verdict { lines: Vec::new(), failed: false, senders_lost: false, ways: Vec::new() };
     let spins = topology.host == HostMode::Dedicated;
     for (shard, usage, counters) in &ended.usage {
         let name = &topology.shard(*shard).name;
@@ -325,7 +369,11 @@ pub(super) fn fill(report: &mut RunReport, topology: &Topology, board: &Board, e
         letters.extend(summary.letters.iter().cloned());
         for (consumer, facts) in &summary.said {
             if !facts.is_empty() {
-                let words: Vec<String> = facts.iter().map(|(key, value)| format!("{key} {value}")).collect();
+                let shown = facts.iter().take(FACTS_SHOWN);
+                let mut words: Vec<String> = shown.map(|(key, value)| format!("{key} {value}")).collect();
+                if facts.len() > FACTS_SHOWN {
+                    words.push(format!("{} more in report.json", facts.len() - FACTS_SHOWN));
+                }
                 verdict.say(format!("{consumer}: {}", words.join(", ")));
             }
         }
@@ -395,8 +443,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ways_are_a_table_for_people_and_sentences_for_machines() {
+        let mut verdict = Verdict { lines: Vec::new(), failed: false, senders_lost: false, ways: Vec::new() };
+        let way = |from: &str, counts| Way { from: from.to_owned(), to: "strategies".to_owned(), counts };
+        verdict.ways = vec![
+            way("binance", [4_964, 4_825, 139, 0, 0, 0]),
+            way("kraken", [12_345_678, 12_345_671, 1, 2, 0, 4]),
+        ];
+        let expected = [
+            "from    to           offered delivered unchanged coalesced   dropped in flight",
+            "binance strategies      4964      4825       139         0         0         0",
+            "kraken  strategies  12345678  12345671         1         2         0         4",
+        ];
+        assert_eq!(verdict.ways_table(), expected);
+        assert_eq!(
+            verdict.way_sentences().next().as_deref(),
+            Some(
+                "binance to strategies: offered 4964 = delivered 4825 + unchanged 139 + coalesced 0 + dropped 0 + in flight 0"
+            )
+        );
+    }
+
+    #[test]
     fn slots_that_are_out_are_counted_by_type_and_place() {
-        let mut verdict = Verdict { lines: Vec::new(), failed: false, senders_lost: false };
+        let mut verdict = Verdict { lines: Vec::new(), failed: false, senders_lost: false, ways: Vec::new() };
         let slots =
             ["WsFrame, taken at a.rs:1:2", "ProviderRaw, taken at b.rs:3:4", "WsFrame, taken at a.rs:1:2"];
         verdict.still_out("provider one", &slots.map(str::to_owned));

@@ -635,7 +635,8 @@ fn start(options: &ShardOptions, preempt: Duration) -> Result<(LocalExecutor, Sh
         }
     }
     let thread_id = rustix::thread::gettid().as_raw_nonzero().get();
-    let context = ShardContext { name: options.name.clone(), affinity, thread_id, tasks: Tasks::new(pass_every) };
+    let context =
+        ShardContext { name: options.name.clone(), affinity, thread_id, tasks: Tasks::new(pass_every) };
     Ok((executor, context))
 }
 
