@@ -283,7 +283,9 @@ impl Arguments {
         match self.log_format {
             Format::Text => screen.table("Ways, offered = the sum of what follows:", &verdict.ways_table()),
             Format::Json => {
-                verdict.way_sentences().for_each(|line| screen.own(Level::Info, "verdict", &line));
+                for line in verdict.way_sentences() {
+                    screen.own(Level::Info, "verdict", &line);
+                }
             }
         }
         for (level, line) in &verdict.lines {
@@ -315,7 +317,7 @@ impl Arguments {
 fn introduction(topology: &Topology) -> String {
     let venues: Vec<&str> = topology.providers.iter().map(|provider| provider.name.as_str()).collect();
     format!(
-        "meltica {}: {}, {} streams\n  {} consumers, {:.1} MiB of pools, rings and books",
+        "meltica {}: {}, {} streams\n  {} consumer(s), {:.1} MiB of pools, rings and books",
         env!("CARGO_PKG_VERSION"),
         venues.join(", "),
         topology.stream_count(),

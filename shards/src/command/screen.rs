@@ -44,7 +44,9 @@ impl Screen {
     /// Lines that stand below each other, for people.
     pub(super) fn table(&mut self, head: &str, lines: &[String]) {
         self.print(head);
-        lines.iter().for_each(|line| self.print(&format!("  {line}")));
+        for line in lines {
+            self.print(&format!("  {line}"));
+        }
     }
 
     /// A line of a shard, always shown.

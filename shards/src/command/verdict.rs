@@ -62,8 +62,8 @@ impl Verdict {
         };
         let (from, to) = (widest("from", |way| &way.from), widest("to", |way| &way.to));
         let row = |left: &str, right: &str, cells: [String; WAY_COUNTS.len()]| {
-            let cells: String = cells.iter().map(|cell| format!(" {cell:>9}")).collect();
-            format!("{left:<from$} {right:<to$}{cells}")
+            let cells = cells.map(|cell| format!("{cell:>9}"));
+            format!("{left:<from$} {right:<to$} {}", cells.join(" "))
         };
         let mut lines = vec![row("from", "to", WAY_COUNTS.map(str::to_owned))];
         lines.extend(self.ways.iter().map(|way| row(&way.from, &way.to, way.counts.map(|n| n.to_string()))));
