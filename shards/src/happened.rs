@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use engine::ids::LineId;
 use engine::provider::Happening;
 
 /// What happened.
@@ -12,6 +11,24 @@ pub enum Happened {
     Feed(Happening),
     /// To the orders.
     Orders(OrdersHappening),
+}
+
+impl Happened {
+    /// As [`Happening::operation`].
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::Feed(happening) => happening.operation(),
+            Self::Orders(happening) => happening.operation(),
+        }
+    }
+
+    /// As [`Happening::code`].
+    pub fn code(&self) -> Option<String> {
+        match self {
+            Self::Feed(happening) => happening.code(),
+            Self::Orders(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Happened {
@@ -37,7 +54,11 @@ impl Report {
     pub const fn is_warning(&self) -> bool {
         match &self.happening {
             Happened::Feed(happening) => {
-                !matches!(happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
+                use Happening::{BooksProved, Connected, Halted, Rolled};
+                !matches!(
+                    happening,
+                    Connected(_) | BooksProved { .. } | Rolled { .. } | Halted { halted: false, .. }
+                )
             }
             Happened::Orders(happening) => happening.is_warning(),
         }
@@ -86,13 +107,25 @@ impl OrdersHappening {
     pub const fn is_warning(&self) -> bool {
         !matches!(self, Self::SessionReady { unknown_orders: 0, foreign_orders: 0, .. })
     }
+
+    /// As [`engine::provider::Happening::operation`].
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::SessionLost { .. } | Self::SessionReady { .. } => "orders_session",
+            Self::CriticalRingFull { .. } => "orders_reports",
+            Self::JournalFailed { .. } => "orders_journal",
+        }
+    }
 }
 
 impl fmt::Display for OrdersHappening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SessionLost { unknown_orders, reason } => {
-                write!(f, "orders: session lost: {reason}; {unknown_orders} orders unknown until it is back")
+                write!(
+                    f,
+                    "orders failed: session lost: {reason}; {unknown_orders} orders unknown until it is back"
+                )
             }
             Self::SessionReady {
                 session,
@@ -114,10 +147,16 @@ impl fmt::Display for OrdersHappening {
                 Ok(())
             }
             Self::CriticalRingFull { shard, waiting } => {
-                write!(f, "orders: ALARM: shard {shard} does not take its reports; {waiting} wait")
+                write!(
+                    f,
+                    "orders failed: ALARM: shard {shard} does not take its reports; {waiting} wait (critical_ring_full)"
+                )
             }
             Self::JournalFailed { reason } => {
-                write!(f, "orders: ALARM: {reason}; no order leaves any more, what is open is cancelled")
+                write!(
+                    f,
+                    "orders failed: ALARM: {reason}; no order leaves any more, what is open is cancelled (journal)"
+                )
             }
         }
     }

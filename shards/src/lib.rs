@@ -22,6 +22,7 @@ pub mod report;
 pub mod collect;
 pub mod watch;
 pub mod happened;
+pub mod log;
 // What shards are made of.
 pub mod io;
 pub mod outputs;

@@ -28,7 +28,7 @@ pub enum Lost {
     #[error("protocol error: {0}")]
     Frame(#[from] FrameError),
     /// The venue closed.
-    #[error("closed by the venue: {reason} (code {code})")]
+    #[error("closed by the venue with {code}: {reason}")]
     Closed {
         /// Close code, 1005 if none was given.
         code: u16,

@@ -60,7 +60,7 @@ pub struct LongTurn {
     pub done: usize,
     /// The last thing that it began.
     pub place: Place,
-    /// What the kernel counted, since at most [`ASK_EVERY_NS`] before the turn.
+    /// What the kernel counted, since at most `ASK_EVERY_NS` before the turn.
     pub usage: ThreadUsage,
 }
 

@@ -62,7 +62,7 @@ const PASS: Duration = Duration::from_micros(1);
 const GUARD: Duration = Duration::from_millis(20);
 
 /// glommio's preemption timer: never. Tasks here end their steps by waiting for something.
-const PREEMPT_NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+const PREEMPT_NEVER: Duration = Duration::from_hours(365 * 24);
 
 /// A turn longer than this is counted: an event that came meanwhile has waited as long.
 pub const LONG_TURN_NS: u64 = 1_000_000;

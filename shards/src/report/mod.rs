@@ -142,7 +142,7 @@ impl RunReport {
                 "the thread slept though it should spin",
             ),
             (Kind::MajorFaults, used.major_faults, "memory came from disk"),
-            (Kind::MinorFaults, used.minor_faults, "memory was touched for the first time"),
+            (Kind::MinorFaults, used.minor_faults, "memory touched for the first time"),
             (Kind::Migrations, used.migrations, "the thread moved to another core"),
         ];
         for (what, count, detail) in rows {
