@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn what_was_away_from_the_core_is_not_own_work() {
         let (clock, long) = (Clock::new(), LongTurns::default());
-        let mut note = |work: &dyn Fn()| {
+        let note = |work: &dyn Fn()| {
             let from_ns = clock.now();
             let mut core = CoreTime::begin(from_ns);
             work();
