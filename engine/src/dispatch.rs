@@ -33,7 +33,6 @@ use crate::routing::{Delivery, Route, RoutingTable};
 pub use output::FINALS_MAX;
 use output::Output;
 pub use share::Fairness;
-use share::Shares;
 
 crate::counters! {
     /// What became of the events of one stream for one consumer shard. Logical events, not parts.
@@ -133,8 +132,7 @@ impl Dispatcher {
 
     /// How an output's ring and spill are shared between its streams; [`Fairness::DEFAULT`] before.
     pub fn set_fairness(&mut self, output: usize, fairness: Fairness) {
-        let output = &mut self.outputs[output];
-        output.shares = Shares::new(fairness, output.market.capacity());
+        self.outputs[output].set_fairness(fairness);
         self.counted_changes = 0;
     }
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::consumer::{Consumer, Context};
-use engine::control::{Command, MergeWanted, Outcome, WantedRule};
+use engine::control::{MergeWanted, WantedRule};
+use engine::event::control::{Command, Outcome};
 use engine::event::{Body, BookStatus, Event, Proof};
 use engine::ids::ProviderId;
 use engine::merge::{BboSource, MergeKind};
@@ -204,7 +205,12 @@ impl World {
             gateway.poll_statuses(|status| board.take(status));
             while gateway.poll_report().is_some() {}
             assert_eq!(self.gateway.fallen(), None);
-            self.control.show(View::of(&self.gateway, &self.board, 1));
+            self.control.show(View::of(
+                &self.gateway.collector,
+                self.gateway.loop_counters(),
+                &self.board,
+                1,
+            ));
             if is_so(self) {
                 return;
             }
@@ -310,6 +316,19 @@ fn a_rule_begins_at_the_venues_and_ends_there_and_nobody_else_notices() {
             && world.beta.count("sol", "SOL-USDT") >= seen[1] + 2
     });
     assert_eq!(world.venue_streams(), before + 2);
+    // Metrics and status know each rule by its name, as long as it is in force.
+    let rule_total = |world: &World, name: &str| {
+        let (_, text) = world.get("/metrics");
+        let series =
+            format!("meltica_merge_rule_windows_complete_total{{shard=\"merge1\",rule=\"{name}\"}} ");
+        text.as_str().expect("text").lines().find_map(|line| line.strip_prefix(&series)?.parse::<f64>().ok())
+    };
+    world.until("its metrics", |world| rule_total(world, "sol").is_some_and(|total| total >= 2.0));
+    let status = world.get("/status").1;
+    let shown = &status["mergers"][1]["by_rule"][0];
+    assert_eq!(shown["name"], "sol", "{status}");
+    assert!(shown["windows_complete_total"].as_u64() >= Some(2), "{shown}");
+    assert_eq!(rule_total(&world, "fixed"), None, "that one is the other shard's");
 
     // A second consumer of the same rule, then nobody; the rule stays until it is ended.
     let merged = |consumer: &str| json!({ "consumer": consumer, "merge": "sol" });
@@ -331,6 +350,7 @@ fn a_rule_begins_at_the_venues_and_ends_there_and_nobody_else_notices() {
     });
     let (_, list) = world.get("/merges");
     assert_eq!(list["shards"][1]["rules"], json!([]));
+    world.until("its metrics end", |world| rule_total(world, "sol").is_none());
     let before = world.alpha.count("fixed", "BTC-USDT");
     world.until("the other rule goes on", |world| world.alpha.count("fixed", "BTC-USDT") >= before + 2);
     // Its name is free again, and its windows begin anew.

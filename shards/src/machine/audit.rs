@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::executor::LONG_TURN_NS;
 use super::place::Place;
-use crate::report::usage::{ThreadUsage, current_tid};
+use crate::machine::usage::{ThreadUsage, current_tid};
 
 /// Long turns that are kept; more are counted.
 const KEPT_MAX: usize = 4_096;
@@ -65,7 +65,7 @@ pub struct LongTurn {
     pub done: usize,
     /// The last thing that it began.
     pub place: Place,
-    /// What the kernel counted, since at most [`ASK_EVERY_NS`] before the turn.
+    /// What the kernel counted, since at most `ASK_EVERY_NS` before the turn.
     pub usage: ThreadUsage,
 }
 
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn what_was_away_from_the_core_is_not_own_work() {
         let (clock, long) = (Clock::new(), LongTurns::default());
-        let mut note = |work: &dyn Fn()| {
+        let note = |work: &dyn Fn()| {
             let from_ns = clock.now();
             let mut core = CoreTime::begin(from_ns);
             work();
