@@ -10,11 +10,11 @@ use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 
 use crate::control::link::{Command, Numbered, Reply, ShardEnd};
-use crate::control::switches::Switches;
-use crate::launch::ConsumerEnd;
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
+use crate::orders::consumer_end::ConsumerEnd;
+use crate::orders::switches::Switches;
 use crate::probe::ShardProbe;
 use crate::report_of::ConsumerShardSummary;
 use crate::stages::{ShardStages, Stage};

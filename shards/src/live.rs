@@ -6,11 +6,12 @@ use engine::orders::ledger::SessionState;
 use engine::provider::Happening;
 
 use crate::collect::Collector;
+use crate::happened::{Happened, Report};
 use crate::orders::status::{OrdersStatus, session_name};
 use crate::report::table::latency;
 use crate::report::timeline::Point;
 use crate::stages::Stage;
-use crate::status::{ConsumerStatus, Happened, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
+use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Status};
 use crate::topology::Topology;
 use crate::topology::bounds::PROVIDERS_MAX;
 

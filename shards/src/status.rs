@@ -6,9 +6,9 @@ use engine::consumer::SeatCounts;
 use engine::dispatch::{LaneCounts, OutputState};
 use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
-use engine::provider::{CareCounts, Happening, RestCounts};
+use engine::provider::{CareCounts, RestCounts};
 
-use crate::orders::status::{OrdersHappening, OrdersStatus};
+use crate::orders::status::OrdersStatus;
 use crate::topology::bounds::PROVIDERS_MAX;
 
 /// Shards that one provider or merge shard can feed and that its status shows.
@@ -164,65 +164,4 @@ pub enum Status {
     Consumer(ConsumerStatus),
     /// Of a provider's order entry.
     Orders(OrdersStatus),
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Happened {
-    /// To the market data.
-    Feed(Happening),
-    /// To the orders.
-    Orders(OrdersHappening),
-}
-
-impl Happened {
-    /// As [`Happening::operation`].
-    pub const fn operation(&self) -> &'static str {
-        match self {
-            Self::Feed(happening) => happening.operation(),
-            Self::Orders(happening) => happening.operation(),
-        }
-    }
-
-    /// As [`Happening::code`].
-    pub fn code(&self) -> Option<String> {
-        match self {
-            Self::Feed(happening) => happening.code(),
-            Self::Orders(_) => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Happened {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Feed(happening) => happening.fmt(f),
-            Self::Orders(happening) => happening.fmt(f),
-        }
-    }
-}
-
-/// Something that an operator wants to read.
-#[derive(Debug)]
-pub struct Report {
-    /// The provider's index in the topology.
-    pub provider: u8,
-    /// What happened.
-    pub happening: Happened,
-}
-
-impl Report {
-    /// Whether it is bad news.
-    pub const fn is_warning(&self) -> bool {
-        match &self.happening {
-            Happened::Feed(happening) => {
-                use Happening::{BooksProved, Connected, Halted, Rolled};
-                !matches!(
-                    happening,
-                    Connected(_) | BooksProved { .. } | Rolled { .. } | Halted { halted: false, .. }
-                )
-            }
-            Happened::Orders(happening) => happening.is_warning(),
-        }
-    }
 }

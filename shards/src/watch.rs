@@ -9,13 +9,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
-
 use crate::host::CpuSet;
 use crate::machine::executor::LoopCounters;
 use crate::machine::place::Place;
-use crate::report::DisturbanceKind as Kind;
-use crate::report::usage::ThreadUsage;
+use crate::machine::usage::ThreadUsage;
+use crate::report::{DisturbanceKind as Kind, Incident};
 use crate::topology::{ShardIndex, Topology};
 
 /// Incidents that are kept; the oldest go first and are counted.
@@ -24,23 +22,6 @@ pub const INCIDENTS_MAX: usize = 8_192;
 const ASK_EVERY_NS: u64 = 1_000_000_000;
 /// A look counts as this long at the most towards a stall: when the supervisor itself did not run, nobody saw anything.
 const LOOK_NS_MAX: u64 = 200_000_000;
-
-/// Something that disturbed one shard, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Incident {
-    /// Not before this, in milliseconds after the start.
-    pub from_ms: u64,
-    /// Not after this.
-    pub to_ms: u64,
-    /// Which shard.
-    pub shard: String,
-    /// What.
-    pub what: Kind,
-    /// How often; never 0.
-    pub count: u64,
-    /// More of it, in words; may be empty.
-    pub detail: String,
-}
 
 /// A shard that does not turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -450,7 +431,7 @@ mod tests {
 
     #[test]
     fn this_thread_can_be_seen() {
-        let thread = crate::report::usage::current_tid();
+        let thread = crate::machine::usage::current_tid();
         let seen = KernelSight::of(thread);
         assert!(seen.allowed.is_some_and(|cores| cores.contains(seen.core.expect("the kernel tells it"))));
     }

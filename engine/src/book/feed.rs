@@ -11,7 +11,21 @@ use crate::decimal::{Decimals, power_of_ten};
 use crate::event::{BookReason, BookStatus, Level, Proof};
 use crate::pool::Handle;
 use crate::raw::{BookMessage, Content, Message, Numbers, Raw};
-use crate::venue::BookRule;
+
+/// How a book is made and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BookRule {
+    /// A REST snapshot joined by update ids; each update starts where the last one ended (`U == u + 1`). Binance Spot.
+    RestSnapshotRange,
+    /// A REST snapshot joined by update ids; each update names the end of the one before (`pu`). Binance USD-M.
+    RestSnapshotChained,
+    /// The stream begins with a snapshot; the venue's checksum follows every update; the book is cut to its depth. Kraken.
+    StreamSnapshotChecksum,
+    /// The stream begins with a snapshot; the connection's frames are numbered. Coinbase Advanced.
+    StreamSnapshotConnection,
+    /// The stream begins with a snapshot; nothing is numbered. Coinbase Exchange.
+    StreamSnapshotUnnumbered,
+}
 
 /// Sizes of a book feed.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ mod view;
 
 pub use digits::Digits;
 pub(crate) use feed::rescale;
-pub use feed::{BookCounts, BookFeed, Checksum, FeedOptions, Outcome};
+pub use feed::{BookCounts, BookFeed, BookRule, Checksum, FeedOptions, Outcome};
 pub use replica::Replica;
 pub use view::View;
 

@@ -4,6 +4,7 @@
 //! Knows no order and no book beyond giving up those that a lost frame may have concerned.
 
 use super::{FrameOutcome, Pipeline, Readiness, WIDENINGS_MAX, saturated};
+use crate::book::BookRule;
 use crate::dead_letter::{DeadLetter, DeadReason, Priority};
 use crate::directory::Directory;
 use crate::event::BookReason;
@@ -12,7 +13,7 @@ use crate::pool::{Handle, Taken};
 use crate::probe::{PathStage, Probe};
 use crate::raw::{DecodeError, Decoded, Notice, Raw};
 use crate::time::ReceiveTime;
-use crate::venue::{BookRule, Venue};
+use crate::venue::Venue;
 
 /// A frame that is read in pieces, between two of them.
 #[derive(Debug)]

@@ -84,7 +84,7 @@ pub(crate) struct Names {
 
 impl Names {
     pub fn new(facts: &FileFacts) -> Self {
-        let spelled = |provider: &engine::consumer::ProviderFacts| {
+        let spelled = |provider: &engine::catalog::ProviderFacts| {
             provider.streams.iter().map(|stream| stream.channel.to_string()).collect()
         };
         let channels = facts.catalog.providers.iter().map(spelled).collect();

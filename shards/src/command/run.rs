@@ -214,7 +214,9 @@ impl Arguments {
                     return Some(format!("[{}] {}", notice.shard, notice.text));
                 }
             }
-            control.show(View::of(gateway, board, run_ns).watched(&observer.watch));
+            control.show(
+                View::of(&gateway.collector, gateway.loop_counters(), board, run_ns).watched(&observer.watch),
+            );
             if now_ns >= line_at_ns {
                 line_at_ns += LINE_EVERY_NS;
                 observer.timeline.push(board.point(&gateway.collector, run_ns));
@@ -291,7 +293,7 @@ impl Arguments {
         for (level, line) in &verdict.lines {
             screen.own(*level, "verdict", line);
         }
-        match directory.write(&report, &gateway.collector) {
+        match directory.write(&report, gateway.collector.totals()) {
             Ok(files) => {
                 let said = format!("{} files in {}", files.len(), directory.path().display());
                 screen.own(Level::Info, "report", &said);

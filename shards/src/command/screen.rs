@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
 use super::columns_of;
+use crate::happened::Report;
 use crate::log::{Format, Level, Line, Log, Source};
-use crate::status::Report;
 use crate::topology::{Topology, TopologyErrors};
 
 /// Erases the status line.

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::executor::LONG_TURN_NS;
 use super::place::Place;
-use crate::report::usage::{ThreadUsage, current_tid};
+use crate::machine::usage::{ThreadUsage, current_tid};
 
 /// Long turns that are kept; more are counted.
 const KEPT_MAX: usize = 4_096;
