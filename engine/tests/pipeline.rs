@@ -185,7 +185,7 @@ fn bad_frames_are_counted_and_disturb_nobody() {
     let letters = rig.pipeline.dispatcher.letters.iter();
     let letters: Vec<_> =
         letters.map(|letter| (letter.trace.frame(), letter.excerpt.as_slice().to_vec())).collect();
-    let said = |frame: u32, text: &str| (frame.into(), text.as_bytes().to_vec());
+    let said = |frame: u64, text: &str| (frame, text.as_bytes().to_vec());
     assert_eq!(
         letters,
         [said(2, "T ZZZ 1"), said(3, "X AAA 1"), said(4, "T AAA"), said(5, "D AAA 1-x"), said(6, "\u{0}")],
