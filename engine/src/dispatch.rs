@@ -7,9 +7,9 @@
 //! | latest | the newest event of the stream waits, and final klines before it; the others count as coalesced |
 //! | book | updates collapse; one snapshot of the book follows when it fits whole |
 //!
-//! Above the ring's mark a stream under `latest` or `book` has an equal share of what the shard takes
-//! ([`Fairness`]), half of the spill is divided between the lossless streams, and streams that wait are served one after
-//! the other. No stream gets less than the smaller of a quarter of its demand and an equal share of what the shard takes.
+//! Above the ring's mark a stream under `latest` or `book` waits for the end of the turn, and half of the spill is divided
+//! between the lossless streams. Of what waits, consumers of the shard have equal shares, whatever their streams
+//! ([`Fairness`]): none gets less than the smaller of a quarter of its demand and an equal share of what the shard takes.
 //!
 //! For every stream and shard `offered = delivered + coalesced + dropped + unchanged + in flight` holds at any time.
 //!

@@ -210,7 +210,8 @@ impl<V: Venue> Driver<V> {
                 Err(error) => self.provider.rest_failed(id, error.to_string(), now),
             }
         }
-        if self.http.open_requests() > 0 {
+        // A kept connection that ended without a request under way is due too: it is closed here, or it would be due forever.
+        if self.http.open_requests() > 0 || self.http.next_deadline_ns() == Some(0) {
             worked += self.http.turn(&io.poller, now_ns);
         }
         // One a turn: a body is decoded whole, and its book published.

@@ -1,6 +1,6 @@
 //! Two questions to a Parquet file of a recording: the spread of each minute, and how long after the venue's time things came.
 //!
-//! `cargo run --release -p meltica-parquet --example spread -- OUT.parquet`; `docs/spread.py` asks the same of DuckDB or pyarrow.
+//! `cargo run --release -p meltica-parquet --example spread -- OUT.parquet`; `docs/spread.py` asks the same of `DuckDB` or `pyarrow`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,7 +24,9 @@ fn main() -> ExitCode {
     };
     match answer(Path::new(&path)) {
         Ok(lines) => {
-            lines.iter().for_each(|line| println!("{line}"));
+            for line in lines {
+                println!("{line}");
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

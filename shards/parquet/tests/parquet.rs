@@ -163,7 +163,9 @@ fn recording(dir: &Path, events: &[Event]) -> PathBuf {
     let blocks = |events: &[Event]| {
         let block = |events: &[Event]| {
             let mut payload = Vec::new();
-            events.iter().for_each(|event| put_event(event, &mut payload));
+            for event in events {
+                put_event(event, &mut payload);
+            }
             record(Tag::Events, &payload)
         };
         events.chunks(1_000).flat_map(block).collect::<Vec<u8>>()
@@ -298,7 +300,7 @@ fn the_example_answers_its_two_questions() {
     );
 }
 
-/// The same questions to DuckDB, or pyarrow; neither is needed to build or test anything else.
+/// The same questions to `DuckDB`, or `pyarrow`; neither is needed to build or test anything else.
 #[test]
 fn the_script_of_the_book_gives_the_same_answers() {
     let scratch = Scratch::new("script");

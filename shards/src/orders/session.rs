@@ -259,7 +259,8 @@ impl Session {
                 None => desk.http_answer(id, 0, None, &mut [], turn.now),
             }
         }
-        if self.http.open_requests() > 0 {
+        // As in the provider: what ended with no request under way is due too.
+        if self.http.open_requests() > 0 || self.http.next_deadline_ns() == Some(0) {
             self.http.turn(&io.poller, now_ns);
         }
         while let Some((request, answer)) = self.http.poll_response() {

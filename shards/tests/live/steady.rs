@@ -48,3 +48,24 @@ fn a_venue_that_is_not_there_is_named_and_waited_for() {
     rig.wait_equal(&server);
     rig.finish();
 }
+
+/// A kept REST connection whose end nobody took note of was due in every turn: a parked shard had its core for itself for as long as
+/// the venue was away.
+#[test]
+fn a_shard_whose_venue_has_died_sleeps_again() {
+    let server = venue(3, 50.0);
+    let mut rig = Rig::observed(&[plain("one", &server)]);
+    rig.wait_proved();
+    server.stop();
+    rig.wait("three tries", |rig| {
+        rig.happened.iter().filter(|(_, text)| text.contains("connect failed")).count() >= 3
+    });
+    // Only what it does after the venue is gone counts: one that spins has no sleep at all between two tries.
+    let sleeps = |rig: &Rig| {
+        let (_, _, counters) = rig.gateway.threads().next().expect("the provider's shard");
+        counters.sleeps.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let before = sleeps(&rig);
+    rig.wait("a sleep", |rig| sleeps(rig) > before);
+    rig.finish();
+}
