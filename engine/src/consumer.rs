@@ -239,9 +239,9 @@ pub enum OnPanic {
 pub type MakeConsumer = Box<dyn Fn() -> Box<dyn Consumer>>;
 
 /// A turn ends when one consumer has used an equal share of this time, in nanoseconds.
-const TURN_NS_MAX: u64 = 10_000_000;
+const TURN_NS_MAX: u64 = 500_000;
 /// But no share is shorter than this.
-const SHARE_NS_MIN: u64 = 1_000_000;
+const SHARE_NS_MIN: u64 = 50_000;
 
 /// Who of a shard wants a stream, and how late it was.
 #[derive(Debug, Default)]

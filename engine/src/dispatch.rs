@@ -7,9 +7,9 @@
 //! | latest | the newest event of the stream waits, and final klines before it; the others count as coalesced |
 //! | book | updates collapse; one snapshot of the book follows when it fits whole |
 //!
-//! Above the ring's mark a stream under `latest` or `book` has an equal share of what the shard takes
-//! ([`Fairness`]), half of the spill is divided between the lossless streams, and streams that wait are served one after
-//! the other. No stream gets less than the smaller of a quarter of its demand and an equal share of what the shard takes.
+//! Above the ring's mark a stream under `latest` or `book` waits for the end of the turn, and half of the spill is divided
+//! between the lossless streams. Of what waits, consumers of the shard have equal shares, whatever their streams
+//! ([`Fairness`]): none gets less than the smaller of a quarter of its demand and an equal share of what the shard takes.
 //!
 //! For every stream and shard `offered = delivered + coalesced + dropped + unchanged + in flight` holds at any time.
 //!
@@ -33,7 +33,6 @@ use crate::routing::{Delivery, Route, RoutingTable};
 pub use output::FINALS_MAX;
 use output::Output;
 pub use share::Fairness;
-use share::Shares;
 
 crate::counters! {
     /// What became of the events of one stream for one consumer shard. Logical events, not parts.
@@ -133,8 +132,7 @@ impl Dispatcher {
 
     /// How an output's ring and spill are shared between its streams; [`Fairness::DEFAULT`] before.
     pub fn set_fairness(&mut self, output: usize, fairness: Fairness) {
-        let output = &mut self.outputs[output];
-        output.shares = Shares::new(fairness, output.market.capacity());
+        self.outputs[output].set_fairness(fairness);
         self.counted_changes = 0;
     }
 

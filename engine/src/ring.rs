@@ -84,13 +84,6 @@ impl<T: Copy> Sender<T> {
         self.pushed_total
     }
 
-    /// Items that the receiver has taken so far, as seen now.
-    #[inline]
-    pub fn taken_total(&mut self) -> u64 {
-        self.free = self.producer.slots() - self.staged.len();
-        self.pushed_total - (self.capacity - self.free) as u64
-    }
-
     /// Whether the receiving end is gone.
     pub fn is_abandoned(&self) -> bool {
         self.producer.is_abandoned()
@@ -229,11 +222,6 @@ mod tests {
                         assert_eq!(seen, expected, "seed {seed}");
                     }
                 }
-                assert_eq!(
-                    sender.taken_total(),
-                    sender.pushed_total() - (staged.len() + published.len()) as u64,
-                    "seed {seed}"
-                );
                 assert_eq!(sender.depth(), staged.len() + published.len(), "seed {seed}");
             }
         }

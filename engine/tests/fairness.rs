@@ -1,4 +1,4 @@
-//! Who gets what when a shard takes less than is offered to it: by data, and by seed. A failure prints its seed.
+//! Who gets what when a shard takes less than is offered to it: by data. By seed, and by consumer: `fair_consumers.rs`.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use engine::routing::{Delivery, Route};
 const STREAMS: usize = 150;
 /// Consumers of the shard, with as many of the streams each.
 const CONSUMERS: usize = 3;
-/// The mark is at the top: a bucket acts only on what waits.
-const TOP: Fairness = Fairness { high_water_permille: 1_000, burst_events: u16::MAX };
+/// The mark is at the top: only what has no room waits.
+const TOP: Fairness = Fairness { high_water_permille: 1_000, ..Fairness::DEFAULT };
 
 /// Books of one level a side, so that a snapshot is one part, for the streams that have a book.
 struct Books<'a>(&'a [Delivery]);
@@ -55,7 +55,8 @@ struct Scene {
     rules: Vec<Delivery>,
     sequences: Vec<u64>,
     offered: Vec<u64>,
-    got: Vec<u64>,
+    /// Parts of each stream that had entered the ring when the count began.
+    entered: Vec<u64>,
     /// Turns in which something was offered, and whether this is one.
     turns: Vec<(u64, bool)>,
 }
@@ -78,7 +79,7 @@ impl Scene {
             rules: rules.to_vec(),
             sequences: none.clone(),
             offered: none.clone(),
-            got: none,
+            entered: none,
             turns: vec![(0, false); rules.len()],
         }
     }
@@ -99,14 +100,23 @@ impl Scene {
 
     /// The shard takes so many parts.
     fn take(&mut self, parts: usize) -> usize {
-        let got = &mut self.got;
-        self.receiver.drain(parts, |event| got[event.header.stream.index()] += 1)
+        self.receiver.drain(parts, |_| {})
     }
 
-    /// Forgets what came while the buckets and the ring were filling.
+    /// Parts of a stream that have entered the ring since the count began.
+    fn got(&self, stream: usize) -> u64 {
+        self.entered_total(stream) - self.entered[stream]
+    }
+
+    fn entered_total(&self, stream: usize) -> u64 {
+        let (counts, _) = self.dispatcher.lane_counts(0, StreamId(stream as u32));
+        counts.delivered_total + counts.gap_markers_total + counts.conflated_snapshots_total
+    }
+
+    /// Forgets what came while the ring was filling.
     fn begin(&mut self) {
         self.offered.fill(0);
-        self.got.fill(0);
+        self.entered = (0..self.rules.len()).map(|stream| self.entered_total(stream)).collect();
         self.turns.fill((0, false));
     }
 
@@ -169,10 +179,10 @@ fn one_loud(
     let streams = (0..STREAMS).map(|stream| (stream..stream + 1, STREAMS));
     let consumers = (0..CONSUMERS).map(|consumer| (consumer * each..(consumer + 1) * each, CONSUMERS));
     let short = streams.chain(consumers).filter_map(|(streams, shares)| {
-        let got: u64 = scene.got[streams.clone()].iter().sum();
+        let got: u64 = streams.clone().map(|stream| scene.got(stream)).sum();
         let promised = scene.promised(streams.clone(), taken, shares);
-        // Bursts, and what is in ring and spill at either end: a twentieth of the run.
-        let is_short = got + promised / 20 + 8 < promised;
+        // A burst that another has saved and an event of either, twice for a stream (fair_consumers.rs derives it).
+        let is_short = got + 2 * (u64::from(fairness.burst_events) + 2) < promised;
         is_short.then(|| format!("{what}: streams {streams:?} got {got} of {promised}"))
     });
     short.collect()
@@ -239,57 +249,6 @@ fn first_come_first_served_would_starve_the_quiet_ones() {
 }
 
 #[test]
-fn by_seed_no_stream_gets_less_than_a_quarter_of_its_demand_or_an_equal_share() {
-    for seed in 0..40 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let streams = random.usize(3..60);
-        let choices = [Delivery::Latest, Delivery::Book, Delivery::Lossless];
-        let rules: Vec<Delivery> = (0..streams).map(|_| choices[random.usize(0..3)]).collect();
-        let fairness = Fairness {
-            high_water_permille: [0, 300, 500, 900][random.usize(0..4)],
-            burst_events: random.u16(1..100),
-        };
-        let mut scene = Scene::new(random.usize(128..2_048), random.usize(512..2_048), fairness, &rules);
-        let per_turn = random.usize(16..64);
-        // Demands from next to nothing to three times what the shard takes; together it is overloaded.
-        let demands: Vec<f64> =
-            (0..streams).map(|_| per_turn as f64 * 3.0 * random.f64().powi(4) + 0.2).collect();
-        let mut owed = vec![0.0; streams];
-        let mut taken = 0;
-        for turn in 0..1_800 {
-            if turn == 600 {
-                scene.begin();
-                taken = 0;
-            }
-            for stream in 0..streams {
-                owed[stream] += demands[stream] * 2.0 * random.f64();
-                while owed[stream] >= 1.0 {
-                    owed[stream] -= 1.0;
-                    scene.offer(stream);
-                }
-            }
-            scene.flush();
-            taken += scene.take(per_turn);
-            if turn % 500 == 0 {
-                scene.check_sums(&format!("seed {seed}"));
-            }
-        }
-        scene.check_sums(&format!("seed {seed}"));
-        for (stream, rule) in rules.iter().enumerate() {
-            let (got, promised) = (scene.got[stream], scene.promised(stream..stream + 1, taken, streams));
-            // What is in ring and spill at either end: a twentieth of the run.
-            let slack = promised / 20 + 5;
-            assert!(
-                got + slack >= promised,
-                "seed {seed}: stream {stream} ({}) got {got} of {promised}, offered {}",
-                rule.name(),
-                scene.offered[stream]
-            );
-        }
-    }
-}
-
-#[test]
 fn below_the_mark_nobody_is_held_back_and_above_it_the_loud_stream_is_counted() {
     let mut scene = Scene::new(100, 64, Fairness::DEFAULT, &[Delivery::Latest; 10]);
     for _ in 0..50 {
@@ -297,22 +256,21 @@ fn below_the_mark_nobody_is_held_back_and_above_it_the_loud_stream_is_counted() 
     }
     let counts = |scene: &Scene, stream| scene.dispatcher.lane_counts(0, StreamId(stream)).0;
     assert_eq!((counts(&scene, 0).delivered_total, counts(&scene, 0).throttled_total), (50, 0));
-    scene.dispatcher.set_fairness(0, Fairness { high_water_permille: 500, burst_events: 4 });
     scene.flush();
     for _ in 0..20 {
         scene.offer(0);
     }
-    // A burst of four, the first one that is held back, and then it waits already.
-    assert_eq!((counts(&scene, 0).delivered_total, counts(&scene, 0).throttled_total), (54, 1));
+    // The first one is held back, and then it waits already; whoever comes in this turn is not behind it.
+    assert_eq!((counts(&scene, 0).delivered_total, counts(&scene, 0).throttled_total), (50, 1));
     for stream in 1..10 {
         scene.offer(stream);
-        assert_eq!(counts(&scene, stream as u32).delivered_total, 1, "a quiet stream passes one that waits");
     }
-    // An equal share of ten taken is one.
-    assert_eq!(scene.take(10), 10);
     scene.flush();
-    assert_eq!(counts(&scene, 0).delivered_total, 55);
-    assert_eq!(scene.take(usize::MAX), 54);
+    for stream in 0..10 {
+        let delivered = if stream == 0 { 51 } else { 1 };
+        assert_eq!(counts(&scene, stream).delivered_total, delivered, "the newest state of each");
+    }
+    assert_eq!(scene.take(usize::MAX), 60);
     assert_eq!(scene.dispatcher.output_state(0).full_total, 0);
     scene.check_sums("shares");
 }

@@ -182,8 +182,33 @@ fn bad_frames_are_counted_and_disturb_nobody() {
     let errors: Vec<_> = rig.pipeline.errors().iter().collect();
     assert_eq!(errors, [("unknown_symbol", 1), ("unknown_channel", 1), ("json", 2), ("missing_field", 1)]);
     assert_eq!((rig.pipeline.counts().decode_errors_total, rig.pipeline.counts().stale_total), (5, 2));
-    assert_eq!(rig.pipeline.dispatcher.letters.len(), 5);
+    let letters = rig.pipeline.dispatcher.letters.iter();
+    let letters: Vec<_> =
+        letters.map(|letter| (letter.trace.frame(), letter.excerpt.as_slice().to_vec())).collect();
+    let said = |frame: u64, text: &str| (frame, text.as_bytes().to_vec());
+    assert_eq!(
+        letters,
+        [said(2, "T ZZZ 1"), said(3, "X AAA 1"), said(4, "T AAA"), said(5, "D AAA 1-x"), said(6, "\u{0}")],
+        "each with its frame and its first bytes"
+    );
     assert!(matches!(rig.frame("!"), FrameOutcome::Notice(_)));
+}
+
+#[test]
+fn every_event_carries_the_routing_version_under_which_it_was_routed() {
+    let mut rig = Rig::new(testing::options());
+    let mut versions = Vec::new();
+    for step in 1..=3_u32 {
+        let version = rig.pipeline.dispatcher.routing.version() + 1;
+        rig.pipeline.dispatcher.routing.begin_version(version);
+        rig.frame(&format!("T AAA {step}"));
+        rig.frame(&format!("Q BBB {step}"));
+        versions.extend([version; 2]);
+    }
+    rig.pipeline.flush(&mut rig.clock, |_| {});
+    let mut found = Vec::new();
+    rig.receiver.drain(usize::MAX, |event| found.push(event.header.routing_version));
+    assert_eq!(found, versions);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::consumer::ConsumerShard;
 use crate::control::controller::{self as control, Held};
 use crate::control::link;
 use crate::happened::Report;
-use crate::io::Io;
+use crate::io::{Budget, Io};
 use crate::machine::clock::Clock;
 use crate::machine::executor::{
     JoinHandle, LoopCounters, ShardError, ShardOptions, Stop, drive, spawn_shard,
@@ -411,7 +411,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                     (part.index, venues::driver(part, pools, now_ns, reports.clone(), tasks))
                 })
                 .collect();
-            let io = Io { poller, resolver, waker, clock, stages };
+            let io = Io { poller, resolver, waker, clock, stages, budget: Budget::default() };
             let mut shard = ProviderShard::new(io, drivers, statuses, wire);
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await

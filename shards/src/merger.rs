@@ -16,8 +16,8 @@ use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
 use crate::report_of::MergerSummary;
 use crate::stages::{ShardStages, Stage};
-use crate::status::{MergerStatus, OUTPUTS_MAX, OutputStatus, STATUS_EVERY_NS, Status};
-use crate::topology::bounds::PROVIDERS_MAX;
+use crate::status::{MergerStatus, OUTPUTS_MAX, OutputStatus, RuleStatus, STATUS_EVERY_NS, Status};
+use crate::topology::bounds::{MERGES_MAX, PROVIDERS_MAX};
 
 /// Events taken off one ring before the next has its turn.
 const EVENTS_PER_DRAIN_MAX: usize = 256;
@@ -227,7 +227,8 @@ impl MergerShard {
             merges,
             open_events,
             inputs_lagging: lagging as u8,
-            rules: merger.rules().count() as u8,
+            rule_count: merger.rules().count().min(MERGES_MAX) as u8,
+            rules: [RuleStatus::default(); MERGES_MAX],
             routing_version: merger.dispatcher.routing.version(),
             pools: [merger.pools().events.usage(), merger.pools().merged.usage()]
                 .map(|usage| (usage.out as u32, usage.capacity as u32)),
@@ -237,6 +238,14 @@ impl MergerShard {
             outputs: [OutputStatus::default(); OUTPUTS_MAX],
         };
         status.missed_by_provider.copy_from_slice(&self.missed_by_provider);
+        for (slot, (rule, streams)) in status.rules.iter_mut().zip(merger.rules()) {
+            *slot = RuleStatus::named(&rule.name);
+            for &stream in streams {
+                let (counts, open) = merger.merge_counts(stream);
+                slot.counts.add(&counts);
+                slot.open_events += open;
+            }
+        }
         for (output, (slot, shard)) in status.outputs.iter_mut().zip(merger.dispatcher.shards()).enumerate() {
             let (counts, in_flight) = merger.dispatcher.output_counts(output);
             let state = merger.dispatcher.output_state(output);

@@ -67,8 +67,12 @@ pub struct Driver<V: Venue> {
     websocket: Addresses,
     rest_addresses: Addresses,
     sockets: Vec<LineSocket>,
+    /// The line that is looked at first in the next turn: the one before had the rest of the time.
+    line_first: usize,
     http: HttpClient,
     under_way: Vec<(RequestId, RestId)>,
+    /// An answer was taken in this turn; there may be another.
+    answered: bool,
     /// Wakes the consumer shard behind each output.
     wakers: Vec<Waker>,
     reports: mpsc::Sender<Report>,
@@ -137,8 +141,10 @@ impl<V: Venue> Driver<V> {
             websocket: Addresses::new(websocket),
             rest_addresses: Addresses::new(rest),
             sockets: (0..lines).map(|_| LineSocket::default()).collect(),
+            line_first: 0,
             http: HttpClient::new(endpoint, HttpOptions::default(), first),
             under_way: Vec::new(),
+            answered: false,
             wakers,
             reports,
             deadline_ns: 0,
@@ -208,9 +214,13 @@ impl<V: Venue> Driver<V> {
         if self.http.open_requests() > 0 || self.http.next_deadline_ns() == Some(0) {
             worked += self.http.turn(&io.poller, now_ns);
         }
-        while let Some((request, answer)) = self.http.poll_response() {
+        // One a turn: a body is decoded whole, and its book published.
+        if let Some((request, answer)) = self.http.poll_response() {
             worked += 1;
-            let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else { continue };
+            self.answered = true;
+            let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else {
+                return worked;
+            };
             let (_, id) = self.under_way.swap_remove(at);
             let now = ReceiveTime::from_ns(io.clock.now());
             if let Some(tap) = &mut self.tap {
@@ -295,6 +305,10 @@ impl<V: Venue> Drive for Driver<V> {
             worked += 1;
         }
         if ready.readable {
+            if io.budget.is_over() {
+                self.sockets[line.index()].more = true;
+                return worked + 1;
+            }
             worked += self.read(line, io).max(1);
         }
         worked
@@ -304,10 +318,18 @@ impl<V: Venue> Drive for Driver<V> {
     fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize {
         let mut worked = 0;
         io.stages.enter(Place::Provider(u16::from(self.index)));
-        for index in 0..self.sockets.len() {
+        // One line has something of every turn, whatever the others took; the first that had nothing is that one next time.
+        let (first, count, mut has_had, mut is_left) = (self.line_first, self.sockets.len(), false, false);
+        for step in 0..count {
+            let index = (first + step) % count;
             let line = LineId(index as u8);
             if self.sockets[index].more {
-                worked += self.go_on(line, io);
+                if !has_had || !io.budget.is_over() {
+                    worked += self.go_on(line, io);
+                    has_had = true;
+                } else if !is_left {
+                    (self.line_first, is_left) = (index, true);
+                }
             }
             if !self.provider.connection_mut(line).pending().is_empty() {
                 self.deadline_ns = 0;
@@ -443,6 +465,7 @@ impl<V: Venue> Driver<V> {
             self.provider.timeout(now, &mut probe);
         }
         self.roll_due(now_ns);
+        self.answered = false;
         let worked = self.rest(now_ns, io);
         for index in 0..self.sockets.len() {
             let line = LineId(index as u8);
@@ -469,6 +492,9 @@ impl<V: Venue> Driver<V> {
         }
         if !self.http.has_addresses() {
             at = at.min(self.rest_addresses.not_before_ns.max(now_ns + 1));
+        }
+        if self.answered {
+            at = now_ns;
         }
         self.deadline_ns = at;
         worked
@@ -563,6 +589,7 @@ impl ProviderShard {
 impl Turn for ProviderShard {
     fn turn(&mut self, now_ns: u64) -> usize {
         let mut worked = 0;
+        self.io.budget.begin(now_ns);
         while let Some(command) = self.wire.take() {
             self.command(command, now_ns);
             worked += 1;

@@ -9,7 +9,7 @@ use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{CareCounts, RestCounts};
 
 use crate::orders::status::OrdersStatus;
-use crate::topology::bounds::PROVIDERS_MAX;
+use crate::topology::bounds::{MERGES_MAX, NAME_CHARS_MAX, PROVIDERS_MAX};
 
 /// Shards that one provider or merge shard can feed and that its status shows.
 pub const OUTPUTS_MAX: usize = 16;
@@ -121,8 +121,34 @@ pub struct ConsumerStatus {
     pub seats: [SeatStatus; SEATS_MAX],
 }
 
-/// One merge shard now.
+/// One merge rule now.
 #[derive(Clone, Copy, Debug, Default)]
+pub struct RuleStatus {
+    /// Its name, with zeros behind it.
+    name: [u8; NAME_CHARS_MAX],
+    /// What became of its windows and best prices, over all its instruments.
+    pub counts: MergeCounts,
+    /// Events in its open windows.
+    pub open_events: u64,
+}
+
+impl RuleStatus {
+    /// Of a rule with a name of the topology's form, before anything is counted.
+    pub fn named(name: &str) -> Self {
+        let mut status = Self::default();
+        status.name.iter_mut().zip(name.bytes()).for_each(|(slot, byte)| *slot = byte);
+        status
+    }
+
+    /// The rule's name.
+    pub fn name(&self) -> &str {
+        let end = self.name.iter().position(|&byte| byte == 0).unwrap_or(NAME_CHARS_MAX);
+        std::str::from_utf8(&self.name[..end]).unwrap_or("?")
+    }
+}
+
+/// One merge shard now.
+#[derive(Clone, Copy, Debug)]
 pub struct MergerStatus {
     /// Its index in the topology.
     pub shard: u8,
@@ -130,14 +156,16 @@ pub struct MergerStatus {
     pub received_total: u64,
     /// What it did with them.
     pub counts: MergerCounts,
-    /// What became of windows and best prices, over all rules.
+    /// What became of windows and best prices, over all rules, those that were ended included.
     pub merges: MergeCounts,
     /// Events in open windows.
     pub open_events: u64,
     /// Providers that are not waited for because they did not pass in time.
     pub inputs_lagging: u8,
-    /// Rules in force.
-    pub rules: u8,
+    /// How many of `rules` are in force.
+    pub rule_count: u8,
+    /// The rules, in the order in which they began.
+    pub rules: [RuleStatus; MERGES_MAX],
     /// The routing version in force.
     pub routing_version: u32,
     /// Slots out and slots in all, in the order of [`MERGER_POOL_NAMES`].

@@ -10,9 +10,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use crate::host::CpuSet;
+use crate::machine::audit::LongSince;
 use crate::machine::executor::LoopCounters;
 use crate::machine::place::Place;
 use crate::machine::usage::ThreadUsage;
+use crate::report::table::latency;
 use crate::report::{DisturbanceKind as Kind, Incident};
 use crate::topology::{ShardIndex, Topology};
 
@@ -43,6 +45,8 @@ pub struct Sight {
     pub turns_total: u64,
     /// Turns above 1 ms so far.
     pub turns_long_total: u64,
+    /// The longest of them since the last look, in words; may be empty.
+    pub long_words: String,
     /// The last thing that it began.
     pub place: Option<Place>,
     /// What the kernel says; absent between two questions.
@@ -72,6 +76,18 @@ pub fn place_words(topology: &Topology, shard: ShardIndex, place: Place) -> Stri
     }
 }
 
+/// Long turns with their cause: `2 of own work; 3.1ms, 3.0ms of it on the core, 12 done, handling provider kraken`.
+pub fn long_words(topology: &Topology, shard: ShardIndex, long: &LongSince) -> String {
+    let Some(longest) = long.longest else { return String::new() };
+    let cause = match long.own_count {
+        0 => "off its core: another thread or the hypervisor had it, or it slept".to_owned(),
+        count => format!("{count} of own work"),
+    };
+    let (took, on_core) = (latency(longest.took_ns), latency(longest.on_core_ns));
+    let place = place_words(topology, shard, longest.place);
+    format!("{cause}; {took}, {on_core} of it on the core, {} done, {place}", longest.done)
+}
+
 /// What the kernel says of one thread.
 #[derive(Clone, Debug, Default)]
 pub struct KernelSight {
@@ -89,6 +105,7 @@ pub fn sight(counters: &LoopCounters, thread: u32, ask_kernel: bool) -> Sight {
     Sight {
         turns_total: read(&counters.turns),
         turns_long_total: read(&counters.turns_long),
+        long_words: String::new(),
         place: Some(counters.place.get()),
         kernel: ask_kernel.then(|| KernelSight::of(thread)),
     }
@@ -194,7 +211,7 @@ impl Watch {
                 looked_ms,
                 Kind::LongTurns,
                 sight.turns_long_total.saturating_sub(shard.turns_long_total),
-                "",
+                &sight.long_words,
             );
             if let Some(kernel) = &sight.kernel {
                 asked = true;

@@ -3,7 +3,7 @@
 #![cfg(feature = "simulate")]
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 struct Seen {
     events: AtomicU64,
+    /// Its next event is too much for it.
+    falls: AtomicBool,
     notes: Mutex<Vec<Note>>,
 }
 
@@ -70,6 +72,7 @@ impl Consumer for Watcher {
             _ => {}
         }
         self.seen.events.fetch_add(1, Ordering::Relaxed);
+        assert!(!self.seen.falls.swap(false, Ordering::Relaxed), "too much for it");
         let key = (event.header.provider.0, event.header.stream.0);
         if !self.known.contains(&key) {
             self.known.push(key);
@@ -462,6 +465,44 @@ fn switches_move_at_once_and_every_document_is_there() {
     }
     assert!(asked > 10);
     world.end();
+}
+
+#[test]
+fn a_dead_letter_names_what_whose_and_why_at_the_endpoint_and_in_the_report() {
+    let mut world = World::new(false);
+    world.seen[0].falls.store(true, Ordering::Relaxed);
+    let of_one = |world: &World| {
+        let (_, found) = world.get("/dead-letters");
+        let shards = found["shards"].as_array().cloned().unwrap_or_default();
+        shards.into_iter().find(|shard| shard["shard"] == "one").expect("the shard")
+    };
+    world.until("a letter", |world| of_one(world)["letters"] != json!([]));
+    let found = of_one(&world);
+    let letter = &found["letters"][0];
+    let expected = json!({
+        "reason": "handler_panicked", "provider": "binance", "venue": "binance", "symbol": "BTC-USDT",
+        "consumer": "alpha",
+    });
+    for (key, value) in expected.as_object().expect("an object") {
+        assert_eq!(letter[key], *value, "{key} of {letter}");
+    }
+    assert!(["trade", "book 100ms"].map(Value::from).contains(&letter["channel"]), "{letter}");
+    assert!(
+        letter["trace"].as_str().is_some_and(|trace| trace.contains(|c| ('1'..='f').contains(&c))),
+        "{letter}"
+    );
+    assert!(
+        ["Trade", "BookUpdate", "BookSnapshot", "BookState"].map(Value::from).contains(&letter["excerpt"]),
+        "{letter}"
+    );
+    assert_eq!((&found["written_total"], &found["evicted_total"]), (&json!(1), &json!(0)));
+    world.control.stop();
+    let ended = world.gateway.stop();
+    let dumped: Vec<_> = ended.consumers.iter().flat_map(|shard| &shard.letters).collect();
+    assert_eq!(dumped.len(), 1);
+    for key in ["reason", "symbol", "channel", "trace", "excerpt", "at_ns"] {
+        assert_eq!(dumped[0][key], letter[key], "{key}");
+    }
 }
 
 #[test]

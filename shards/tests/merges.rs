@@ -316,6 +316,19 @@ fn a_rule_begins_at_the_venues_and_ends_there_and_nobody_else_notices() {
             && world.beta.count("sol", "SOL-USDT") >= seen[1] + 2
     });
     assert_eq!(world.venue_streams(), before + 2);
+    // Metrics and status know each rule by its name, as long as it is in force.
+    let rule_total = |world: &World, name: &str| {
+        let (_, text) = world.get("/metrics");
+        let series =
+            format!("meltica_merge_rule_windows_complete_total{{shard=\"merge1\",rule=\"{name}\"}} ");
+        text.as_str().expect("text").lines().find_map(|line| line.strip_prefix(&series)?.parse::<f64>().ok())
+    };
+    world.until("its metrics", |world| rule_total(world, "sol").is_some_and(|total| total >= 2.0));
+    let status = world.get("/status").1;
+    let shown = &status["mergers"][1]["by_rule"][0];
+    assert_eq!(shown["name"], "sol", "{status}");
+    assert!(shown["windows_complete_total"].as_u64() >= Some(2), "{shown}");
+    assert_eq!(rule_total(&world, "fixed"), None, "that one is the other shard's");
 
     // A second consumer of the same rule, then nobody; the rule stays until it is ended.
     let merged = |consumer: &str| json!({ "consumer": consumer, "merge": "sol" });
@@ -337,6 +350,7 @@ fn a_rule_begins_at_the_venues_and_ends_there_and_nobody_else_notices() {
     });
     let (_, list) = world.get("/merges");
     assert_eq!(list["shards"][1]["rules"], json!([]));
+    world.until("its metrics end", |world| rule_total(world, "sol").is_none());
     let before = world.alpha.count("fixed", "BTC-USDT");
     world.until("the other rule goes on", |world| world.alpha.count("fixed", "BTC-USDT") >= before + 2);
     // Its name is free again, and its windows begin anew.

@@ -1,15 +1,16 @@
-//! Overload on the running gateway: a simulated venue at a multiple of what a sleeping consumer takes, with a healthy consumer
-//! of the same streams on a shard beside it. Counts what each delivery rule delivered and dropped, holds every stream against
-//! the promise of fairness, and compares the healthy consumer's latency with a run in which nobody sleeps.
+//! Overload on the running gateway: a simulated venue at a multiple of what a shard with two sleeping consumers takes, one of
+//! a single stream and one of all others, with a healthy consumer of the same streams on a shard beside it. Counts what each
+//! delivery rule delivered and dropped, holds both consumers and every stream against the promise of fairness, and compares
+//! the healthy consumer's latency with a run in which nobody sleeps.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::consumer::{Consumer, Context};
 use engine::dispatch::Fairness;
-use engine::event::{Body, Event};
+use engine::event::{Body, Event, book_parts};
 use serde_json::Value;
 use shards::host::{HostView as _, RealHost};
 use shards::launch::{Ended, Factory, Gateway, launch};
@@ -29,9 +30,14 @@ const WAIT_MAX: Duration = Duration::from_mins(1);
 const SETTLE: Duration = Duration::from_secs(1);
 /// How far a sleeper may be behind its own pace before it forgets that.
 const BEHIND_MAX: Duration = Duration::from_millis(20);
-/// By how much a stream may be off its promise at either end of the measured time, whatever that is: a burst, and what
-/// stands in the ring.
-const SLACK_PARTS: u64 = Fairness::DEFAULT.burst_events as u64 + 8;
+/// Slots of the sleepers' ring: of all that they took in the measured time, so much may have entered it before.
+const RING_PARTS: u64 = 1_024;
+/// Levels a side of their books.
+const BOOK_DEPTH: usize = 20;
+/// By how many parts a consumer may be behind its equal share, and a stream by twice that, however long the time: a burst
+/// that another has saved, and two of the largest events.
+const BEHIND_PARTS: u64 =
+    Fairness::DEFAULT.burst_events as u64 + 2 * book_parts(BOOK_DEPTH, BOOK_DEPTH) as u64;
 /// Index of the two consumer shards in the topology.
 const SHARDS: [usize; 2] = [1, 2];
 const SLEEPER: usize = 0;
@@ -77,9 +83,26 @@ pub struct Class {
     pub kept_min: f64,
 }
 
+/// What a consumer of the overloaded shard got in the measured time.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// `one` or `many`, for its streams.
+    pub name: &'static str,
+    /// Its streams.
+    pub streams: usize,
+    /// Parts that they brought.
+    pub demand: u64,
+    /// The smaller of a quarter of those and an equal share of what the shard took.
+    pub promised: u64,
+    /// Parts that it got.
+    pub got: u64,
+}
+
 /// The outcome.
 #[derive(Clone, Debug)]
 pub struct Verdict {
+    /// By consumer of the overloaded shard.
+    pub consumers: Vec<Kept>,
     /// By delivery rule.
     pub classes: Vec<Class>,
     /// Parts a second of all streams, and those that the sleeper took.
@@ -122,6 +145,14 @@ impl Verdict {
                 class.kept_min,
             );
         }
+        for kept in &self.consumers {
+            let Kept { name, streams, demand, promised, got } = kept;
+            let part = *got as f64 / (*promised).max(1) as f64;
+            let _ = writeln!(
+                text,
+                "consumer {name:<5} {streams:>3} streams: asked for {demand}, promised {promised}, got {got}: {part:.2} of promised"
+            );
+        }
         let _ = writeln!(
             text,
             "{:<18} {:>8} {:>8} {:>8} {:>8}",
@@ -153,9 +184,11 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     for ended in [&idle.ended, &loaded.ended] {
         violations.extend(ended.providers.iter().filter_map(shards::report_of::ProviderSummary::unbalanced));
     }
+    let consumers = loaded.consumers(&mut violations);
     let classes = loaded.classes(&mut violations);
     let per_s = |consumer: usize| loaded.parts[consumer].iter().sum::<u64>() as f64 / loaded.seconds;
     Ok(Verdict {
+        consumers,
         classes,
         parts_per_s: (per_s(HEALTHY), per_s(SLEEPER)),
         healthy_ns: [idle.healthy_ns, loaded.healthy_ns],
@@ -173,6 +206,30 @@ struct Ran {
 }
 
 impl Ran {
+    /// What each of the two sleepers may have of all that entered their ring in the measured time and was taken.
+    fn share(&self) -> u64 {
+        self.parts[SLEEPER].iter().sum::<u64>().saturating_sub(RING_PARTS) / 2
+    }
+
+    /// Both sleepers, held against the promise.
+    fn consumers(&self, violations: &mut Vec<String>) -> Vec<Kept> {
+        let [got, asked] = &self.parts;
+        let Some(provider) = self.ended.providers.first() else { return Vec::new() };
+        let one = |(name, is_one): (&'static str, bool)| {
+            let streams = provider.streams.iter().enumerate();
+            let held: Vec<usize> =
+                streams.filter(|(_, facts)| is_the_one(facts) == is_one).map(|(at, _)| at).collect();
+            let sum = |parts: &[u64]| held.iter().map(|&at| parts[at]).sum::<u64>();
+            let (demand, got) = (sum(asked), sum(got));
+            let promised = (demand / 4).min(self.share());
+            if held.is_empty() || got + BEHIND_PARTS < promised {
+                violations.push(format!("consumer {name}: got {got} of {promised}"));
+            }
+            Kept { name, streams: held.len(), demand, promised, got }
+        };
+        [("one", true), ("many", false)].map(one).into()
+    }
+
     /// By rule: sums, and every stream held against the promise.
     fn classes(&self, violations: &mut Vec<String>) -> Vec<Class> {
         let [got, asked] = &self.parts;
@@ -188,7 +245,7 @@ impl Ran {
                 lost.coalesced_total, lost.dropped_total
             ));
         }
-        let share = got.iter().sum::<u64>() / provider.streams.len().max(1) as u64;
+        let many = provider.streams.len().saturating_sub(1).max(1) as u64;
         let mut classes = Vec::new();
         for (name, channel) in [("lossless", "trade"), ("latest", "ticker"), ("book", "book")] {
             let mut class = Class { name, kept_min: f64::INFINITY, ..Class::default() };
@@ -200,12 +257,12 @@ impl Ran {
                 class.streams += 1;
                 class.demand_per_s += asked[stream] as f64 / self.seconds;
                 class.got_per_s += got[stream] as f64 / self.seconds;
-                let promised = (asked[stream] / 4).min(share);
+                let part = if is_the_one(facts) { self.share() } else { self.share() / many };
+                let promised = (asked[stream] / 4).min(part);
                 if promised > 0 {
                     class.kept_min = class.kept_min.min(got[stream] as f64 / promised as f64);
                 }
-                // What is in ring and spill at either end, and a burst.
-                if got[stream] + promised / 10 + SLACK_PARTS < promised {
+                if got[stream] + 2 * BEHIND_PARTS < promised {
                     let symbol = facts["symbol"].as_str().unwrap_or("?");
                     violations.push(format!("{symbol} {channel}: got {} of {promised}", got[stream]));
                 }
@@ -217,6 +274,11 @@ impl Ran {
         }
         classes
     }
+}
+
+/// Whether a stream is the single one of the consumer `one`.
+fn is_the_one(facts: &Value) -> bool {
+    facts["symbol"] == "BTC-USDT" && facts["channel"] == "trade"
 }
 
 impl Class {
@@ -236,10 +298,9 @@ fn one(options: &Options, sleep_ns: u64) -> Result<Ran, String> {
     let counted = [Arc::new(Counted::default()), Arc::new(Counted::default())];
     let made = counted.clone();
     let mut gateway = launch(topology_of(options)?, &|plan, _| {
-        let counted = Arc::clone(&made[if plan.name == "sleeper" { SLEEPER } else { HEALTHY }]);
-        Ok(Box::new(move || {
-            Box::new(Counter { counted: Arc::clone(&counted), due: Instant::now() }) as Box<dyn Consumer>
-        }) as Factory)
+        let counted = Arc::clone(&made[if plan.name == "healthy" { HEALTHY } else { SLEEPER }]);
+        Ok(Box::new(move || Box::new(Counter { counted: Arc::clone(&counted) }) as Box<dyn Consumer>)
+            as Factory)
     })
     .map_err(|error| error.to_string())?;
     let measured = measure(options, &mut gateway, &counted, sleep_ns);
@@ -315,16 +376,19 @@ fn delivered(gateway: &Gateway) -> StageTotal {
     sum
 }
 
-/// Parts that a consumer handled, by stream, and how long it sleeps for each.
+/// Parts that the consumers of a shard handled, by stream, and how long they sleep for each.
 #[derive(Debug)]
 struct Counted {
     parts: [AtomicU64; STREAMS_MAX],
     sleep_ns: AtomicU64,
+    /// When the shard is done with what it has.
+    due: Mutex<Instant>,
 }
 
 impl Default for Counted {
     fn default() -> Self {
-        Self { parts: [const { AtomicU64::new(0) }; STREAMS_MAX], sleep_ns: AtomicU64::new(0) }
+        let due = Mutex::new(Instant::now());
+        Self { parts: [const { AtomicU64::new(0) }; STREAMS_MAX], sleep_ns: AtomicU64::new(0), due }
     }
 }
 
@@ -337,8 +401,6 @@ impl Counted {
 /// A consumer that counts, and sleeps if it is told to.
 struct Counter {
     counted: Arc<Counted>,
-    /// When it is done with what it has.
-    due: Instant,
 }
 
 impl Consumer for Counter {
@@ -353,15 +415,17 @@ impl Consumer for Counter {
         }
         let now = Instant::now();
         // Sleeps are longer than asked for; the pace is kept over several.
-        if now > self.due + BEHIND_MAX {
-            self.due = now;
+        let mut due = self.counted.due.lock().unwrap_or_else(PoisonError::into_inner);
+        if now > *due + BEHIND_MAX {
+            *due = now;
         }
-        self.due += Duration::from_nanos(sleep_ns);
-        std::thread::sleep(self.due.saturating_duration_since(now));
+        *due += Duration::from_nanos(sleep_ns);
+        std::thread::sleep(due.saturating_duration_since(now));
     }
 }
 
-/// One simulated venue with ten instruments, a sleeper and a healthy consumer of the same streams on a shard each.
+/// One simulated venue with ten instruments, two sleepers on one shard, of one stream and of all others, and a healthy
+/// consumer of all streams on another.
 fn topology_of(options: &Options) -> Result<Topology, String> {
     let cores = RealHost.cores().ok_or("this host does not say which cores it has")?;
     let first = cores.allowed.iter().min().ok_or("this process runs on no core")?;
@@ -371,13 +435,27 @@ fn topology_of(options: &Options) -> Result<Topology, String> {
             "  - {{name: {name}, core: {last}, role: consumer, ring_events: {slots}, critical_ring_events: 64, spill_events: {slots}}}\n"
         )
     };
-    let consumer = |name: &str, shard: &str| {
+    let consumer = |name: &str, shard: &str, subscriptions: &[(&str, &str)]| {
+        let rules = [("trade", "lossless"), ("book", "book"), ("ticker", "latest")];
+        let subscriptions = subscriptions.iter().map(|(instruments, channels)| {
+            let rules = rules.iter().filter(|(channel, _)| channels.contains(channel));
+            let rules: Vec<_> = rules.map(|(channel, rule)| format!("{channel}: {rule}")).collect();
+            let depth = if channels.contains("book") { format!(", book_depth: {BOOK_DEPTH}") } else { String::new() };
+            format!(
+                "      - {{provider: binance, instruments: {instruments}, channels: [{channels}], delivery: {{{}}}{depth}}}\n",
+                rules.join(", ")
+            )
+        });
         format!(
             "  - name: {name}\n    kind: counter\n    shard: {shard}\n    trading: false\n    on_panic: disable\n    \
-             subscriptions:\n      - {{provider: binance, instruments: all, channels: [trade, book, ticker], delivery: {{trade: \
-             lossless, book: book, ticker: latest}}, book_depth: 20}}\n"
+             subscriptions:\n{}",
+            subscriptions.collect::<String>()
         )
     };
+    let (others, all) = (
+        "[ETH-USDT, SOL-USDT, BNB-USDT, XRP-USDT, DOGE-USDT, ADA-USDT, AVAX-USDT, LINK-USDT, DOT-USDT]",
+        "trade, book, ticker",
+    );
     let text = format!(
         "version: 1\nhost: shared\nshards:\n  - {{name: md0, core: {first}, role: provider, pools: {{frames: 200, raws: 200, \
          events: 300, merged: 50, order_requests: 20, execution_reports: 20}}, order_ring_requests: 64}}\n{}{}simulated: \
@@ -387,12 +465,13 @@ fn topology_of(options: &Options) -> Result<Topology, String> {
          {{depth_max: 1000, snapshot_limit: 1000, verify_s: 180}}, rest_weight_share: 0.8, reorder: {{lateness_ms: 150, \
          flush_ms: 50, held_events_max: 200}}}}\nmerges: []\nconsumers:\n{}{}control: {{listen: 127.0.0.1:0, core: \
          any}}\nreport: {{dir: report, interval_ms: 200}}\n",
-        shard("sleepers", 1_024),
+        shard("sleepers", RING_PARTS as usize),
         shard("healthy", 16_384),
         options.seed,
         options.rate,
-        consumer("sleeper", "sleepers"),
-        consumer("healthy", "healthy"),
+        consumer("one", "sleepers", &[("[BTC-USDT]", "trade")])
+            + &consumer("many", "sleepers", &[(others, all), ("[BTC-USDT]", "book, ticker")]),
+        consumer("healthy", "healthy", &[("all", all)]),
     );
     let against = Against { cores: Some(&cores), consumer_kinds: &["counter"], simulated_lists: None };
     topology::read("overload.yaml", &text, against).map_err(|errors| errors.to_string())

@@ -445,9 +445,7 @@ impl BookFeed {
         }
         self.too_old = 0;
         let (bids, asks) = (raw.bids_of(book), raw.asks_of(book));
-        self.book.clear(message.decimals);
-        let facts = self.book.apply(bids, asks, &mut self.cut);
-        self.counts.depth_limited_total += facts.depth_limited_count;
+        self.counts.depth_limited_total += self.book.load(message.decimals, bids, asks);
         if matches!(self.rule, BookRule::StreamSnapshotChecksum) {
             // A replay without an acknowledgement does not know the depth: the larger side tells it.
             let depth = *self.depth.get_or_insert(bids.len().max(asks.len()));

@@ -1,13 +1,11 @@
 //! The way to one consumer shard: its ring, what waits before it, and who goes first.
 //!
-//! Below the ring's mark every event goes straight in. Above it a stream that may coalesce has its share of what the shard
-//! takes, and what its consumer has left of its own ([`share`](super::share)); lossless events need none. What has no room, or no share, waits: lossless events
-//! in the [`spill`](super::spill), the newest or a due snapshot in the stream's own lane. Streams that wait are served one
-//! after the other, an event each.
+//! Below the ring's mark every event goes straight in. Above it a stream that may coalesce waits for the end of the turn,
+//! and what has no room waits: lossless events in the [`spill`](super::spill), the newest or a due snapshot in the stream's
+//! own lane. Whatever waits is served in turn by consumer and stream ([`share`](super::share)), and while anything has
+//! found no room nothing enters past it.
 
-use std::collections::VecDeque;
-
-use super::share::{Fairness, For, Part, Purse, Shares, WHOLE};
+use super::share::{Fairness, Turns};
 use super::spill::{Queue, Spill};
 use super::{BookSource, LaneCounts, OutputState};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
@@ -36,11 +34,10 @@ pub(super) struct Lane {
     spilled: Queue,
     /// Offered events in there: its Gaps are not.
     spilled_events: u64,
-    /// Whether it stands in the output's queue of lanes that wait.
+    /// Whether anything of it waits.
     queued: bool,
-    /// Whether its rule was `lossless` when something had to wait: it needs no share.
-    lossless: bool,
-    part: Part,
+    /// Its places in the turns.
+    places: Vec<usize>,
     pub counts: LaneCounts,
 }
 
@@ -60,48 +57,8 @@ enum Served {
     Done,
     /// The ring has too little room.
     NoRoom,
-    /// It has more, or it has had its share.
+    /// It has more.
     Later,
-}
-
-/// Streams that wait, each at most once, served in turn: one of those that have saved something of their share, one of the
-/// others, and so on. Whoever comes and goes, with one thing to be served each time, does not stand behind those that always
-/// have more, and those do not stand behind ever new ones that come and go.
-#[derive(Debug, Default)]
-struct Waiting {
-    /// By class: without savings, and with them.
-    classes: [VecDeque<StreamId>; 2],
-    /// Whose turn it is.
-    next: usize,
-}
-
-impl Waiting {
-    fn len(&self) -> usize {
-        self.classes[0].len() + self.classes[1].len()
-    }
-
-    fn reserve(&mut self, streams: usize) {
-        for class in &mut self.classes {
-            class.reserve(streams.saturating_sub(class.len()));
-        }
-    }
-
-    fn push(&mut self, stream: StreamId, has_saved: bool) {
-        self.classes[usize::from(has_saved)].push_back(stream);
-    }
-
-    /// The next one, and its class for [`put_back`](Self::put_back).
-    fn pop(&mut self) -> Option<(StreamId, usize)> {
-        let class = if self.classes[self.next].is_empty() { 1 - self.next } else { self.next };
-        self.next = 1 - class;
-        self.classes[class].pop_front().map(|stream| (stream, class))
-    }
-
-    /// It keeps its place, and is the next one again.
-    fn put_back(&mut self, stream: StreamId, class: usize) {
-        self.next = class;
-        self.classes[class].push_front(stream);
-    }
 }
 
 /// The way to one consumer shard.
@@ -111,17 +68,15 @@ pub(super) struct Output {
     pub market: Sender<Event>,
     spill: Spill,
     pub lanes: Vec<Lane>,
-    waiting: Waiting,
+    /// Lanes that wait, and whose turn it is among them.
+    waiting: usize,
+    turns: Turns,
     /// Something waits for room: until the next flush what comes now comes after it.
     blocked: bool,
-    /// The first of `waiting` needs more room than there was: it keeps its place until it has it, and was served for this.
-    head_waits: Option<For>,
-    pub shares: Shares,
+    /// Free slots above the mark: below it the ring has more than these.
+    headroom: usize,
     full_total: u64,
 }
-
-/// Lanes looked at for one output in one turn, so that a long queue does not make a long turn.
-const LOOKS_PER_TURN_MAX: usize = 16_384;
 
 /// Parts that one output is given of what waits in one turn, and an event more: one shard that comes back must not keep
 /// the others from theirs. 4,096 take about 100 us.
@@ -133,18 +88,28 @@ pub const FINALS_MAX: usize = 8;
 
 impl Output {
     pub fn new(shard: ShardId, market: Sender<Event>, spill_max: usize) -> Self {
-        let shares = Shares::new(Fairness::DEFAULT, market.capacity());
-        Self {
+        let mut output = Self {
             shard,
             market,
             spill: Spill::new(spill_max),
             lanes: Vec::new(),
-            waiting: Waiting { classes: [VecDeque::new(), VecDeque::new()], next: 1 },
+            waiting: 0,
+            turns: Turns::new(Fairness::DEFAULT),
             blocked: false,
-            head_waits: None,
-            shares,
+            headroom: 0,
             full_total: 0,
-        }
+        };
+        output.set_fairness(Fairness::DEFAULT);
+        output
+    }
+
+    /// How the ring is shared; before anything waits, and routes are [`divide`](Self::divide)d again.
+    pub fn set_fairness(&mut self, fairness: Fairness) {
+        let capacity = self.market.capacity();
+        let permille = usize::from(fairness.high_water_permille.min(1_000));
+        self.headroom = capacity - capacity * permille / 1_000;
+        self.turns = Turns::new(fairness);
+        self.lanes.iter_mut().for_each(|lane| lane.places.clear());
     }
 
     pub fn state(&self) -> OutputState {
@@ -153,7 +118,7 @@ impl Output {
             ring_capacity: self.market.capacity(),
             spill_depth: self.spill.used(),
             spill_depth_max: self.spill.used_max,
-            waiting_streams: self.waiting.len(),
+            waiting_streams: self.waiting,
             full_total: self.full_total,
             pushed_total: self.market.pushed_total(),
         }
@@ -164,57 +129,43 @@ impl Output {
         while self.lanes.len() <= stream.index() {
             self.lanes.push(Lane::default());
         }
-        self.waiting.reserve(self.lanes.len());
     }
 
-    /// Routes have changed: the shares of consumers are equal, and those of the streams of each.
+    /// Routes have changed: turns are by consumer and stream as they are now, and so is the spill.
     #[cold]
     pub fn divide(&mut self, number: usize, routing: &RoutingTable) {
-        let mut consumers: Vec<Option<ConsumerId>> = Vec::new();
-        // Streams of each consumer, and those of them under `lossless`.
-        let mut counts: Vec<(usize, usize)> = Vec::new();
-        let mut held: Vec<(StreamId, Vec<u16>, bool)> = Vec::new();
-        for (stream, route) in routing.to(number) {
-            let is_lossless = route.delivery == Delivery::Lossless;
-            let mut holders: Vec<_> = routing.holders(stream, number).map(Some).collect();
-            if holders.is_empty() {
-                holders.push(None);
-            }
-            let members = holders.into_iter().map(|holder| {
-                let known = consumers.iter().position(|&consumer| consumer == holder);
-                let member = known.unwrap_or_else(|| {
-                    consumers.push(holder);
-                    counts.push((0, 0));
-                    consumers.len() - 1
-                });
-                counts[member].0 += 1;
-                counts[member].1 += usize::from(is_lossless);
-                member as u16
-            });
-            held.push((stream, members.collect(), is_lossless));
+        let mut held: Vec<(StreamId, Vec<Option<ConsumerId>>, bool)> = routing
+            .to(number)
+            .map(|(stream, route)| {
+                let mut holders: Vec<_> = routing.holders(stream, number).map(Some).collect();
+                if holders.is_empty() {
+                    holders.push(None);
+                }
+                (stream, holders, route.delivery == Delivery::Lossless)
+            })
+            .collect();
+        // What still waits of a route that has ended.
+        let routed: Vec<_> = held.iter().map(|(stream, ..)| *stream).collect();
+        let queued = self.lanes.iter().enumerate().filter(|(_, lane)| lane.queued);
+        let ended = queued.map(|(stream, _)| StreamId(stream as u32));
+        held.extend(
+            ended.filter(|stream| !routed.contains(stream)).map(|stream| (stream, vec![None], false)),
+        );
+        let mut before: Vec<_> = self.lanes.iter_mut().map(|lane| std::mem::take(&mut lane.places)).collect();
+        let lanes = &mut self.lanes;
+        self.turns.divide(
+            held.iter().map(|(stream, holders, _)| (*stream, &holders[..])),
+            |stream, places| {
+                lanes[stream.index()].places = places;
+                std::mem::take(&mut before[stream.index()])
+            },
+        );
+        for lane in self.lanes.iter().filter(|lane| lane.queued) {
+            self.turns.wait(&lane.places);
         }
-        self.shares.set_members(&consumers);
-        let spillers = counts.iter().filter(|(_, lossless)| *lossless > 0).count();
-        self.spill.divide(consumers.len(), spillers);
-        let mut held = held.into_iter().peekable();
-        for (stream, lane) in self.lanes.iter_mut().enumerate() {
-            let (members, is_lossless) = match held.next_if(|(of, ..)| of.index() == stream) {
-                Some((_, members, is_lossless)) => (members, is_lossless),
-                None => (Vec::new(), false),
-            };
-            let of = |count: fn(&(usize, usize)) -> usize| {
-                let counts = &counts;
-                let parts = members.iter().map(move |&member| (member, count(&counts[usize::from(member)])));
-                parts.collect::<Vec<_>>()
-            };
-            self.shares.set_part(&mut lane.part, &of(|(all, _)| *all), lane.queued);
-            let lossless = of(|(_, lossless)| *lossless);
-            // Of several consumers, the one with the fewest streams to share its pool with.
-            let pool = lossless.iter().min_by_key(|(_, streams)| *streams).map_or(0, |&(member, _)| member);
-            let weights = lossless.iter().map(|&(_, streams)| WHOLE / (spillers * streams).max(1) as u64);
-            let weight = if is_lossless { weights.sum() } else { 0 };
-            self.spill.assign(&mut lane.spilled, weight, usize::from(pool));
-        }
+        let lossless = held.iter().filter(|(.., is_lossless)| *is_lossless);
+        let queues = self.lanes.iter_mut().map(|lane| &mut lane.spilled);
+        self.spill.divide(lossless.map(|(stream, holders, _)| (*stream, &holders[..])), queues);
     }
 
     fn lane(&mut self, stream: StreamId) -> &mut Lane {
@@ -230,7 +181,7 @@ impl Output {
     /// Whether something waits, for room or for its share.
     #[inline]
     pub fn is_congested(&self) -> bool {
-        self.waiting.len() > 0
+        self.waiting > 0
     }
 
     #[inline]
@@ -242,7 +193,7 @@ impl Output {
             Body::BookUpdate(_) => lane.synced == Some(route.book_depth),
             _ => true,
         };
-        if follows && !congested && self.market.has_room(parts.len() + self.shares.headroom) {
+        if follows && !congested && self.market.has_room(parts.len() + self.headroom) {
             lane.enters(route, &parts[0]);
             self.push(parts);
             return;
@@ -259,21 +210,12 @@ impl Output {
         }
         let count = parts.len();
         self.blocked |= !self.market.has_room(count);
-        let above_mark = !self.market.has_room(count + self.shares.headroom);
-        if above_mark && !self.blocked {
-            self.shares.advance(self.market.taken_total());
-        }
+        let may_enter = route.delivery == Delivery::Lossless || self.market.has_room(count + self.headroom);
         let lane = &mut self.lanes[parts[0].header.stream.index()];
-        let lossless = route.delivery == Delivery::Lossless;
-        let shared = above_mark && !lossless;
         if self.blocked {
             self.full_total += 1;
         } else if !lane.queued {
-            let purse = if shared { self.shares.allows(&mut lane.part, false) } else { None };
-            if !shared || purse.is_some() {
-                if let Some(purse) = purse {
-                    self.shares.spend(&mut lane.part, purse, count);
-                }
+            if may_enter {
                 lane.enters(route, &parts[0]);
                 self.push(parts);
                 return;
@@ -299,13 +241,14 @@ impl Output {
         let (stream, count) = (parts[0].header.stream, parts.len());
         let oversize = count > self.market.capacity();
         let lane = &mut self.lanes[stream.index()];
-        (lane.book_depth, lane.lossless) = (route.book_depth, route.delivery == Delivery::Lossless);
+        lane.book_depth = route.book_depth;
+        let is_lossless = route.delivery == Delivery::Lossless;
         let fits = self.spill.fits(count) && !oversize;
         // With its Gap, if there is one to declare first.
         let total = count + usize::from(lane.undeclared.is_some());
         let admitted = fits && self.spill.admits(&lane.spilled, total);
         if let Some(undeclared) = lane.undeclared
-            && lane.lossless
+            && is_lossless
             && admitted
             && !lane.book_pending
         {
@@ -357,9 +300,8 @@ impl Output {
         if std::mem::replace(&mut lane.queued, true) {
             return;
         }
-        let has_saved = self.shares.has_saved(&mut lane.part, false);
-        self.shares.waits(&lane.part, true);
-        self.waiting.push(stream, has_saved);
+        self.waiting += 1;
+        self.turns.wait(&lane.places);
     }
 
     /// A snapshot is to stand for what this lane did not get.
@@ -424,8 +366,7 @@ impl Output {
         self.queue(stream);
     }
 
-    /// Gives room to the streams that wait, an event each in turn: first to those that have something of their share left,
-    /// as their consumer has, then to any of such a consumer, then to those that need none ([`For`]).
+    /// Gives room to the streams that wait, an event at a time in their turns.
     #[cold]
     pub fn relieve(
         &mut self,
@@ -433,68 +374,33 @@ impl Output {
         parts: &mut Vec<Event>,
         letters: &mut DeadLetters,
     ) {
-        self.shares.advance(self.market.taken_total());
-        self.blocked = true;
-        if self.head_waits.is_some() && !self.market.has_room(1) {
-            return;
-        }
         let begun = self.market.pushed_total();
-        let mut whom = self.head_waits.unwrap_or(For::Share);
-        // Lanes since one of them got anything: after a whole round of either class without, there is no more to give.
-        let mut fruitless = 0;
-        for _ in 0..LOOKS_PER_TURN_MAX {
-            let pushed = self.market.pushed_total();
-            if fruitless >= 2 * self.waiting.len() {
-                let Some(next) = whom.next() else { break };
-                (whom, fruitless) = (next, 0);
-            }
-            if pushed - begun >= PARTS_PER_TURN_MAX {
-                break;
-            }
-            let Some((stream, class)) = self.waiting.pop() else { break };
-            // As much in a row as it is given a turn, so that one with a large share is not behind as many looks.
-            let enough = pushed + self.shares.of_a_turn(&self.lanes[stream.index()].part, whom);
-            let served = loop {
-                let before = self.market.pushed_total();
-                let served = self.serve(stream, whom, books, parts, letters);
-                let now = self.market.pushed_total();
-                if !matches!(served, Served::Later) || now == before || now >= enough {
-                    break served;
-                }
-            };
+        while self.market.has_room(1) && self.market.pushed_total() - begun < PARTS_PER_TURN_MAX {
+            let lanes = &self.lanes;
+            let waits = |stream: StreamId| lanes[stream.index()].queued;
+            let Some(stream) = self.turns.next(waits) else { break };
+            let before = self.market.pushed_total();
+            let served = self.serve(stream, books, parts, letters);
+            self.turns.spend(self.market.pushed_total() - before);
             match served {
                 Served::Done => {
-                    let lane = &mut self.lanes[stream.index()];
-                    lane.queued = false;
-                    self.shares.waits(&lane.part, false);
+                    self.lane(stream).queued = false;
+                    self.waiting -= 1;
                 }
-                Served::NoRoom => {
-                    self.waiting.put_back(stream, class);
-                    self.head_waits = Some(whom);
-                    return;
-                }
-                Served::Later => {
-                    let has_saved = self.shares.has_saved(&mut self.lanes[stream.index()].part, true);
-                    self.waiting.push(stream, has_saved);
-                }
+                Served::Later => {}
+                // It keeps its turn until it has room.
+                Served::NoRoom => break,
             }
-            if self.head_waits.take().is_some() {
-                whom = For::Share;
-            }
-            fruitless = if self.market.pushed_total() > pushed { 0 } else { fruitless + 1 };
         }
-        self.blocked = self.spill.used() > 0;
+        self.blocked = self.waiting > 0;
     }
 
     /// Moves the oldest event of a lane's spill into the ring. Returns whether there was room.
-    fn unspill(&mut self, stream: StreamId, purse: Option<Purse>) -> bool {
+    fn unspill(&mut self, stream: StreamId) -> bool {
         let lane = &mut self.lanes[stream.index()];
         let count = self.spill.front_parts(&lane.spilled);
         if !self.market.has_room(count) {
             return false;
-        }
-        if let Some(purse) = purse {
-            self.shares.spend(&mut lane.part, purse, count);
         }
         for _ in 0..count {
             let part = self.spill.pop(&mut lane.spilled).expect("its parts were counted just now");
@@ -509,79 +415,50 @@ impl Output {
         true
     }
 
-    /// Serves one lane: first what it must say about the past, then what waits.
+    /// Serves one lane an event: first what it must say about the past, then what waits.
     fn serve(
         &mut self,
         stream: StreamId,
-        whom: For,
         books: &mut impl BookSource,
         parts: &mut Vec<Event>,
         letters: &mut DeadLetters,
     ) -> Served {
-        let above_mark = !self.market.has_room(1 + self.shares.headroom);
         let lane = &mut self.lanes[stream.index()];
-        let purse = match whom {
-            // Shares come first below the mark too: what one turn takes may be more than there is above it.
-            For::Anybody if !above_mark || lane.lossless => None,
-            _ => match self.shares.purse(&mut lane.part, whom) {
-                Some(purse) => Some(purse),
-                None => return Served::Later,
-            },
-        };
         if lane.spilled.parts > 0 {
-            let moved = self.unspill(stream, purse);
-            return if !moved {
-                Served::NoRoom
-            } else if self.lane(stream).has_more() {
-                Served::Later
-            } else {
-                Served::Done
-            };
-        }
-        let lane = &mut self.lanes[stream.index()];
-        if let Some(undeclared) = lane.undeclared {
+            if !self.unspill(stream) {
+                return Served::NoRoom;
+            }
+        } else if let Some(undeclared) = lane.undeclared {
             if !self.market.has_room(1) {
                 return Served::NoRoom;
             }
             lane.undeclared = None;
             lane.counts.gap_markers_total += 1;
-            if let Some(purse) = purse {
-                self.shares.spend(&mut lane.part, purse, 1);
-            }
             self.market.push(undeclared.event());
-        }
-        while let Some(last) = lane.pending.iter().position(Event::completes) {
+        } else if let Some(last) = lane.pending.iter().position(Event::completes) {
             if !self.market.has_room(last + 1) {
                 return Served::NoRoom;
             }
             for part in lane.pending.drain(..=last) {
                 self.market.push(part);
             }
-            if let Some(purse) = purse {
-                self.shares.spend(&mut lane.part, purse, last + 1);
-            }
             lane.counts.delivered_total += 1;
+        } else if lane.book_pending {
+            books.conflated(stream, lane.book_depth, parts);
+            if parts.len() > self.market.capacity() {
+                return self.refuse(stream, &parts[0], letters);
+            }
+            if !self.market.has_room(parts.len()) {
+                return Served::NoRoom;
+            }
+            (lane.book_pending, lane.refused) = (false, false);
+            if let Some(first) = parts.first() {
+                lane.counts.conflated_snapshots_total += 1;
+                lane.synced = matches!(first.body, Body::BookSnapshot(_)).then_some(lane.book_depth);
+            }
+            self.push(parts);
         }
-        if !lane.book_pending {
-            return Served::Done;
-        }
-        books.conflated(stream, lane.book_depth, parts);
-        if parts.len() > self.market.capacity() {
-            return self.refuse(stream, &parts[0], letters);
-        }
-        if !self.market.has_room(parts.len()) {
-            return Served::NoRoom;
-        }
-        (lane.book_pending, lane.refused) = (false, false);
-        if let Some(purse) = purse {
-            self.shares.spend(&mut lane.part, purse, parts.len());
-        }
-        if let Some(first) = parts.first() {
-            lane.counts.conflated_snapshots_total += 1;
-            lane.synced = matches!(first.body, Body::BookSnapshot(_)).then_some(lane.book_depth);
-        }
-        self.push(parts);
-        Served::Done
+        if self.lane(stream).has_more() { Served::Later } else { Served::Done }
     }
 
     /// The book does not fit the ring at all: says so once, and tries again when it changes.

@@ -1,23 +1,32 @@
-//! Fair shares of one ring under pressure: a token bucket a consumer and one a stream, filled by what the receiving shard
-//! takes.
+//! Who is served next of all that waits for one ring: the consumer that has had least, and of its streams the one that has
+//! had least.
 //!
-//! Each consumer is given an equal share of what is taken, and each of its streams an equal part of that share; a stream of
-//! several consumers has a part from each. Knows no clock: the rate of every bucket follows what the shard really takes.
-//! Nothing here is touched while the ring is below its mark, and shares are divided only when routes change.
+//! Everybody has a count of the parts that it has had, and who begins to wait is set forward to [`Fairness::burst_events`]
+//! before the one served last: nobody saves more than a burst. The next one is the smallest count (start-time fair queueing,
+//! Goyal, Vin and Cheng 1996, with a token bucket). So while something of a consumer waits it gets, of all parts that enter
+//! the ring over any time, an equal share less at most a burst and two of the largest events; and so does a stream, of
+//! what enters in its consumer's turns. A stream of several consumers is served in the turns of each.
+//!
+//! Knows no clock, no ring and no rate, and nothing here is touched while nothing waits.
 
-use crate::ids::ConsumerId;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+
+use crate::ids::{ConsumerId, StreamId};
 
 /// How a ring is shared between consumers and streams under pressure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fairness {
-    /// Fill of the ring, in thousandths of its capacity, above which streams that may coalesce have their share only.
+    /// Fill of the ring, in thousandths of its capacity, above which streams that may coalesce wait for the end of the
+    /// turn, so that only their newest state goes into it.
     pub high_water_permille: u16,
-    /// Parts of events that one stream may have above the mark at once, after it was quiet.
+    /// Parts of events that a consumer, and a stream of it, may have before others after it was quiet.
     pub burst_events: u16,
 }
 
 impl Fairness {
-    /// Half of the ring for whoever comes first; then bursts of a few book snapshots a stream.
+    /// Half of the ring for whoever comes first; then bursts of a few book snapshots.
     pub const DEFAULT: Self = Self { high_water_permille: 500, burst_events: 32 };
 }
 
@@ -27,244 +36,153 @@ impl Default for Fairness {
     }
 }
 
-/// Tokens are parts of events, with this many binary digits behind the point.
-const POINT: u32 = 32;
-/// The whole of what is taken, as a weight. A part that is taken times a weight is a number of tokens.
-pub(super) const WHOLE: u64 = 1 << POINT;
-/// Parts that a bucket is filled for at once, so that their product with a weight fits; also the clock at the start, so
-/// that buckets begin full.
-const NEW_MAX: u64 = 1 << 30;
-
-/// Tokens of one stream or consumer. May be in debt: an event enters whole.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bucket {
-    tokens: i64,
-    /// The clock of the shares when it was filled last.
-    filled_at: u64,
+/// Who waits, by what each has had.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BinaryHeap<Reverse<(u64, usize)>>,
+    /// What the one served last had had before.
+    now: u64,
 }
 
-/// A consumer of the shard, as the holder of streams.
+/// How much somebody has had, and whether it stands in its line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Had {
+    parts: u64,
+    queued: bool,
+}
+
+/// A consumer of the shard.
 #[derive(Debug)]
 struct Member {
     /// `None` for all streams of which nobody says whose they are.
     consumer: Option<ConsumerId>,
-    bucket: Bucket,
-    /// Streams of it that wait.
-    waiting: usize,
+    had: Had,
+    /// Its streams that wait.
+    line: Line,
 }
 
-/// A stream's part in the shares.
+/// A stream, as one of a consumer's.
 #[derive(Debug)]
-pub(super) struct Part {
-    bucket: Bucket,
-    /// Of what is taken, in 2^-32.
-    weight: u64,
-    /// Whose it is: places among the members.
-    pub members: Vec<u16>,
+struct Place {
+    stream: StreamId,
+    member: usize,
+    had: Had,
 }
 
-impl Default for Part {
-    fn default() -> Self {
-        Self { bucket: Bucket::default(), weight: WHOLE, members: Vec::new() }
-    }
-}
-
-/// Out of which bucket an event is paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purse {
-    /// The stream's, and with it one of its consumers'.
-    Stream,
-    /// What one of its consumers has left of its own.
-    Consumer,
-}
-
-/// Whom a round of what waits is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
-    /// Streams that have something of their share left, as one of their consumers has: many streams of one consumer that
-    /// have saved something at the same time do not keep another from its share.
-    Share,
-    /// Streams of a consumer that has something left.
-    Consumer,
-    /// Streams that have something of their share left, and those that need none.
-    Anybody,
-}
-
-impl For {
-    /// The round after it.
-    pub const fn next(self) -> Option<Self> {
-        match self {
-            Self::Share => Some(Self::Consumer),
-            Self::Consumer => Some(Self::Anybody),
-            Self::Anybody => None,
-        }
-    }
-}
-
-/// What all streams of one ring have in common.
+/// All that may wait for one ring.
 #[derive(Debug)]
-pub(super) struct Shares {
-    /// Free slots above the mark: below it a ring has more than these.
-    pub headroom: usize,
-    capacity: u64,
-    burst: i64,
+pub(super) struct Turns {
+    burst: u64,
     members: Vec<Member>,
-    /// Parts that were taken since the start.
-    clock: u64,
-    /// Parts that the receiver had taken then.
-    taken_total: u64,
-    /// Parts that it took between the last two looks, at most a ring of them.
-    recent: u64,
+    places: Vec<Place>,
+    /// Consumers of which something waits.
+    line: Line,
 }
 
-impl Shares {
-    pub fn new(fairness: Fairness, capacity: usize) -> Self {
-        let mark = capacity * usize::from(fairness.high_water_permille.min(1_000)) / 1_000;
-        let burst = i64::from(fairness.burst_events.max(1)) << POINT;
-        Self {
-            headroom: capacity - mark,
-            capacity: capacity as u64,
-            burst,
-            members: Vec::new(),
-            clock: NEW_MAX,
-            taken_total: 0,
-            recent: 0,
+impl Line {
+    fn join(&mut self, who: usize, had: &mut Had, burst: u64) {
+        if !std::mem::replace(&mut had.queued, true) {
+            had.parts = had.parts.max(self.now.saturating_sub(burst));
+            self.waiting.push(Reverse((had.parts, who)));
         }
     }
 
-    /// Shares are equal from now on between these consumers. What each has saved stays.
-    pub fn set_members(&mut self, consumers: &[Option<ConsumerId>]) {
-        let known = std::mem::take(&mut self.members);
-        let bucket =
-            |consumer| known.iter().find(|member| member.consumer == consumer).map(|member| member.bucket);
-        let full = Bucket { tokens: self.burst, filled_at: self.clock };
-        let members = consumers.iter().map(|&consumer| Member {
-            consumer,
-            bucket: bucket(consumer).unwrap_or(full),
-            waiting: 0,
-        });
-        self.members = members.collect();
+    fn first(&self) -> Option<usize> {
+        self.waiting.peek().map(|&Reverse((_, who))| who)
     }
 
-    /// A stream is held by these, each with so many streams in all; and whether something of it waits.
-    pub fn set_part(&mut self, part: &mut Part, members: &[(u16, usize)], waits: bool) {
-        let shares = (self.members.len() as u64).max(1);
-        // What it has by its share until now; a new one begins with a burst.
-        let is_new = part.bucket.filled_at == 0;
-        self.fill_stream(part, waits && !is_new);
-        part.weight = members.iter().map(|&(_, streams)| WHOLE / shares / streams.max(1) as u64).sum();
-        part.members = members.iter().map(|&(member, _)| member).collect();
-        for &member in &part.members {
-            self.members[usize::from(member)].waiting += usize::from(waits);
+    /// The first one has had so many parts more.
+    fn spend(&mut self, had: &mut Had, parts: u64) {
+        if let Some(mut first) = self.waiting.peek_mut() {
+            self.now = self.now.max(had.parts);
+            had.parts += parts;
+            first.0.0 = had.parts;
         }
     }
 
-    /// The receiver has taken so many parts since the start.
-    #[inline]
-    pub fn advance(&mut self, taken_total: u64) {
-        let new = taken_total.saturating_sub(self.taken_total);
-        if new > 0 {
-            self.taken_total = taken_total;
-            self.clock += new;
-            self.recent = new.min(self.capacity);
+    /// The first one waits no longer.
+    fn leave(&mut self, had: &mut Had) {
+        self.waiting.peek_mut().map(PeekMut::pop);
+        had.queued = false;
+    }
+}
+
+impl Turns {
+    pub fn new(fairness: Fairness) -> Self {
+        let burst = u64::from(fairness.burst_events);
+        Self { burst, members: Vec::new(), places: Vec::new(), line: Line::default() }
+    }
+
+    /// Routes have changed: by stream the consumers that hold it now. `places_of` is given the new places of each stream
+    /// and returns the old ones. What anybody has had stays; what waits is to [`wait`](Self::wait) again.
+    pub fn divide<'a>(
+        &mut self,
+        holders: impl Iterator<Item = (StreamId, &'a [Option<ConsumerId>])>,
+        mut places_of: impl FnMut(StreamId, Vec<usize>) -> Vec<usize>,
+    ) {
+        let (members, places) = (std::mem::take(&mut self.members), std::mem::take(&mut self.places));
+        self.line.waiting.clear();
+        for (stream, consumers) in holders {
+            let first = self.places.len();
+            for &consumer in consumers {
+                let known = self.members.iter().position(|member| member.consumer == consumer);
+                let member = known.unwrap_or_else(|| {
+                    let known = members.iter().find(|member| member.consumer == consumer);
+                    let had = Had { parts: known.map_or(0, |member| member.had.parts), queued: false };
+                    let line = Line { now: known.map_or(0, |member| member.line.now), ..Line::default() };
+                    self.members.push(Member { consumer, had, line });
+                    self.members.len() - 1
+                });
+                self.places.push(Place { stream, member, had: Had::default() });
+            }
+            let before = places_of(stream, (first..self.places.len()).collect());
+            for place in &mut self.places[first..] {
+                let consumer = self.members[place.member].consumer;
+                let known = before.iter().map(|&at| &places[at]);
+                let mut of_it = known.filter(|known| members[known.member].consumer == consumer);
+                place.had.parts = of_it.next().map_or(0, |known| known.had.parts);
+            }
+        }
+        // Nobody allocates while it waits.
+        self.line.waiting.reserve(self.members.len());
+        let mut held = vec![0; self.members.len()];
+        self.places.iter().for_each(|place| held[place.member] += 1);
+        self.members.iter_mut().zip(held).for_each(|(member, held)| member.line.waiting.reserve(held));
+    }
+
+    /// A stream with these places waits from now on.
+    pub fn wait(&mut self, places: &[usize]) {
+        for &at in places {
+            let place = &mut self.places[at];
+            let member = &mut self.members[place.member];
+            member.line.join(at, &mut place.had, self.burst);
+            self.line.join(place.member, &mut member.had, self.burst);
         }
     }
 
-    /// While it waits nothing of a share is lost; otherwise a burst can be saved.
-    fn fill(&self, bucket: &mut Bucket, weight: u64, waits: bool) {
-        let new = (self.clock - bucket.filled_at).min(NEW_MAX) * weight;
-        bucket.filled_at = self.clock;
-        bucket.tokens = bucket.tokens.saturating_add_unsigned(new);
-        if !waits {
-            bucket.tokens = bucket.tokens.min(self.burst);
+    /// The stream that is served next, of those that wait.
+    pub fn next(&mut self, waits: impl Fn(StreamId) -> bool) -> Option<StreamId> {
+        while let Some(at) = self.line.first() {
+            let member = &mut self.members[at];
+            while let Some(first) = member.line.first() {
+                let place = &mut self.places[first];
+                if waits(place.stream) {
+                    return Some(place.stream);
+                }
+                member.line.leave(&mut place.had);
+            }
+            self.line.leave(&mut member.had);
         }
+        None
     }
 
-    fn fill_stream(&self, part: &mut Part, waits: bool) {
-        self.fill(&mut part.bucket, part.weight, waits);
-    }
-
-    /// The consumer of a stream that has saved most.
-    fn richest(&mut self, part: &Part) -> Option<&mut Member> {
-        let weight = WHOLE / (self.members.len() as u64).max(1);
-        for &member in &part.members {
-            let mut bucket = self.members[usize::from(member)].bucket;
-            self.fill(&mut bucket, weight, self.members[usize::from(member)].waiting > 0);
-            self.members[usize::from(member)].bucket = bucket;
-        }
-        let tokens = |member: &&u16| self.members[usize::from(**member)].bucket.tokens;
-        let richest = usize::from(*part.members.iter().max_by_key(tokens)?);
-        Some(&mut self.members[richest])
-    }
-
-    /// All is one consumer's: only its streams are held against each other.
-    const fn is_lone(&self) -> bool {
-        self.members.len() <= 1
-    }
-
-    /// Whether a stream has something of its own share left.
-    pub fn allows_stream(&self, part: &mut Part, waits: bool) -> bool {
-        self.fill_stream(part, waits);
-        part.bucket.tokens > 0
-    }
-
-    /// Out of what an event of a stream may be paid.
-    pub fn allows(&mut self, part: &mut Part, waits: bool) -> Option<Purse> {
-        if self.allows_stream(part, waits) {
-            return Some(Purse::Stream);
-        }
-        if self.is_lone() {
-            return None;
-        }
-        self.richest(part).is_some_and(|member| member.bucket.tokens > 0).then_some(Purse::Consumer)
-    }
-
-    /// Out of what an event of a stream that waits may be paid in a round.
-    pub fn purse(&mut self, part: &mut Part, round: For) -> Option<Purse> {
-        let stream_has = self.allows_stream(part, true);
-        if round == For::Anybody || self.is_lone() {
-            return stream_has.then_some(Purse::Stream);
-        }
-        let consumer_has = self.richest(part).is_none_or(|member| member.bucket.tokens > 0);
-        match (consumer_has, stream_has) {
-            (true, true) => Some(Purse::Stream),
-            (true, false) if round == For::Consumer => Some(Purse::Consumer),
-            _ => None,
-        }
-    }
-
-    /// Parts of what was taken since the last look that a stream, or its consumer, is given.
-    pub fn of_a_turn(&self, part: &Part, round: For) -> u64 {
-        let weight = match round {
-            For::Share => part.weight,
-            For::Consumer => WHOLE / (self.members.len() as u64).max(1),
-            For::Anybody => 0,
-        };
-        (self.recent * weight) >> POINT
-    }
-
-    /// Parts of a stream went into the ring after they had waited, or above its mark.
-    pub fn spend(&mut self, part: &mut Part, purse: Purse, count: usize) {
-        let tokens = (count as i64) << POINT;
-        if purse == Purse::Stream {
-            part.bucket.tokens -= tokens;
-        }
-        if let Some(member) = self.richest(part) {
-            member.bucket.tokens -= tokens;
-        }
-    }
-
-    /// Whether a stream that comes to wait, or goes on, is behind its share by more than an event.
-    pub fn has_saved(&self, part: &mut Part, waits: bool) -> bool {
-        self.allows_stream(part, waits) && part.bucket.tokens >= 2 << POINT
-    }
-
-    /// Something of a stream waits from now on, or no longer.
-    pub fn waits(&mut self, part: &Part, waits: bool) {
-        self.richest(part);
-        for &member in &part.members {
-            let waiting = &mut self.members[usize::from(member)].waiting;
-            *waiting = if waits { *waiting + 1 } else { *waiting - 1 };
+    /// The stream that was the next one has had so many parts.
+    pub fn spend(&mut self, parts: u64) {
+        let Some(at) = self.line.first() else { return };
+        let member = &mut self.members[at];
+        self.line.spend(&mut member.had, parts);
+        if let Some(first) = member.line.first() {
+            member.line.spend(&mut self.places[first].had, parts);
         }
     }
 }
@@ -273,89 +191,77 @@ impl Shares {
 mod tests {
     use super::*;
 
-    fn shares(consumers: u16) -> Shares {
-        let mut shares = Shares::new(Fairness { high_water_permille: 750, burst_events: 4 }, 100);
-        let consumers: Vec<_> = (0..consumers).map(|consumer| Some(ConsumerId(consumer))).collect();
-        shares.set_members(&consumers);
-        shares
-    }
-
-    fn part(shares: &mut Shares, members: &[(u16, usize)]) -> Part {
-        let mut part = Part::default();
-        shares.set_part(&mut part, members, false);
-        part
-    }
-
-    /// Parts that a stream may have now of its own share, one at a time.
-    fn spent(shares: &mut Shares, part: &mut Part) -> usize {
-        let mut parts = 0;
-        while shares.allows_stream(part, false) {
-            shares.spend(part, Purse::Stream, 1);
-            parts += 1;
+    /// Streams by number, each held by these consumers, that always wait, with events of so many parts: parts that each
+    /// has got of `total`.
+    fn served(streams: &[(&[u16], u64)], burst_events: u16, total: u64) -> Vec<u64> {
+        let mut turns = Turns::new(Fairness { burst_events, ..Fairness::DEFAULT });
+        let holders: Vec<Vec<_>> = streams
+            .iter()
+            .map(|(consumers, _)| consumers.iter().map(|&consumer| Some(ConsumerId(consumer))).collect())
+            .collect();
+        let mut places = vec![Vec::new(); streams.len()];
+        let held = holders.iter().enumerate().map(|(stream, held)| (StreamId(stream as u32), &held[..]));
+        turns.divide(held, |stream, new| std::mem::replace(&mut places[stream.index()], new));
+        places.iter().for_each(|places| turns.wait(places));
+        let mut got = vec![0; streams.len()];
+        while got.iter().sum::<u64>() < total {
+            let stream = turns.next(|_| true).expect("something waits");
+            let parts = streams[stream.index()].1;
+            got[stream.index()] += parts;
+            turns.spend(parts);
         }
-        parts
+        got
     }
 
     #[test]
-    fn a_bucket_begins_full_and_is_filled_by_an_equal_share_of_what_is_taken() {
-        let mut shares = shares(1);
-        assert_eq!(shares.headroom, 25);
-        let (mut loud, mut quiet) = (part(&mut shares, &[(0, 10)]), part(&mut shares, &[(0, 10)]));
-        assert_eq!(spent(&mut shares, &mut loud), 4);
-        // Ten shares of a number that ten does not divide are rounded down, by less than a millionth of a part.
-        shares.advance(21);
-        assert_eq!(spent(&mut shares, &mut loud), 3, "an event enters whole, the rest of it is a debt");
-        shares.advance(30);
-        assert_eq!(spent(&mut shares, &mut loud), 0);
-        shares.advance(1_000_000);
-        assert_eq!(spent(&mut shares, &mut loud), 4, "no more than a burst is saved");
-        assert_eq!(spent(&mut shares, &mut quiet), 4);
-    }
-
-    #[test]
-    fn an_event_larger_than_the_bucket_is_a_debt_that_later_shares_pay() {
-        let mut shares = shares(1);
-        let mut part = part(&mut shares, &[(0, 2)]);
-        assert!(shares.allows_stream(&mut part, false));
-        shares.spend(&mut part, Purse::Stream, 10);
-        for taken in [4, 8, 12] {
-            shares.advance(taken);
-            assert!(!shares.allows_stream(&mut part, false), "{taken}");
-        }
-        shares.advance(14);
-        assert!(shares.allows_stream(&mut part, false));
-    }
-
-    #[test]
-    fn a_consumer_with_one_stream_has_as_much_as_one_with_many_and_what_is_left_goes_to_any_of_its_streams() {
-        let mut shares = shares(2);
-        let mut one = part(&mut shares, &[(0, 1)]);
-        let mut many: Vec<Part> = (0..50).map(|_| part(&mut shares, &[(1, 50)])).collect();
-        for part in many.iter_mut().chain([&mut one]) {
-            spent(&mut shares, part);
-            shares.waits(part, true);
-        }
-        // The debts of fifty bursts at once.
-        shares.advance(400);
-        for taken in [500, 600, 700] {
-            shares.advance(taken);
-        }
-        let count = |shares: &mut Shares, part: &mut Part| {
-            let mut parts = 0;
-            while let Some(purse) = shares.allows(part, true) {
-                shares.spend(part, purse, 1);
-                parts += 1;
-            }
-            parts
-        };
-        assert_eq!(count(&mut shares, &mut one), 350);
-        assert_eq!(count(&mut shares, &mut many[0]), 350 - 200 + 4, "less the bursts of the others");
+    fn consumers_have_equal_parts_and_their_streams_equal_parts_of_those() {
+        assert_eq!(served(&[(&[0], 1), (&[1], 1), (&[1], 1)], 4, 800), [400, 200, 200]);
     }
 
     #[test]
     fn a_stream_of_two_consumers_has_a_part_from_each() {
-        let mut shares = shares(2);
-        let shared = part(&mut shares, &[(0, 1), (1, 4)]);
-        assert_eq!(shared.weight, WHOLE / 2 + WHOLE / 8);
+        assert_eq!(served(&[(&[0], 1), (&[0, 1], 1), (&[1], 1), (&[1], 1)], 1, 1_200), [300, 500, 200, 200]);
+    }
+
+    #[test]
+    fn an_event_larger_than_a_burst_is_a_debt_that_is_paid_before_the_next_one() {
+        let got = served(&[(&[0], 90), (&[1], 1)], 4, 1_800);
+        assert!(got[0].abs_diff(got[1]) <= 90, "{got:?}");
+    }
+
+    #[test]
+    fn whoever_was_quiet_has_a_burst_before_others_and_no_more_and_a_debt_stays() {
+        let mut turns = Turns::new(Fairness { burst_events: 4, ..Fairness::DEFAULT });
+        let holders = [[Some(ConsumerId(0))], [Some(ConsumerId(1))]];
+        let held = holders.iter().enumerate().map(|(stream, held)| (StreamId(stream as u32), &held[..]));
+        turns.divide(held, |_, _| Vec::new());
+        let next = |turns: &mut Turns, waits: &[u32]| {
+            turns.next(|stream| waits.contains(&stream.0)).map(|stream| stream.0)
+        };
+        turns.wait(&[0]);
+        for _ in 0..100 {
+            assert_eq!(next(&mut turns, &[0]), Some(0));
+            turns.spend(1);
+        }
+        // The other one was quiet: it has its burst, and one of the two begins.
+        turns.wait(&[1]);
+        let order: Vec<_> = (0..9)
+            .filter_map(|_| {
+                let stream = next(&mut turns, &[0, 1]);
+                turns.spend(1);
+                stream
+            })
+            .collect();
+        assert_eq!(order, [1, 1, 1, 1, 1, 0, 1, 0, 1]);
+        // A debt of twenty parts outlasts a moment in which nothing waits.
+        assert_eq!(next(&mut turns, &[1]), Some(1));
+        turns.spend(20);
+        assert_eq!(next(&mut turns, &[]), None);
+        turns.wait(&[0]);
+        turns.wait(&[1]);
+        for _ in 0..15 {
+            assert_eq!(next(&mut turns, &[0, 1]), Some(0));
+            turns.spend(1);
+        }
     }
 }

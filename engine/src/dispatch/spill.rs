@@ -1,11 +1,11 @@
 //! Where lossless events wait for a full ring: one queue a stream, all in one slab.
 //!
 //! Half of it is for whoever comes first. A quarter is divided equally between the consumers, for whichever of their
-//! streams comes first, and a quarter between the streams, by their parts in the shares: a loud one cannot fill what a quiet
-//! one needs, nor a consumer with many what one with few needs.
+//! streams comes first, and a quarter between the consumers and equally between the streams of each: a loud one cannot fill
+//! what a quiet one needs, nor a consumer with many what one with few needs.
 
-use super::share::WHOLE;
 use crate::event::Event;
+use crate::ids::{ConsumerId, StreamId};
 
 /// Parts whose memory is taken at start; a larger spill grows on its first use, which is no longer the path.
 const RESERVE: usize = 8_192;
@@ -71,16 +71,39 @@ impl Spill {
         }
     }
 
-    /// There are so many consumers, of which some have streams that may wait here; each queue is to be
-    /// [`assign`](Self::assign)ed then. What waits already stays.
-    pub fn divide(&mut self, consumers: usize, spillers: usize) {
-        self.pools = vec![Pool { max: self.max / 4 / spillers.max(1), used: 0 }; consumers.max(1)];
+    /// Routes have changed: who holds each stream under `lossless`, in the order of streams, and the queues of all streams.
+    /// What waits already stays.
+    pub fn divide<'a>(
+        &mut self,
+        lossless: impl Iterator<Item = (StreamId, &'a [Option<ConsumerId>])> + Clone,
+        queues: impl Iterator<Item = &'a mut Queue>,
+    ) {
+        let mut streams_of: Vec<(Option<ConsumerId>, usize)> = Vec::new();
+        for &consumer in lossless.clone().flat_map(|(_, holders)| holders) {
+            match streams_of.iter_mut().find(|(known, _)| *known == consumer) {
+                Some((_, streams)) => *streams += 1,
+                None => streams_of.push((consumer, 1)),
+            }
+        }
+        let quarter = self.max / 4 / streams_of.len().max(1);
+        self.pools = vec![Pool { max: quarter, used: 0 }; streams_of.len().max(1)];
         self.common_used = 0;
+        let mut lossless = lossless.peekable();
+        for (stream, queue) in queues.enumerate() {
+            let holders =
+                lossless.next_if(|(of, _)| of.index() == stream).map_or(&[][..], |(_, holders)| holders);
+            let pools =
+                holders.iter().filter_map(|holder| streams_of.iter().position(|(known, _)| known == holder));
+            let own = pools.clone().map(|pool| quarter / streams_of[pool].1).sum();
+            // Of several consumers, the one with the fewest streams to share its pool with.
+            let pool = pools.min_by_key(|&pool| streams_of[pool].1).unwrap_or(0);
+            self.assign(queue, own, pool);
+        }
     }
 
-    /// A queue has this weight of what is for streams (the whole is [`WHOLE`]), and this consumer's pool.
-    pub fn assign(&mut self, queue: &mut Queue, weight: u64, pool: usize) {
-        queue.own = ((self.max / 4) as u64 * weight / WHOLE) as usize;
+    /// A queue has so many parts of its own, and this consumer's pool.
+    fn assign(&mut self, queue: &mut Queue, own: usize, pool: usize) {
+        queue.own = own;
         queue.pool = pool;
         let beyond = queue.parts.saturating_sub(queue.own);
         let pool = &mut self.pools[pool];
@@ -193,18 +216,19 @@ mod tests {
             let (max, streams) = (random.usize(4..60), random.usize(1..6));
             let mut spill = Spill::new(max);
             let mut queues = vec![Queue::default(); streams];
-            let consumers = random.usize(1..3);
-            spill.divide(consumers, consumers);
-            for (stream, queue) in queues.iter_mut().enumerate() {
-                spill.assign(queue, WHOLE / streams as u64, stream % consumers);
-            }
-            let own = (max / 4) as u64 * (WHOLE / streams as u64) / WHOLE;
+            let consumers = random.usize(1..=streams.min(2));
+            let holders: Vec<_> =
+                (0..streams).map(|stream| [Some(ConsumerId((stream % consumers) as u16))]).collect();
+            let held = holders.iter().enumerate().map(|(stream, held)| (StreamId(stream as u32), &held[..]));
+            spill.divide(held, queues.iter_mut());
+            let of =
+                |stream: usize| (0..streams).filter(|other| other % consumers == stream % consumers).count();
             let mut model = vec![VecDeque::new(); streams];
             for sequence in 0..1_000 {
                 let stream = random.usize(0..streams);
                 if random.bool() {
                     let admitted = spill.admits(&queues[stream], 1);
-                    if (model[stream].len() as u64) < own {
+                    if model[stream].len() < max / 4 / consumers / of(stream) {
                         assert!(admitted, "seed {seed}: what is a stream's own is kept for it");
                     }
                     if admitted {

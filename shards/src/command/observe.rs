@@ -6,7 +6,7 @@ use crate::machine::place::Place;
 use crate::report::timeline::Timeline;
 use crate::report::{DisturbanceKind, RunReport};
 use crate::topology::{HostMode, OnStall, ShardIndex};
-use crate::watch::{Stall, Watch, place_words, sight};
+use crate::watch::{Sight, Stall, Watch, long_words, place_words, sight};
 
 /// A stall that began or ended.
 pub(super) struct Notice {
@@ -44,8 +44,11 @@ impl Observer {
     /// Looks at every shard. Returns a notice for each stall that began or ended.
     pub(super) fn look(&mut self, gateway: &Gateway, run_ns: u64) -> Vec<Notice> {
         let ask = self.watch.asks_kernel(run_ns);
-        let sights: Vec<_> =
-            gateway.threads().map(|(_, thread, counters)| sight(counters, thread, ask)).collect();
+        let sights = gateway.threads().map(|(shard, thread, counters)| {
+            let long = long_words(&gateway.topology, shard, &counters.long.take());
+            Sight { long_words: long, ..sight(counters, thread, ask) }
+        });
+        let sights: Vec<_> = sights.collect();
         let stalls = self.watch.look(run_ns, &sights);
         stalls.into_iter().map(|stall| self.notice(gateway, stall)).collect()
     }

@@ -17,7 +17,9 @@ use crate::orders::account::AccountCounts;
 use crate::orders::critical::CriticalCounts;
 use crate::orders::journal::JournalCounts;
 use crate::orders::status::{ORDER_POOL_NAMES, OrdersStatus};
-use crate::status::{MERGER_POOL_NAMES, MergerStatus, OutputStatus, POOL_NAMES, ProviderStatus, RingStatus};
+use crate::status::{
+    MERGER_POOL_NAMES, MergerStatus, OutputStatus, POOL_NAMES, ProviderStatus, RingStatus, RuleStatus,
+};
 use crate::topology::Topology;
 
 /// Name, type, help, and where the value comes from.
@@ -222,7 +224,7 @@ fn mergers(out: &mut Families, view: &View, topology: &Topology) {
             status.merges.values()[index] as f64
         });
     }
-    each("meltica_merge_rules", "gauge", "Merge rules in force.", &|status| f64::from(status.rules));
+    each("meltica_merge_rules", "gauge", "Merge rules in force.", &|status| f64::from(status.rule_count));
     each("meltica_merge_open_events", "gauge", "Events in open windows.", &|status| {
         status.open_events as f64
     });
@@ -234,6 +236,23 @@ fn mergers(out: &mut Families, view: &View, topology: &Topology) {
     });
     each("meltica_merger_dead_letters_total", "counter", "Dead letters written.", &|status| {
         status.letters_total as f64
+    });
+    // By rule beside the sums: those end with their rule, and there are no more than a topology may have.
+    let mut by_rule = |family: &str, kind: &str, help: &str, value: &dyn Fn(&RuleStatus) -> f64| {
+        out.family(family, kind, help);
+        for status in &view.mergers {
+            for rule in &status.rules[..usize::from(status.rule_count)] {
+                out.sample(family, &[("shard", shard(status)), ("rule", rule.name())], value(rule));
+            }
+        }
+    };
+    for (index, (name, help)) in MergeCounts::LIST.iter().enumerate() {
+        by_rule(&format!("meltica_merge_rule_{name}"), "counter", help, &|rule| {
+            rule.counts.values()[index] as f64
+        });
+    }
+    by_rule("meltica_merge_rule_open_events", "gauge", "Events in the rule's open windows.", &|rule| {
+        rule.open_events as f64
     });
     let name = "meltica_merge_windows_missed_total";
     out.family(name, "counter", "Suppressed windows that lacked a provider.");

@@ -1,7 +1,8 @@
 //! What the status says beyond providers and consumers: shards with their loops and latencies, merge shards, orders, incidents.
 
 use engine::ids::{ConsumerId, InstrumentId};
-use serde_json::{Value, json};
+use engine::merge::MergeCounts;
+use serde_json::{Map, Value, json};
 
 use super::view::View;
 use crate::orders::account::AccountCounts;
@@ -57,7 +58,15 @@ pub(super) fn mergers(topology: &Topology, view: &View) -> Value {
     let one = |status: &crate::status::MergerStatus| {
         json!({
             "name": topology.shards[usize::from(status.shard)].name,
-            "rules": status.rules,
+            "rules": status.rule_count,
+            "by_rule": status.rules[..usize::from(status.rule_count)].iter().map(|rule| {
+                let names = MergeCounts::LIST.iter().map(|(name, _)| (*name).to_owned());
+                let mut counts: Map<String, Value> =
+                    names.zip(rule.counts.values().map(Value::from)).collect();
+                counts.insert("name".to_owned(), json!(rule.name()));
+                counts.insert("open_events".to_owned(), json!(rule.open_events));
+                counts
+            }).collect::<Vec<_>>(),
             "routing_version": status.routing_version,
             "received_total": status.received_total,
             "merged_total": status.counts.merged_total,

@@ -33,7 +33,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::CapabilitySet;
 
-use super::audit::{Account, TurnAudit};
+use super::audit::{Account, CoreTime, LongTurns, Longest, TurnAudit};
 use super::clock::{Clock, elapsed_ns};
 use super::idle::{Idle, IdlePolicy, Idled, Waker};
 use super::place::{Place, PlaceCell};
@@ -144,6 +144,8 @@ pub struct LoopCounters {
     pub passes: AtomicU64,
     /// Where the shard is.
     pub place: PlaceCell,
+    /// Long turns since somebody asked, with whose doing the longest was.
+    pub long: LongTurns,
     /// Set while somebody wants to know of every long turn whose doing it was; costs a system call a turn.
     pub audit: OnceLock<TurnAudit>,
 }
@@ -174,6 +176,7 @@ pub async fn drive(
     #[cfg(debug_assertions)]
     let mut mishap = super::mishap::Mishap::of_this_thread(now_ns);
     let mut account: Option<Account> = None;
+    let mut core_time = CoreTime::begin(now_ns);
     loop {
         let stopping = stop.asked();
         counters.place.set(Place::Turn);
@@ -183,7 +186,13 @@ pub async fn drive(
         let turn_start_ns = now_ns;
         now_ns = clock.now();
         count(&counters.turns);
-        note_duration(counters, elapsed_ns(turn_start_ns, now_ns), done > 0);
+        let took_ns = elapsed_ns(turn_start_ns, now_ns);
+        note_duration(counters, took_ns, done > 0);
+        if took_ns > LONG_TURN_NS {
+            let on_core_ns = core_time.of_turn(took_ns, now_ns);
+            counters.long.note(Longest { took_ns, on_core_ns, done, place: counters.place.get() });
+        }
+        core_time.keep(now_ns);
         if let Some(audit) = counters.audit.get() {
             match &mut account {
                 Some(account) => account.settle(audit, (turn_start_ns, now_ns), done, counters.place.get()),
@@ -211,6 +220,7 @@ pub async fn drive(
                 idle.idle(now_ns, deadline_ns, || shard.ring_waiting() || stop.asked())?
             {
                 time_passed = true;
+                core_time = CoreTime::begin(clock.now());
                 note_sleep(counters, woken);
             }
         }

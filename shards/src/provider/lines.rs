@@ -49,6 +49,7 @@ impl<V: Venue> Driver<V> {
             let Some(stream) = &mut self.sockets[line.index()].stream else { return frames };
             let outcome = stream.read(space);
             let now_ns = io.clock.now();
+            io.budget.look(now_ns);
             let now = ReceiveTime::from_ns(now_ns);
             let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
             match outcome {
@@ -66,6 +67,9 @@ impl<V: Venue> Driver<V> {
                     }
                     if count < room && !self.buffered(line) {
                         return frames;
+                    }
+                    if io.budget.is_over() {
+                        break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return frames,
@@ -86,7 +90,9 @@ impl<V: Venue> Driver<V> {
     /// Goes on with what the last turn left: frames in the engine's buffer first, then bytes.
     pub(super) fn go_on(&mut self, line: LineId, io: &mut Io) -> usize {
         self.sockets[line.index()].more = false;
-        let now = ReceiveTime::from_ns(io.clock.now());
+        let now_ns = io.clock.now();
+        io.budget.look(now_ns);
+        let now = ReceiveTime::from_ns(now_ns);
         let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
         let frames = self.provider.take_frames(line, now, &mut probe);
         if frames == FRAMES_PER_TURN_MAX {
