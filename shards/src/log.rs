@@ -248,7 +248,8 @@ mod tests {
         let mut log = Log::new(Format::Json);
         let mut shown = Vec::new();
         let (mut storm_lines, step_ns) = (0u64, 10_000_000);
-        for now_ns in (0..=2 * LINE_EVERY_NS).step_by(step_ns) {
+        let end_ns = 2 * LINE_EVERY_NS + LINE_EVERY_NS / 2;
+        for now_ns in (0..=end_ns).step_by(step_ns) {
             storm_lines += 1;
             shown.extend(log.limited(&failed("binance"), now_ns, at()));
         }
@@ -256,8 +257,8 @@ mod tests {
         // Another provider, and another operation, have their own share.
         assert!(log.limited(&failed("kraken"), 0, at()).is_some());
         assert!(log.limited(&Line { operation: "line", ..failed("binance") }, 0, at()).is_some());
-        assert!(log.catch_up(false, 2 * LINE_EVERY_NS, at()).is_empty(), "none may be shown yet");
-        let last = log.catch_up(true, 2 * LINE_EVERY_NS, at());
+        assert!(log.catch_up(false, end_ns, at()).is_empty(), "none may be shown yet");
+        let last = log.catch_up(true, end_ns, at());
         assert_eq!(last.len(), 1);
         shown.extend(last);
         let suppressed = shown.iter().map(|line| {
