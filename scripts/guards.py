@@ -4,6 +4,7 @@
 - engine computes: no clock, thread, file, socket, environment or terminal outside of its tests
 - `unsafe` stands only in the files listed here, each with its reason; the inventory is printed
 - no path of somebody's machine in a tracked file, no package source other than the ordinary registry
+- the modules right under `engine/src` and `shards/src` import each other in one direction: no circle, outside of tests
 
 Which crate may depend on which is in scripts/policy/policy.py.
 """
@@ -45,6 +46,10 @@ ENGINE_EXCEPTIONS = {
 # A home or work folder at the start of a path; the character before tells a path from a URL or a relative one.
 MACHINE_PATH = re.compile(r"(?<![\w.~})>*-])/(?:home|root|work|Users)/[\w.-]+")
 OTHER_REGISTRY = re.compile(r"^\s*(?:\[source\b|\[registries?\b|registry\s*=|index-url|extra-index-url|replace-with)", re.M)
+
+# Crates whose modules have an order, and imports that are left out of it: (crate, module, imported module), and why.
+LAYERED = ["engine", "shards"]
+LAYER_EXCEPTIONS: dict[tuple[str, str, str], str] = {}
 
 TESTING_FEATURE = r'feature\s*=\s*"testing"'
 NOT_CODE = re.compile(
@@ -109,24 +114,97 @@ def line_of(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def engine_problems(root: Path, names: list[str]) -> list[str]:
+def sources_of(root: Path, names: list[str], crate: str) -> dict[str, str]:
+    """The code of a crate's sources by file, without comments, literals and tests, also those in files of their own."""
     sources, tests = {}, set()
     for name in names:
-        if name.startswith("engine/src/") and name.endswith(".rs"):
+        if name.startswith(f"{crate}/src/") and name.endswith(".rs"):
             sources[name], modules = without_tests(code_of((root / name).read_text()))
             path = Path(name)
-            folder = path.parent if path.stem in ("mod", "lib") else path.with_suffix("")
+            folder = path.parent if path.stem in ("mod", "lib", "main") else path.with_suffix("")
             tests.update(str(folder / module) for module in modules)
+    return {
+        name: code
+        for name, code in sources.items()
+        if not any(name == f"{test}.rs" or name.startswith(f"{test}/") for test in tests)
+    }
+
+
+def engine_problems(root: Path, names: list[str]) -> list[str]:
     problems = []
-    for name, code in sources.items():
-        if any(name == f"{test}.rs" or name.startswith(f"{test}/") for test in tests):
-            continue
+    for name, code in sources_of(root, names, "engine").items():
         for pattern, why in ENGINE_FORBIDDEN.items():
             for found in re.finditer(pattern, code):
                 what = " ".join(found[0].split())
                 if (name, what) in ENGINE_EXCEPTIONS:
                     continue
                 problems.append(f"{name}:{line_of(code, found.start())}: `{what}`: {why}")
+    return problems
+
+
+def first_names(tree: str) -> list[str]:
+    """The first segments of a use tree: of `{a::b, c as d}` a and c."""
+    tree = tree.strip()
+    if not tree.startswith("{"):
+        return re.findall(r"^\w+", tree)
+    items, depth, start = [], 0, 1
+    for at, char in enumerate(tree):
+        depth += {"{": 1, "}": -1}.get(char, 0)
+        if (char == "," and depth == 1) or (char == "}" and depth == 0):
+            items.append(tree[start:at])
+            start = at + 1
+        if depth == 0:
+            break
+    return [name for item in items for name in first_names(item)]
+
+
+def imports_of(root: Path, names: list[str], crate: str) -> dict[tuple[str, str], str]:
+    """Which module right under `src` names which other one, and where first."""
+    sources = sources_of(root, names, crate)
+    modules = {Path(name).relative_to(f"{crate}/src").parts[0].removesuffix(".rs") for name in sources}
+    found: dict[tuple[str, str], str] = {}
+    for name, code in sources.items():
+        parts = Path(name).relative_to(f"{crate}/src").with_suffix("").parts
+        if parts[0] in ("lib", "main"):
+            continue
+        depth = len(parts) - (parts[-1] == "mod")
+        # `super` climbs from this file's module; a module written within the file stands one deeper and is not looked for.
+        for start in ("crate", "::".join(["super"] * depth)):
+            for path in re.finditer(rf"(?<![\w:]){start}\s*::\s*(?=(\w+|\{{))", code):
+                tree = code[path.end() : code.find(";", path.end()) + 1] if path[1] == "{" else path[1]
+                for to in first_names(tree):
+                    if to in modules and to != parts[0]:
+                        found.setdefault((parts[0], to), f"{name}:{line_of(code, path.start())}")
+    return found
+
+
+def layer_problems(root: Path, names: list[str], exceptions: dict[tuple[str, str, str], str]) -> list[str]:
+    problems, used = [], set()
+    for crate in LAYERED:
+        imports = imports_of(root, names, crate)
+        used |= {(crate, *arrow) for arrow in imports}
+        below: dict[str, set[str]] = {}
+        for module, to in imports:
+            if (crate, module, to) not in exceptions:
+                below.setdefault(module, set()).add(to)
+
+        def reached(start: str) -> set[str]:
+            seen, open_ = set(), [start]
+            while open_:
+                for to in below.get(open_.pop(), set()) - seen:
+                    seen.add(to)
+                    open_.append(to)
+            return seen
+
+        in_circles = {module: reached(module) for module in below if module in reached(module)}
+        for (module, to), where in sorted(imports.items()):
+            if to in below.get(module, set()) and module in in_circles.get(to, set()):
+                problems.append(f"{where}: `{crate}::{module}` imports `{to}`, which leads back to it: a circle of modules")
+    problems += [
+        f"scripts/guards.py leaves {crate}::{module} -> {to} out of the order, which is not imported"
+        for crate, module, to in exceptions
+        if (crate, module, to) not in used
+    ]
     return problems
 
 
@@ -154,10 +232,12 @@ def place_problems(root: Path, names: list[str]) -> list[str]:
     return problems
 
 
-def check(root: Path, allowed: dict[str, str]) -> tuple[list[str], dict[str, list[int]]]:
+def check(
+    root: Path, allowed: dict[str, str], exceptions: dict[tuple[str, str, str], str]
+) -> tuple[list[str], dict[str, list[int]]]:
     names = tracked(root)
     inventory = unsafe_inventory(root, names)
-    problems = engine_problems(root, names) + place_problems(root, names)
+    problems = engine_problems(root, names) + place_problems(root, names) + layer_problems(root, names, exceptions)
     problems += [
         f"{name}:{lines[0]}: `unsafe` outside of the files that may have it (UNSAFE_ALLOWED in scripts/guards.py)"
         for name, lines in inventory.items()
@@ -195,20 +275,38 @@ SELF_TEST = [
 ]
 
 
+# (files of shards/src with what they import, arrows left out, the refusal's arrow or None if it must pass)
+LAYER_TEST = [
+    ({"a.rs": "use crate::b::X;", "b.rs": "use crate::a::Y;"}, [], "`shards::a` imports `b`"),
+    ({"a.rs": "use crate::b::X;", "b.rs": "use crate::c::Y;", "c/mod.rs": "mod d;", "c/d.rs": "use crate::a;"}, [], "`shards::c` imports `a`"),
+    ({"a.rs": "use crate::{c, b::{X, Y}};", "b.rs": "fn f() { crate::a::g() }", "c.rs": ""}, [], "`shards::b` imports `a`"),
+    ({"a/x.rs": "use super::super::b::X;", "b.rs": "use super::a::Y;"}, [], "`shards::a` imports `b`"),
+    ({"a.rs": "use crate::b::X;", "b.rs": "use crate::a::Y;"}, [("shards", "b", "a")], None),
+    ({"a.rs": "use crate::b::X;", "b.rs": ""}, [("shards", "b", "a")], "not imported"),
+    ({"a.rs": "use crate::b::X;", "b.rs": "// use crate::a::Y;\n#[cfg(test)]\nmod tests { use crate::a; }"}, [], None),
+    ({"a.rs": "use crate::b::X;", "b/mod.rs": "#[cfg(test)]\nmod t;", "b/t.rs": "use crate::a;"}, [], None),
+    ({"a.rs": "use crate::b::X;", "b/mod.rs": "mod a;\nuse super::b;", "b/a.rs": "use super::a;"}, [], None),
+    ({"a.rs": "use crate::b::X;", "b.rs": "use engine::a::Y;", "lib.rs": "pub mod a; use crate::a;"}, [], None),
+]
+
+
 def self_test() -> list[str]:
     """Shows every guard a violation, and harmless text that looks like one."""
     failures = []
-    for name, text, word in SELF_TEST:
+    alone = [({name: text}, [], word) for name, text, word in SELF_TEST]
+    layers = [({f"shards/src/{name}": text for name, text in files.items()}, *rest) for files, *rest in LAYER_TEST]
+    for files, exceptions, word in alone + layers:
         with tempfile.TemporaryDirectory(prefix="meltica-guards-") as folder:
             root = Path(folder)
             subprocess.run(["git", "init", "-q", folder], check=True)
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
-            problems, _ = check(root, {})
+            for name, text in files.items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text(text)
+            problems, _ = check(root, {}, dict.fromkeys(exceptions, ""))
             if word is None and problems:
-                failures.append(f"{text!r} in {name} was refused: {problems}")
+                failures.append(f"{files} was refused: {problems}")
             if word is not None and not any(word in problem for problem in problems):
-                failures.append(f"{text!r} in {name} was accepted; expected {word!r} in {problems}")
+                failures.append(f"{files} was accepted; expected {word!r} in {problems}")
     return failures
 
 
@@ -217,9 +315,10 @@ def main() -> int:
         failures = self_test()
         for failure in failures:
             print(f"FAILED: {failure}")
-        print(f"guards: {len(SELF_TEST) - len(failures)} of {len(SELF_TEST)} examples judged as they should be")
+        count = len(SELF_TEST) + len(LAYER_TEST)
+        print(f"guards: {count - len(failures)} of {count} examples judged as they should be")
         return 1 if failures else 0
-    problems, inventory = check(ROOT, UNSAFE_ALLOWED)
+    problems, inventory = check(ROOT, UNSAFE_ALLOWED, LAYER_EXCEPTIONS)
     for name, lines in inventory.items():
         print(f"unsafe: {name}: lines {', '.join(map(str, lines))}: {UNSAFE_ALLOWED.get(name, 'NOT ALLOWED')}")
     for problem in problems:

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::channel::Channel;
-use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
 use engine::decimal::{Decimals, Price, Qty};
 use engine::dispatch::Dispatcher;
 use engine::event::{Body, Event, Flags, Header, Side, Ticker, TickerFields, Trade};
 use engine::ids::{InstrumentId, ProviderId, ShardId, StreamId};
+use engine::merge::MergePools;
 use engine::merge::{BboSource, MergeKind, MergeRule, Merger, MergerOptions};
-use engine::pools::{MergePools, PoolSizes};
+use engine::pools::PoolSizes;
 use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
 use engine::time::ReceiveTime;

@@ -3,8 +3,8 @@
 //! Little-endian, no padding, no numbers that depend on where the event ran (those are in [`encode_place`] alone).
 
 use crate::channel::Interval;
-use crate::control::{Command, ControlAck, ControlResult, Outcome};
 use crate::decimal::{DECIMALS_MAX, Decimals, Price, Qty};
+use crate::event::control::{Command, ControlAck, ControlResult, Outcome};
 use crate::event::{
     Amount, BestLeg, Body, BookPart, BookReason, BookStatus, Event, Flags, FragmentValue, Gap, GapReason,
     Header, Kind, Kline, LEVELS_PER_PART, Leg, Level, MERGED_PROVIDERS_MAX, MergedBbo, MergedHead, Proof,

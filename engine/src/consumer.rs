@@ -4,7 +4,6 @@
 //! completion on its shard, one at a time; consumers whose fates must not be shared belong on different shards. A
 //! panic in a handler is caught, counted and named; the others of the shard go on.
 
-mod catalog;
 mod fan_out;
 mod latency;
 mod replicas;
@@ -14,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::book::Replica;
+use crate::catalog::Catalog;
 use crate::control::{Ask, MergeWanted, Requests, RequestsFull, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason, Priority};
 use crate::event::{Body, Event, Flags, Header, Level, Parts, SCHEMA_VERSION};
@@ -25,7 +25,6 @@ use crate::orders::request::{Command, DecisionId, OrderRequest};
 use crate::probe::{PathStage, Probe};
 use crate::time::ReceiveTime;
 
-pub use catalog::{Catalog, ProviderFacts, StreamFacts};
 pub use fan_out::FanOutSamples;
 pub use latency::{LATENCY_BUCKETS, StreamLatency};
 pub use replicas::Replicas;
@@ -240,9 +239,9 @@ pub enum OnPanic {
 pub type MakeConsumer = Box<dyn Fn() -> Box<dyn Consumer>>;
 
 /// A turn ends when one consumer has used an equal share of this time, in nanoseconds.
-const TURN_NS_MAX: u64 = 10_000_000;
+const TURN_NS_MAX: u64 = 500_000;
 /// But no share is shorter than this.
-const SHARE_NS_MIN: u64 = 1_000_000;
+const SHARE_NS_MIN: u64 = 50_000;
 
 /// Who of a shard wants a stream, and how late it was.
 #[derive(Debug, Default)]

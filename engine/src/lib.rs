@@ -18,6 +18,7 @@ pub mod decimal;
 pub mod channel;
 pub mod event;
 pub mod directory;
+pub mod catalog;
 pub mod counters;
 pub mod probe;
 // The path, top to bottom.

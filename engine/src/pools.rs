@@ -1,9 +1,8 @@
-//! The six pooled types of a shard (SPEC F-01), each with its reset.
+//! The pooled types of a shard (SPEC F-01), each with its reset; those of a merge shard beside events are in [`merge`](crate::merge).
 
 use crate::decimal::Decimals;
 use crate::event::{Event, GapReason, Header};
 use crate::ids::TraceId;
-use crate::merge::MergedEvent;
 use crate::orders::{ExecReport, OrderRequest};
 use crate::pool::{Pool, Reset};
 use crate::raw::Raw;
@@ -132,25 +131,6 @@ impl OrderPools {
         Self {
             requests: Pool::new("OrderRequest", sizes.order_requests, OrderRequest::default),
             reports: Pool::new("ExecReport", sizes.execution_reports, ExecReport::default),
-        }
-    }
-}
-
-/// The pools that a merge shard's path takes from.
-#[derive(Debug)]
-pub struct MergePools {
-    /// Events that wait until every input has passed their time.
-    pub events: Pool<Event>,
-    /// Open windows.
-    pub merged: Pool<MergedEvent>,
-}
-
-impl MergePools {
-    /// Pools of these sizes; all memory is taken here.
-    pub fn new(sizes: &PoolSizes) -> Self {
-        Self {
-            events: Pool::new("CanonicalEvent", sizes.events, Event::default),
-            merged: Pool::new("MergedEvent", sizes.merged, MergedEvent::default),
         }
     }
 }

@@ -37,8 +37,8 @@ use rest::{Purpose, RestQueue};
 use resync::Resyncs;
 use roll::Roll;
 
-/// Frames taken from one connection before the others have their turn.
-pub const FRAMES_PER_TURN_MAX: usize = 256;
+/// Frames taken from one connection before the others have their turn: some 100 us.
+pub const FRAMES_PER_TURN_MAX: usize = 64;
 
 /// Bytes of one frame that are decoded in one turn. Coinbase's snapshots of megabytes are read in so many pieces; 64 KiB
 /// take about 0.1 ms, the 4.8 MB of a recorded one 1.2 ms.
@@ -427,7 +427,8 @@ impl<V: Venue> Provider<V> {
             .chain(self.stalled_until)
             .min();
         if !self.rolls.is_empty() {
-            let soon = now.plus_ns(ROLL_LOOK_NS);
+            let hands_over = self.rolls.iter().any(|roll| roll.hands_over);
+            let soon = now.plus_ns(if hands_over { HAND_OVER_LOOK_NS } else { ROLL_LOOK_NS });
             soonest = Some(soonest.map_or(soon, |at| at.min(soon)));
         }
         if self.listed && !self.stopping {
@@ -464,6 +465,8 @@ impl<V: Venue> Provider<V> {
 const JOIN_LOOK_NS: u64 = 1_000_000;
 /// How often a roll under way is looked at, in nanoseconds.
 const ROLL_LOOK_NS: u64 = 50_000_000;
+/// Between two books that change hands in a roll, in nanoseconds: time for the consumer shards to take the snapshot.
+const HAND_OVER_LOOK_NS: u64 = 2_000_000;
 /// How soon a congested ring is looked at again, in nanoseconds.
 const CONGESTED_LOOK_NS: u64 = 200_000;
 

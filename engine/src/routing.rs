@@ -169,7 +169,7 @@ impl RoutingTable {
     /// The streams that lead to an output, with their routes.
     pub fn to(&self, output: usize) -> impl Iterator<Item = (StreamId, &Route)> + '_ {
         let routes = self.routes.iter().enumerate();
-        routes.flat_map(move |(stream, routes)| {
+        routes.filter_map(move |(stream, routes)| {
             let found = routes.iter().find(|route| route.output == output);
             found.map(|route| (StreamId(stream as u32), route))
         })

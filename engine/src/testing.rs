@@ -14,6 +14,7 @@
 //!
 //! REST bodies are written in the same way. A book without numbers writes `-` for them.
 
+use crate::book::BookRule;
 use crate::book::{Book, Checksum};
 use crate::channel::{Channel, Interval};
 use crate::decimal::{Price, Qty};
@@ -26,7 +27,7 @@ use crate::pools::PoolSizes;
 use crate::raw::{BookMessage, Content, DecodeError, Decoded, Message, Notice, Numbers, Raw, Scale};
 use crate::sequence::Patience;
 use crate::time::VenueTime;
-use crate::venue::{BookRule, ConnectionLimits, Endpoints, Fallbacks, RestRequest, SequenceRule, Venue};
+use crate::venue::{ConnectionLimits, Endpoints, Fallbacks, RestRequest, SequenceRule, Venue};
 
 /// The channel of partial books in the protocol.
 pub const PARTIAL: Channel = Channel::PartialBook { depth: 5, speed_ms: 0 };

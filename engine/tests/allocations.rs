@@ -6,8 +6,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use engine::catalog::Catalog;
 use engine::channel::{Channel, Interval};
-use engine::consumer::{Catalog, Consumer, Context, Host, OnPanic};
+use engine::consumer::{Consumer, Context, Host, OnPanic};
 use engine::decimal::Decimals;
 use engine::directory::{Directory, OrderFilters};
 use engine::dispatch::{Dispatcher, Fairness};

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use engine::book::BookRule;
 use engine::book::{Book, Replica};
 use engine::channel::Channel;
 use engine::dispatch::Dispatcher;
@@ -16,7 +17,6 @@ use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
 use engine::testing::{self, TextVenue, stream};
 use engine::time::{FixedClock, ReceiveTime};
-use engine::venue::BookRule;
 
 const BOOK: Channel = Channel::Book { speed_ms: 0 };
 /// Levels that the second shard asked for.

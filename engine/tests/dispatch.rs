@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use engine::book::BookRule;
 use engine::book::{Book, Replica};
 use engine::channel::{Channel, Interval};
 use engine::dispatch::Dispatcher;
@@ -13,7 +14,6 @@ use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
 use engine::testing::{self, stream};
 use engine::time::{FixedClock, ReceiveTime};
-use engine::venue::BookRule;
 
 const BOOK: Channel = Channel::Book { speed_ms: 0 };
 const KLINE: Channel = Channel::Kline(Interval::M1);

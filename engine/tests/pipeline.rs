@@ -1,5 +1,6 @@
 //! The pipeline: holes, duplicates, empty pools, bad frames, shares; and every message is accounted for.
 
+use engine::book::BookRule;
 use engine::channel::{Channel, Interval};
 use engine::dispatch::Dispatcher;
 use engine::event::{Body, Event};
@@ -10,7 +11,6 @@ use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
 use engine::testing::{self, TextVenue, stream};
 use engine::time::{FixedClock, ReceiveTime};
-use engine::venue::BookRule;
 
 struct Rig {
     pipeline: Pipeline<TextVenue>,

@@ -55,7 +55,7 @@ ENGINE_ADVICE = {
     "glommio": "engine has no runtime; executors belong to shards",
     "hdrhistogram": "stages are recorded by shards, through engine::probe",
     "rustix": "engine makes no system call; they belong to shards",
-    "tracing": "engine counts (engine::counters); shards log",
+    "tracing": "engine counts (engine::counters); shards::log writes",
 }
 # Only these may speak to the executor or to the machine.
 MACHINE_USERS = {"glommio": {"shards"}, "core_affinity": {"shards", "bench"}}

@@ -10,11 +10,11 @@ use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 
 use crate::control::link::{Command, Numbered, Reply, ShardEnd};
-use crate::control::switches::Switches;
-use crate::launch::ConsumerEnd;
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
+use crate::orders::consumer_end::ConsumerEnd;
+use crate::orders::switches::Switches;
 use crate::probe::ShardProbe;
 use crate::report_of::ConsumerShardSummary;
 use crate::stages::{ShardStages, Stage};
@@ -28,9 +28,9 @@ const CRITICAL_PER_DRAIN_MAX: usize = 64;
 
 /// Between two looks at the clock while a batch is handled, in event parts.
 const EVENTS_PER_LOOK: usize = 8;
-/// A batch ends early when its handlers have taken this long, in nanoseconds: a slow one must not keep the shard from its
-/// timers, its status and the order to stop.
-const BATCH_NS_MAX: u64 = 10_000_000;
+/// A batch ends early when it has taken this long, in nanoseconds, and the next one begins with the ring after: a slow handler
+/// must not keep the shard from its timers, its status and the order to stop, and no turn of ours takes a millisecond.
+const BATCH_NS_MAX: u64 = 500_000;
 
 /// One ring, and how long what was in it had waited.
 struct Ring {
@@ -153,7 +153,7 @@ impl ConsumerShard {
             let clock = &self.clock;
             let mut until_look = EVENTS_PER_LOOK;
             let (provider, oldest_ns_max) = (&mut ring.provider, &mut ring.oldest_ns_max);
-            let mut is_oldest = true;
+            let (mut is_oldest, mut is_over) = (true, false);
             taken += ring.receiver.drain_while(EVENTS_PER_DRAIN_MAX, |event| {
                 if std::mem::take(&mut is_oldest) {
                     *provider = Some(event.header.provider);
@@ -162,6 +162,7 @@ impl ConsumerShard {
                 }
                 host.deliver(event, &mut probe);
                 if host.is_turn_over() {
+                    is_over = true;
                     return false;
                 }
                 until_look -= 1;
@@ -169,9 +170,10 @@ impl ConsumerShard {
                     return true;
                 }
                 until_look = EVENTS_PER_LOOK;
-                clock.now().saturating_sub(now_ns) < BATCH_NS_MAX
+                is_over = clock.now().saturating_sub(now_ns) >= BATCH_NS_MAX;
+                !is_over
             });
-            if self.host.is_turn_over() {
+            if is_over {
                 // The next turn begins with the ring after this one.
                 self.ring_first = at + 1;
                 break;

@@ -10,14 +10,16 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine::consumer::{Catalog, Consumer, Host, MakeConsumer, OnPanic};
+use engine::catalog::Catalog;
+use engine::consumer::{Consumer, Host, MakeConsumer, OnPanic};
 use engine::ids::ConsumerId;
 
-use crate::collect::{Collector, RunStart, ShardIdentity};
+use crate::collect::{Collector, RunStart};
 use crate::consumer::ConsumerShard;
 use crate::control::controller::{self as control, Held};
 use crate::control::link;
-use crate::control::switches::Switches;
+use crate::happened::Report;
+use crate::io::{Budget, Io};
 use crate::machine::clock::Clock;
 use crate::machine::executor::{
     JoinHandle, LoopCounters, ShardError, ShardOptions, Stop, drive, spawn_shard,
@@ -26,22 +28,22 @@ use crate::machine::idle::{Idle, IdlePolicy, Waker};
 use crate::machine::poller::Poller;
 use crate::machine::resolve::Resolver;
 use crate::machine::tls::TlsSetupError;
+use crate::machine::usage::ThreadUsage;
 use crate::merger::MergerShard;
-use crate::provider::{Io, ProviderShard};
-use crate::report::usage::ThreadUsage;
+use crate::orders::switches::Switches;
+use crate::provider::ProviderShard;
+use crate::report::ShardIdentity;
 use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
-use crate::status::{Report, STATUS_RING, Status};
-use crate::topology::{self, ConsumerPlan, HostMode, ProviderPlan, Role, ShardIndex, Topology};
+use crate::status::{STATUS_RING, Status};
+use crate::topology::catalog::catalog_of;
+use crate::topology::{self, ConsumerPlan, HostMode, Role, ShardIndex, Topology};
 
 use merges::Merges;
-pub(crate) use merges::{facts_of, interval_of};
-pub use orders::ConsumerEnd;
 pub use venues::{Simulation, SimulationError};
 #[cfg(feature = "simulate")]
 pub use venues::{simulated_default, simulated_lists};
-use wiring::{ProviderParts, catalog_of, for_each_stream, subscriptions, wire};
-pub(crate) use wiring::{add_output, engine_channel};
+use wiring::{ProviderParts, for_each_stream, subscriptions, wire};
 
 /// Makes a consumer on its shard.
 pub type Factory = Box<dyn Fn() -> Box<dyn Consumer> + Send>;
@@ -52,8 +54,6 @@ pub type Factory = Box<dyn Fn() -> Box<dyn Consumer> + Send>;
 /// What is wrong with its options, in words.
 pub type MakeFactory<'a> = dyn Fn(&ConsumerPlan, &Arc<Catalog>) -> Result<Factory, String> + 'a;
 
-/// Levels a side of a book whose memory is taken at start; deeper books grow once, while they load.
-const BOOK_RESERVE: usize = 1_024;
 /// Updates of one book that may wait for its snapshot: ten seconds at ten a second.
 const BOOK_WAITING_MAX: usize = 100;
 /// Dead letters that one shard keeps.
@@ -66,8 +66,16 @@ const ORDERS_END_NS_MAX: u64 = 2_000_000_000;
 const MERGERS_END_NS_MAX: u64 = 500_000_000;
 /// How long consumers may then take to handle what was sent, in nanoseconds; what is left is named.
 const CONSUMERS_END_NS_MAX: u64 = 1_500_000_000;
+/// How long those behind wait for providers, and then for mergers, before they are asked to end all the same: one that hangs must
+/// not cost what the others have to hand in. By then each had its own time, and some to see it.
+const PROVIDERS_WAITED_FOR: Duration = Duration::from_nanos(PROVIDERS_END_NS_MAX + 200_000_000);
+/// See [`PROVIDERS_WAITED_FOR`].
+const MERGERS_WAITED_FOR: Duration =
+    PROVIDERS_WAITED_FOR.saturating_add(Duration::from_nanos(MERGERS_END_NS_MAX));
 /// After this time from the order to stop a shard is given up: some handler does not return.
-const END_MAX: Duration = Duration::from_millis(4_750);
+const END_MAX: Duration = Duration::from_millis(4_900);
+
+const _: () = assert!(MERGERS_WAITED_FOR.as_nanos() + CONSUMERS_END_NS_MAX as u128 <= END_MAX.as_nanos());
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -403,7 +411,7 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                     (part.index, venues::driver(part, pools, now_ns, reports.clone(), tasks))
                 })
                 .collect();
-            let io = Io { poller, resolver, waker, clock, stages };
+            let io = Io { poller, resolver, waker, clock, stages, budget: Budget::default() };
             let mut shard = ProviderShard::new(io, drivers, statuses, wire);
             drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
                 .await
@@ -490,6 +498,9 @@ impl Gateway {
             usage: Vec::new(),
             took: Duration::ZERO,
         };
+        end(&self.providers, began, PROVIDERS_WAITED_FOR);
+        end(&self.mergers, began, MERGERS_WAITED_FOR);
+        end(&self.consumers, began, END_MAX);
         let providers = ended.join(&self.topology, &mut self.providers, began);
         ended.providers = providers.into_iter().flatten().collect();
         ended.mergers = ended.join(&self.topology, &mut self.mergers, began);
@@ -501,16 +512,13 @@ impl Gateway {
 }
 
 impl Ended {
-    /// Asks threads to stop and waits for them.
+    /// Takes what threads leave that were asked to stop.
     fn join<T: Send + 'static>(
         &mut self,
         topology: &Topology,
         threads: &mut Vec<Thread<T>>,
         began: Instant,
     ) -> Vec<T> {
-        for thread in threads.iter() {
-            thread.stop.ask();
-        }
         let mut summaries = Vec::new();
         for thread in threads.drain(..) {
             let usage = match join_by(thread.handle, began) {
@@ -529,6 +537,16 @@ impl Ended {
     }
 }
 
+/// Asks threads to stop, and waits until they have or so much time has passed.
+fn end<T>(threads: &[Thread<T>], began: Instant, limit: Duration) {
+    for thread in threads {
+        thread.stop.ask();
+    }
+    while threads.iter().any(|thread| !thread.handle.is_finished()) && began.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Waits for a shard until [`END_MAX`] after `began`. A thread that does not end then is left to the end of the process.
 fn join_by<T: Send + 'static>(handle: JoinHandle<T>, began: Instant) -> Result<T, String> {
     while !handle.is_finished() {
@@ -541,39 +559,4 @@ fn join_by<T: Send + 'static>(handle: JoinHandle<T>, began: Instant) -> Result<T
         std::thread::sleep(Duration::from_millis(1));
     }
     handle.join().map_err(|error| error.to_string())
-}
-
-/// Levels a side of a book whose memory is taken at once.
-pub(crate) fn book_reserve(depth: usize) -> usize {
-    depth.min(BOOK_RESERVE)
-}
-
-/// Whether a connection of the product carries the channel.
-///
-/// # Errors
-/// What would fit.
-pub(crate) fn supports(product: topology::Product, channel: topology::Channel) -> Result<(), &'static str> {
-    venues::supports(product, engine_channel(channel))
-}
-
-/// Connections that a provider may have open at a time.
-pub(crate) fn connections(plan: &ProviderPlan) -> usize {
-    venues::connections(plan)
-}
-
-/// Merge rules that cannot be applied as they stand: index and why.
-pub(crate) fn merge_problems(topology: &Topology) -> Vec<(usize, String)> {
-    Merges::problems(topology, &catalog_of(topology).0)
-}
-
-/// The venue's spelling of a canonical symbol at a provider.
-pub(crate) fn venue_symbol(plan: &ProviderPlan, symbol: &str) -> String {
-    venues::venue_symbol(plan.product, symbol)
-}
-
-/// The engine's book sizes for a provider.
-pub(crate) fn book_sizes(plan: &ProviderPlan) -> (usize, usize, usize) {
-    let depth_max = plan.book.map_or(1, |book| book.depth_max as usize);
-    let snapshot = plan.book.and_then(|book| book.snapshot_limit).unwrap_or(1_000) as usize;
-    (depth_max, depth_max.min(BOOK_RESERVE.max(snapshot)), snapshot)
 }

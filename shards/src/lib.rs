@@ -7,33 +7,41 @@
 //!                             command::run supervises: statuses -> live, histograms -> collect -> report
 //! ```
 //!
-//! Shards share nothing but rings. A program of its own links this crate, registers its strategies
+//! Modules import one another in one direction only, upwards in the list below (`scripts/guards.py` holds it): read it from
+//! either end. Shards share nothing but rings. A program of its own links this crate, registers its strategies
 //! ([`consumers::Registry::with`]) and calls [`launch::launch`].
 
-// From a file to running shards.
-pub mod topology;
-pub mod host;
-pub mod control;
-pub mod launch;
-// The shards, by the way of an event.
-pub mod orders;
-pub mod provider;
-pub mod capture;
-pub mod markers;
-pub mod merger;
-pub mod consumer;
-pub mod consumers;
-// What they tell while they run and when they end.
-pub mod probe;
-pub mod stages;
-pub mod status;
-pub mod live;
-pub mod watch;
-pub mod collect;
-pub mod report_of;
-pub mod report;
 // Between Linux and a shard's turn.
 pub mod machine;
+pub mod host;
+// What is measured, and what a file says. `topology` knows what venues offer and nothing of what runs.
+pub mod stages;
+pub mod topology;
+// What is told while it runs and when it ends.
+pub mod report;
+pub mod collect;
+pub mod watch;
+pub mod happened;
+pub mod log;
+// What shards are made of.
+pub mod io;
+pub mod outputs;
+pub mod markers;
+pub mod orders;
+pub mod consumers;
+pub mod capture;
+pub mod probe;
+// How they stand, and who changes what they do.
+pub mod status;
+pub mod live;
+pub mod report_of;
+pub mod control;
+// The shards, by the way of an event.
+pub mod provider;
+pub mod merger;
+pub mod consumer;
+// From a topology to running shards.
+pub mod launch;
 // What a user types.
-pub mod command;
 pub mod replay;
+pub mod command;

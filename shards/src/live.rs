@@ -6,11 +6,12 @@ use engine::orders::ledger::SessionState;
 use engine::provider::Happening;
 
 use crate::collect::Collector;
+use crate::happened::{Happened, Report};
 use crate::orders::status::{OrdersStatus, session_name};
 use crate::report::table::latency;
 use crate::report::timeline::Point;
 use crate::stages::Stage;
-use crate::status::{ConsumerStatus, Happened, MergerStatus, OutputStatus, ProviderStatus, Report, Status};
+use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Status};
 use crate::topology::Topology;
 use crate::topology::bounds::PROVIDERS_MAX;
 
@@ -115,9 +116,9 @@ impl Board {
         self.orders.iter().flatten()
     }
 
-    /// A line for each merge shard that suppressed windows since this was asked last: how many, and who was missing. A
+    /// The name and a line for each merge shard that suppressed windows since this was asked last: how many, and who was missing. A
     /// provider that is away costs a line a period and not one a window.
-    pub fn suppressed(&mut self, topology: &Topology) -> Vec<String> {
+    pub fn suppressed(&mut self, topology: &Topology) -> Vec<(String, String)> {
         let mut lines = Vec::new();
         for merger in self.mergers.iter().flatten() {
             let total = merger.merges.windows_partial_total;
@@ -132,12 +133,9 @@ impl Board {
                 (missed > 0).then(|| format!("{} in {missed}", plan.name))
             });
             let missing: Vec<String> = missing.collect();
-            lines.push(format!(
-                "[{}] {} windows suppressed ({total} in all); missing: {}",
-                topology.shards[usize::from(merger.shard)].name,
-                total - before,
-                missing.join(", ")
-            ));
+            let name = topology.shards[usize::from(merger.shard)].name.clone();
+            let (new, missing) = (total - before, missing.join(", "));
+            lines.push((name, format!("{new} windows suppressed ({total} in all); missing: {missing}")));
         }
         lines
     }

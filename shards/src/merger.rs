@@ -199,7 +199,7 @@ impl MergerShard {
     fn take_routes(&mut self, change: RouteChange) {
         let dispatcher = &mut self.merger.dispatcher;
         if let Some(output) = change.output {
-            crate::launch::add_output(dispatcher, output.shard, output.sender, output.rings);
+            crate::outputs::add_output(dispatcher, output.shard, output.sender, output.rings);
             self.wakers.push(output.waker);
         }
         dispatcher.routing.begin_version(change.version);

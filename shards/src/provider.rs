@@ -1,59 +1,53 @@
 //! A provider shard: sockets on one side, rings on the other, the engine's providers between them.
 //!
 //! Read it from [`ProviderShard::turn`]: poll the sockets, hand what came to the engine, do what is due, publish.
-//! Everything that decides is in `engine::provider`; this file moves bytes.
+//! Everything that decides is in `engine::provider`; this file moves bytes, and [`lines`] those of the WebSocket lines.
 
 mod changes;
+mod lines;
 mod rolls;
 
-use std::io;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use engine::connection::{Ask, Connection, Lost};
+use engine::connection::Connection;
 use engine::dead_letter::DeadLetters;
 use engine::ids::{LineId, ProviderId};
 use engine::pipeline::Race;
-use engine::provider::{FRAMES_PER_TURN_MAX, Provider, RestId};
+use engine::provider::{Provider, RestId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
 use crate::capture::Tap;
-use crate::control::link::{NewInstrument, Reply, RouteChange, ShardEnd};
-use crate::machine::clock::Clock;
+use crate::control::link::{NewInstrument, Reply, RollAnswer, RouteChange, ShardEnd};
+use crate::happened::{Happened, Report};
+use crate::io::Io;
 use crate::machine::executor::{Turn, sleep};
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
 use crate::machine::idle::Waker;
 use crate::machine::place::Place;
-use crate::machine::poller::{Interest, Poller, Ready, Token};
-use crate::machine::resolve::Resolver;
-use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
+use crate::machine::poller::{Ready, Token};
+use crate::machine::socket::Stream;
 use crate::machine::target::{Addresses, Target};
-use crate::machine::tls::TlsSocket;
 use crate::markers::Markers;
 use crate::orders::driver::{Markets, Trade};
 use crate::probe::ShardProbe;
 use crate::report_of::ProviderSummary;
-use crate::stages::{ShardStages, Stage};
+use crate::stages::Stage;
 use crate::status::{
-    Happened, OUTPUTS_MAX, OutputStatus, ProviderStatus, RACES_MAX, Report, STATUS_EVERY_NS, Status,
-    UNPROVED_MAX,
+    OUTPUTS_MAX, OutputStatus, ProviderStatus, RACES_MAX, STATUS_EVERY_NS, Status, UNPROVED_MAX,
 };
 use crate::topology::RollPlan;
 
-pub use rolls::RollAnswer;
+use lines::LineSocket;
 use rolls::Rolls;
 
-/// Reads of one socket in one turn, so that a flood on one leaves the others their turn.
-const READS_PER_TURN_MAX: usize = 4;
 /// Poller tokens of one provider: its lines, then its REST connections.
 const TOKENS_PER_PROVIDER: u32 = 1 << 12;
 /// The first token of a provider's REST connections.
 const HTTP_TOKEN: u32 = 1 << 11;
 /// The first token of its order entry.
 const ORDER_TOKEN: u32 = HTTP_TOKEN + (1 << 10);
-/// How long TCP and TLS may take, in nanoseconds; the engine's own limit covers the handshake too.
-const CONNECT_NS_MAX: u64 = 10_000_000_000;
 /// How long a REST request may take, in nanoseconds.
 const REST_NS_MAX: u64 = 10_000_000_000;
 /// Between two turns while orders end.
@@ -66,33 +60,6 @@ pub const fn order_token(provider: u8) -> Token {
     Token(provider as u32 * TOKENS_PER_PROVIDER + ORDER_TOKEN)
 }
 
-/// The socket of one line.
-#[derive(Debug, Default)]
-struct LineSocket {
-    stream: Option<Stream>,
-    /// It stands, TLS included.
-    ready: bool,
-    interest: Option<Interest>,
-    /// The engine asked for it and no address is known yet.
-    wanted: bool,
-    /// Frames that are whole wait in the engine's buffer, or bytes in TLS.
-    more: bool,
-}
-
-/// What a shard's providers share.
-pub struct Io {
-    /// The sockets of the shard.
-    pub poller: Poller,
-    /// Names.
-    pub resolver: Resolver,
-    /// Wakes this shard.
-    pub waker: Waker,
-    /// The clock.
-    pub clock: Clock,
-    /// The histograms.
-    pub stages: ShardStages,
-}
-
 /// One provider with its sockets.
 pub struct Driver<V: Venue> {
     index: u8,
@@ -100,8 +67,12 @@ pub struct Driver<V: Venue> {
     websocket: Addresses,
     rest_addresses: Addresses,
     sockets: Vec<LineSocket>,
+    /// The line that is looked at first in the next turn: the one before had the rest of the time.
+    line_first: usize,
     http: HttpClient,
     under_way: Vec<(RequestId, RestId)>,
+    /// An answer was taken in this turn; there may be another.
+    answered: bool,
     /// Wakes the consumer shard behind each output.
     wakers: Vec<Waker>,
     reports: mpsc::Sender<Report>,
@@ -170,8 +141,10 @@ impl<V: Venue> Driver<V> {
             websocket: Addresses::new(websocket),
             rest_addresses: Addresses::new(rest),
             sockets: (0..lines).map(|_| LineSocket::default()).collect(),
+            line_first: 0,
             http: HttpClient::new(endpoint, HttpOptions::default(), first),
             under_way: Vec::new(),
+            answered: false,
             wakers,
             reports,
             deadline_ns: 0,
@@ -215,189 +188,6 @@ impl<V: Venue> Driver<V> {
         Token(u32::from(self.index) * TOKENS_PER_PROVIDER + u32::from(line.0))
     }
 
-    /// Reads a socket and hands each read to the engine. Returns how many frames came of it.
-    #[inline]
-    fn read(&mut self, line: LineId, io: &mut Io) -> usize {
-        let mut frames = 0;
-        for _ in 0..READS_PER_TURN_MAX {
-            let space = self.provider.connection_mut(line).space();
-            let room = space.len();
-            if room == 0 {
-                // Frames wait in the engine. What the session has decrypted shows at no socket.
-                self.sockets[line.index()].more |= self.buffered(line);
-                return frames;
-            }
-            let Some(stream) = &mut self.sockets[line.index()].stream else { return frames };
-            let outcome = stream.read(space);
-            let now_ns = io.clock.now();
-            let now = ReceiveTime::from_ns(now_ns);
-            let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
-            match outcome {
-                Ok(0) => {
-                    let lost = Lost::Socket("the venue ended the connection".to_owned());
-                    self.provider.lost(line, lost, now, &mut probe);
-                    return frames;
-                }
-                Ok(count) => {
-                    let taken = self.provider.received(line, count, now, &mut probe);
-                    frames += taken;
-                    if taken == FRAMES_PER_TURN_MAX {
-                        self.sockets[line.index()].more = true;
-                        return frames;
-                    }
-                    if count < room && !self.buffered(line) {
-                        return frames;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return frames,
-                Err(error) => {
-                    self.provider.lost(line, Lost::Socket(error.to_string()), now, &mut probe);
-                    return frames;
-                }
-            }
-        }
-        self.sockets[line.index()].more = true;
-        frames
-    }
-
-    fn buffered(&self, line: LineId) -> bool {
-        self.sockets[line.index()].stream.as_ref().is_some_and(Stream::has_buffered)
-    }
-
-    /// Goes on with what the last turn left: frames in the engine's buffer first, then bytes.
-    fn go_on(&mut self, line: LineId, io: &mut Io) -> usize {
-        self.sockets[line.index()].more = false;
-        let now = ReceiveTime::from_ns(io.clock.now());
-        let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
-        let frames = self.provider.take_frames(line, now, &mut probe);
-        if frames == FRAMES_PER_TURN_MAX {
-            self.sockets[line.index()].more = true;
-            return frames;
-        }
-        frames + self.read(line, io)
-    }
-
-    /// Opens, closes and writes as the engine asks.
-    fn serve(&mut self, line: LineId, now_ns: u64, io: &mut Io) {
-        let slot = &mut self.sockets[line.index()];
-        match self.provider.connection_mut(line).poll_ask() {
-            Some(Ask::Open) => slot.wanted = true,
-            Some(Ask::Close) => {
-                if let Some(mut stream) = slot.stream.take() {
-                    // The close frame, if there is one; nobody waits for it.
-                    let _ = stream.send(self.provider.connection_mut(line).pending());
-                    let _ = io.poller.remove(&stream);
-                    if let Some(tap) = &mut self.tap {
-                        tap.ended(line, now_ns);
-                    }
-                }
-                *slot = LineSocket::default();
-            }
-            None => {}
-        }
-        if self.sockets[line.index()].wanted {
-            self.open(line, now_ns, io);
-        }
-        let token = self.token(line);
-        let slot = &mut self.sockets[line.index()];
-        let Some(stream) = &mut slot.stream else { return };
-        if !slot.ready {
-            return;
-        }
-        let connection = self.provider.connection_mut(line);
-        let pending = connection.pending();
-        let mut failure = None;
-        if !pending.is_empty() {
-            let count = pending.len();
-            match stream.send(pending) {
-                Ok(()) => connection.written(count),
-                Err(error) => failure = Some(error),
-            }
-        }
-        if failure.is_none()
-            && slot.interest == Some(Interest::ReadWrite)
-            && let Err(error) = stream.flush()
-        {
-            failure = Some(error);
-        }
-        if let Some(error) = failure {
-            let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
-            let now = ReceiveTime::from_ns(now_ns);
-            self.provider.lost(line, Lost::Socket(error.to_string()), now, &mut probe);
-            return;
-        }
-        watch(slot, token, &io.poller);
-    }
-
-    fn open(&mut self, line: LineId, now_ns: u64, io: &mut Io) {
-        let Some(address) = self.websocket.next(&io.resolver, &io.waker, now_ns) else {
-            if let Some(reason) = self.websocket.failure.take() {
-                self.failed(line, reason, now_ns, io);
-            }
-            return;
-        };
-        let token = self.token(line);
-        let slot = &mut self.sockets[line.index()];
-        slot.wanted = false;
-        let deadline_ns = now_ns + CONNECT_NS_MAX;
-        let options = TcpOptions::default();
-        let target = &self.websocket.target;
-        let stream = TcpSocket::connect(address, options, deadline_ns).and_then(|tcp| match &target.tls {
-            None => Ok(Stream::Plain(tcp)),
-            Some(config) => {
-                TlsSocket::new(config, &target.host, tcp, options.send_queue_bytes_max, deadline_ns)
-                    .map(|tls| Stream::Tls(Box::new(tls)))
-            }
-        });
-        let added = stream.and_then(|stream| {
-            // While it connects, writability says when it stands.
-            io.poller.add(&stream, token, Interest::ReadWrite)?;
-            Ok(stream)
-        });
-        match added {
-            Ok(stream) => {
-                slot.stream = Some(stream);
-                slot.interest = Some(Interest::ReadWrite);
-            }
-            Err(error) => self.failed(line, format!("{address}: {error}"), now_ns, io),
-        }
-    }
-
-    fn failed(&mut self, line: LineId, reason: String, now_ns: u64, io: &mut Io) {
-        self.sockets[line.index()].wanted = false;
-        let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
-        self.provider.lost(line, Lost::Connect(reason), ReceiveTime::from_ns(now_ns), &mut probe);
-    }
-
-    /// Whether the socket stands now; if so the handshake begins.
-    fn connect(&mut self, line: LineId, now_ns: u64, io: &mut Io) -> bool {
-        let slot = &mut self.sockets[line.index()];
-        let Some(stream) = &mut slot.stream else { return false };
-        if slot.ready {
-            return true;
-        }
-        match stream.poll_ready(now_ns) {
-            Ok(true) => {
-                slot.ready = true;
-                if let Some(tap) = &mut self.tap {
-                    tap.opened(line, now_ns);
-                }
-                let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
-                self.provider.opened(line, ReceiveTime::from_ns(now_ns), &mut probe);
-                true
-            }
-            Ok(false) => {
-                let token = self.token(line);
-                watch(&mut self.sockets[line.index()], token, &io.poller);
-                false
-            }
-            Err(error) => {
-                self.failed(line, error.to_string(), now_ns, io);
-                false
-            }
-        }
-    }
-
     /// Sends REST requests that may go and takes the answers that came.
     fn rest(&mut self, now_ns: u64, io: &mut Io) -> usize {
         let now = ReceiveTime::from_ns(now_ns);
@@ -423,9 +213,13 @@ impl<V: Venue> Driver<V> {
         if self.http.open_requests() > 0 {
             worked += self.http.turn(&io.poller, now_ns);
         }
-        while let Some((request, answer)) = self.http.poll_response() {
+        // One a turn: a body is decoded whole, and its book published.
+        if let Some((request, answer)) = self.http.poll_response() {
             worked += 1;
-            let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else { continue };
+            self.answered = true;
+            let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else {
+                return worked;
+            };
             let (_, id) = self.under_way.swap_remove(at);
             let now = ReceiveTime::from_ns(io.clock.now());
             if let Some(tap) = &mut self.tap {
@@ -484,15 +278,6 @@ fn first_races<V: Venue>(provider: &Provider<V>) -> [Race; RACES_MAX] {
     races
 }
 
-/// Watches a socket for what it wants now.
-fn watch(slot: &mut LineSocket, token: Token, poller: &Poller) {
-    let Some(stream) = &slot.stream else { return };
-    let interest = stream.interest();
-    if slot.interest != Some(interest) && poller.modify(stream, token, interest).is_ok() {
-        slot.interest = Some(interest);
-    }
-}
-
 impl<V: Venue> Drive for Driver<V> {
     #[inline]
     fn ready(&mut self, ready: Ready, io: &mut Io) -> usize {
@@ -519,6 +304,10 @@ impl<V: Venue> Drive for Driver<V> {
             worked += 1;
         }
         if ready.readable {
+            if io.budget.is_over() {
+                self.sockets[line.index()].more = true;
+                return worked + 1;
+            }
             worked += self.read(line, io).max(1);
         }
         worked
@@ -528,10 +317,18 @@ impl<V: Venue> Drive for Driver<V> {
     fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize {
         let mut worked = 0;
         io.stages.enter(Place::Provider(u16::from(self.index)));
-        for index in 0..self.sockets.len() {
+        // One line has something of every turn, whatever the others took; the first that had nothing is that one next time.
+        let (first, count, mut has_had, mut is_left) = (self.line_first, self.sockets.len(), false, false);
+        for step in 0..count {
+            let index = (first + step) % count;
             let line = LineId(index as u8);
             if self.sockets[index].more {
-                worked += self.go_on(line, io);
+                if !has_had || !io.budget.is_over() {
+                    worked += self.go_on(line, io);
+                    has_had = true;
+                } else if !is_left {
+                    (self.line_first, is_left) = (index, true);
+                }
             }
             if !self.provider.connection_mut(line).pending().is_empty() {
                 self.deadline_ns = 0;
@@ -667,6 +464,7 @@ impl<V: Venue> Driver<V> {
             self.provider.timeout(now, &mut probe);
         }
         self.roll_due(now_ns);
+        self.answered = false;
         let worked = self.rest(now_ns, io);
         for index in 0..self.sockets.len() {
             let line = LineId(index as u8);
@@ -693,6 +491,9 @@ impl<V: Venue> Driver<V> {
         }
         if !self.http.has_addresses() {
             at = at.min(self.rest_addresses.not_before_ns.max(now_ns + 1));
+        }
+        if self.answered {
+            at = now_ns;
         }
         self.deadline_ns = at;
         worked
@@ -787,6 +588,7 @@ impl ProviderShard {
 impl Turn for ProviderShard {
     fn turn(&mut self, now_ns: u64) -> usize {
         let mut worked = 0;
+        self.io.budget.begin(now_ns);
         while let Some(command) = self.wire.take() {
             self.command(command, now_ns);
             worked += 1;

@@ -172,6 +172,7 @@ impl ProviderSummary {
     }
 
     /// With what its order entry leaves, if it has one.
+    #[must_use]
     pub fn with_orders(mut self, orders: Option<crate::orders::status::OrdersSummary>) -> Self {
         self.outstanding.extend(orders.iter().flat_map(|orders| orders.outstanding.iter().cloned()));
         Self { orders, ..self }

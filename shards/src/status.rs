@@ -4,12 +4,11 @@
 
 use engine::consumer::SeatCounts;
 use engine::dispatch::{LaneCounts, OutputState};
-use engine::ids::LineId;
 use engine::merge::{MergeCounts, MergerCounts};
 use engine::pipeline::{PipelineCounts, Race};
-use engine::provider::{CareCounts, Happening, RestCounts};
+use engine::provider::{CareCounts, RestCounts};
 
-use crate::orders::status::{OrdersHappening, OrdersStatus};
+use crate::orders::status::OrdersStatus;
 use crate::topology::bounds::{MERGES_MAX, NAME_CHARS_MAX, PROVIDERS_MAX};
 
 /// Shards that one provider or merge shard can feed and that its status shows.
@@ -193,43 +192,4 @@ pub enum Status {
     Consumer(ConsumerStatus),
     /// Of a provider's order entry.
     Orders(OrdersStatus),
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Happened {
-    /// To the market data.
-    Feed(Happening),
-    /// To the orders.
-    Orders(OrdersHappening),
-}
-
-impl std::fmt::Display for Happened {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Feed(happening) => happening.fmt(f),
-            Self::Orders(happening) => happening.fmt(f),
-        }
-    }
-}
-
-/// Something that an operator wants to read.
-#[derive(Debug)]
-pub struct Report {
-    /// The provider's index in the topology.
-    pub provider: u8,
-    /// What happened.
-    pub happening: Happened,
-}
-
-impl Report {
-    /// Whether it is bad news.
-    pub const fn is_warning(&self) -> bool {
-        match &self.happening {
-            Happened::Feed(happening) => {
-                !matches!(happening, Happening::Connected(LineId(_)) | Happening::BooksProved { .. })
-            }
-            Happened::Orders(happening) => happening.is_warning(),
-        }
-    }
 }

@@ -9,13 +9,13 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
-
 use crate::host::CpuSet;
+use crate::machine::audit::LongSince;
 use crate::machine::executor::LoopCounters;
 use crate::machine::place::Place;
-use crate::report::DisturbanceKind as Kind;
-use crate::report::usage::ThreadUsage;
+use crate::machine::usage::ThreadUsage;
+use crate::report::table::latency;
+use crate::report::{DisturbanceKind as Kind, Incident};
 use crate::topology::{ShardIndex, Topology};
 
 /// Incidents that are kept; the oldest go first and are counted.
@@ -24,23 +24,6 @@ pub const INCIDENTS_MAX: usize = 8_192;
 const ASK_EVERY_NS: u64 = 1_000_000_000;
 /// A look counts as this long at the most towards a stall: when the supervisor itself did not run, nobody saw anything.
 const LOOK_NS_MAX: u64 = 200_000_000;
-
-/// Something that disturbed one shard, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Incident {
-    /// Not before this, in milliseconds after the start.
-    pub from_ms: u64,
-    /// Not after this.
-    pub to_ms: u64,
-    /// Which shard.
-    pub shard: String,
-    /// What.
-    pub what: Kind,
-    /// How often; never 0.
-    pub count: u64,
-    /// More of it, in words; may be empty.
-    pub detail: String,
-}
 
 /// A shard that does not turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +45,8 @@ pub struct Sight {
     pub turns_total: u64,
     /// Turns above 1 ms so far.
     pub turns_long_total: u64,
+    /// The longest of them since the last look, in words; may be empty.
+    pub long_words: String,
     /// The last thing that it began.
     pub place: Option<Place>,
     /// What the kernel says; absent between two questions.
@@ -91,6 +76,18 @@ pub fn place_words(topology: &Topology, shard: ShardIndex, place: Place) -> Stri
     }
 }
 
+/// Long turns with their cause: `2 of own work; 3.1ms, 3.0ms of it on the core, 12 done, handling provider kraken`.
+pub fn long_words(topology: &Topology, shard: ShardIndex, long: &LongSince) -> String {
+    let Some(longest) = long.longest else { return String::new() };
+    let cause = match long.own_count {
+        0 => "off its core: another thread or the hypervisor had it, or it slept".to_owned(),
+        count => format!("{count} of own work"),
+    };
+    let (took, on_core) = (latency(longest.took_ns), latency(longest.on_core_ns));
+    let place = place_words(topology, shard, longest.place);
+    format!("{cause}; {took}, {on_core} of it on the core, {} done, {place}", longest.done)
+}
+
 /// What the kernel says of one thread.
 #[derive(Clone, Debug, Default)]
 pub struct KernelSight {
@@ -108,6 +105,7 @@ pub fn sight(counters: &LoopCounters, thread: u32, ask_kernel: bool) -> Sight {
     Sight {
         turns_total: read(&counters.turns),
         turns_long_total: read(&counters.turns_long),
+        long_words: String::new(),
         place: Some(counters.place.get()),
         kernel: ask_kernel.then(|| KernelSight::of(thread)),
     }
@@ -213,7 +211,7 @@ impl Watch {
                 looked_ms,
                 Kind::LongTurns,
                 sight.turns_long_total.saturating_sub(shard.turns_long_total),
-                "",
+                &sight.long_words,
             );
             if let Some(kernel) = &sight.kernel {
                 asked = true;
@@ -450,7 +448,7 @@ mod tests {
 
     #[test]
     fn this_thread_can_be_seen() {
-        let thread = crate::report::usage::current_tid();
+        let thread = crate::machine::usage::current_tid();
         let seen = KernelSight::of(thread);
         assert!(seen.allowed.is_some_and(|cores| cores.contains(seen.core.expect("the kernel tells it"))));
     }

@@ -221,7 +221,7 @@ fn watched(endpoints: &str) -> Watched {
     let topology = topology::read("test.yaml", &topology_text(endpoints, &home), against)
         .unwrap_or_else(|errors| panic!("{errors}"));
     let trades = endpoints == "simulated";
-    let make = |_: &topology::ConsumerPlan, _: &Arc<engine::consumer::Catalog>| {
+    let make = |_: &topology::ConsumerPlan, _: &Arc<engine::catalog::Catalog>| {
         let reader = move || Reader { trades, ..Reader::default() };
         Ok(Box::new(move || Box::new(reader()) as Box<dyn Consumer>) as Factory)
     };

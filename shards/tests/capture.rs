@@ -200,7 +200,9 @@ fn trades_in(file: &Path, trades: &mut Trades) {
             take(&frame["data"]["s"], &frame["data"]["t"]);
         } else if frame["channel"] == "trade" {
             let all = frame["data"].as_array().expect("a list");
-            all.iter().for_each(|trade| take(&trade["symbol"], &trade["trade_id"]));
+            for trade in all {
+                take(&trade["symbol"], &trade["trade_id"]);
+            }
         }
     }
 }

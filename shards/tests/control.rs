@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use engine::channel::Channel;
 use engine::consumer::{Consumer, Context};
-use engine::control::{Outcome, Wanted};
+use engine::control::Wanted;
+use engine::event::control::Outcome;
 use engine::event::{Body, Event, Flags};
 use engine::ids::ProviderId;
 use engine::provider::Happening;
@@ -185,11 +186,11 @@ impl World {
         while let Some(report) = gateway.poll_report() {
             self.rolled += u32::from(matches!(
                 report.happening,
-                shards::status::Happened::Feed(Happening::Rolled { .. })
+                shards::happened::Happened::Feed(Happening::Rolled { .. })
             ));
         }
         assert_eq!(self.gateway.fallen(), None);
-        self.control.show(View::of(&self.gateway, &self.board, 1));
+        self.control.show(View::of(&self.gateway.collector, self.gateway.loop_counters(), &self.board, 1));
     }
 
     /// Waits until `is_so`.

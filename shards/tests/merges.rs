@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::consumer::{Consumer, Context};
-use engine::control::{Command, MergeWanted, Outcome, WantedRule};
+use engine::control::{MergeWanted, WantedRule};
+use engine::event::control::{Command, Outcome};
 use engine::event::{Body, BookStatus, Event, Proof};
 use engine::ids::ProviderId;
 use engine::merge::{BboSource, MergeKind};
@@ -204,7 +205,12 @@ impl World {
             gateway.poll_statuses(|status| board.take(status));
             while gateway.poll_report().is_some() {}
             assert_eq!(self.gateway.fallen(), None);
-            self.control.show(View::of(&self.gateway, &self.board, 1));
+            self.control.show(View::of(
+                &self.gateway.collector,
+                self.gateway.loop_counters(),
+                &self.board,
+                1,
+            ));
             if is_so(self) {
                 return;
             }

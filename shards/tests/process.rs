@@ -363,6 +363,69 @@ fn a_full_disk_costs_the_files_and_is_said_but_the_figures_are_printed() {
 }
 
 #[test]
+fn for_machines_every_line_of_a_run_is_one_json_object_with_the_same_fields() {
+    let scratch = Scratch::new("machines");
+    let (shipped, reports) = (shipped().display().to_string(), scratch.path("reports"));
+    let output = run(&[
+        "run",
+        "--topology",
+        &shipped,
+        "--duration",
+        "3s",
+        "--report-dir",
+        &reports,
+        "--json",
+        "--log-format",
+        "json",
+    ]);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    let mut operations = std::collections::BTreeSet::new();
+    for line in err.lines() {
+        let object: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        for field in ["time", "level", "source", "operation", "message"] {
+            assert!(object[field].is_string(), "{field} in {line}");
+        }
+        operations.insert(object["operation"].as_str().expect("checked").to_owned());
+    }
+    for operation in ["start", "line", "books", "status", "verdict", "report"] {
+        assert!(operations.contains(operation), "{operation} is not among {operations:?}");
+    }
+    let refused =
+        run(&["run", "--topology", &scratch.file("bad.yaml", "version: 9\n"), "--log-format", "json"]);
+    let err = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    let object: Value = serde_json::from_str(&err).expect("JSON");
+    assert_eq!((&object["level"], &object["operation"]), (&"error".into(), &"topology".into()), "{err}");
+}
+
+#[test]
+fn a_run_of_no_time_is_refused() {
+    let output = run(&["run", "--duration", "0s"]);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("a run of no time shows nothing"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_not_taken_for_printed() {
+    let full = || std::fs::File::create("/dev/full").expect("Linux has it");
+    let proposal = ["topology", "plan", "--shared", "--venues", "kraken", "--instruments", "2"];
+    let mut command = meltica(&proposal);
+    let output = command.stdout(full()).output().expect("the binary is built");
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert_eq!(err.matches("standard output failed").count(), 1, "once, with its reason: {err}");
+    let shipped = shipped().display().to_string();
+    let mut command = meltica(&["run", "--topology", &shipped, "--duration", "1s", "--json"]);
+    let output = command.stdout(full()).output().expect("the binary is built");
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("standard output failed: No space left on device"), "{err}");
+}
+
+#[test]
 fn a_bad_topology_is_refused_with_all_its_problems_and_nothing_starts() {
     let scratch = Scratch::new("bad");
     let text_of_shipped = std::fs::read_to_string(shipped()).expect("it is there");

@@ -180,7 +180,7 @@ impl Run {
         while let Some(report) = gateway.poll_report() {
             if matches!(
                 report.happening,
-                shards::status::Happened::Feed(engine::provider::Happening::Rolled { .. })
+                shards::happened::Happened::Feed(engine::provider::Happening::Rolled { .. })
             ) {
                 self.rolled[usize::from(report.provider)] += 1;
             }

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use engine::consumer::{Consumer, Context};
 use engine::event::Event;
-use shards::collect::StageTotal;
 use shards::host::{HostView as _, RealHost};
 use shards::launch::{Factory, Gateway, launch};
 use shards::live::Board;
 use shards::report::table::latency;
+use shards::report::total::StageTotal;
 use shards::stages::Stage;
 use shards::topology::{self, Against, Topology};
 use simvenues::exchange::{OrderFault, TradingTruth};

@@ -12,11 +12,11 @@ use engine::consumer::{Consumer, Context};
 use engine::dispatch::Fairness;
 use engine::event::{Body, Event, book_parts};
 use serde_json::Value;
-use shards::collect::StageTotal;
 use shards::host::{HostView as _, RealHost};
 use shards::launch::{Ended, Factory, Gateway, launch};
 use shards::live::Board;
 use shards::report::table::latency;
+use shards::report::total::StageTotal;
 use shards::stages::Stage;
 use shards::topology::{self, Against, Topology};
 

@@ -10,12 +10,12 @@ use engine::consumer::{Consumer, Context};
 use engine::event::{Body, BookStatus, Event};
 use engine::ids::{ProviderId, StreamId};
 use engine::provider::Happening;
-use shards::collect::StageTotal;
 use shards::command::ctl::ask;
 use shards::control::thread::Control;
 use shards::launch::{Factory, Gateway, launch};
 use shards::live::Board;
 use shards::report::table::latency;
+use shards::report::total::StageTotal;
 use shards::stages::Stage;
 
 use crate::lines::{Market, topology_of};
@@ -260,7 +260,7 @@ impl Run {
         let board = &mut self.board;
         gateway.poll_statuses(|status| board.take(status));
         while let Some(report) = gateway.poll_report() {
-            if matches!(report.happening, shards::status::Happened::Feed(Happening::Rolled { .. })) {
+            if matches!(report.happening, shards::happened::Happened::Feed(Happening::Rolled { .. })) {
                 self.rolled[usize::from(report.provider)] += 1;
             }
         }

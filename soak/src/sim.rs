@@ -13,8 +13,9 @@ mod twin;
 
 use std::sync::{Arc, MutexGuard};
 
+use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::connection::{Ask, Lost};
-use engine::consumer::{Catalog, Host, OnPanic, ProviderFacts, StreamFacts};
+use engine::consumer::{Host, OnPanic};
 use engine::directory::Directory;
 use engine::dispatch::{Dispatcher, LaneCounts};
 use engine::event::{BookStatus, Event};

@@ -196,7 +196,7 @@ impl Run {
         gateway.collector.collect();
         gateway.poll_statuses(|status| board.take(status));
         while gateway.poll_report().is_some() {}
-        self.control.show(View::of(&self.gateway, &self.board, 1));
+        self.control.show(View::of(&self.gateway.collector, self.gateway.loop_counters(), &self.board, 1));
     }
 
     fn rest(&mut self, time: Duration) {

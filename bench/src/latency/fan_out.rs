@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use engine::consumer::FanOutSamples;
-use shards::collect::StageTotal;
 use shards::launch::{Ended, Gateway};
+use shards::report::total::StageTotal;
 use shards::stages::Stage;
 
 use super::{Row, Setting};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use engine::catalog::Catalog;
 use engine::channel::Channel;
-use engine::consumer::{Catalog, Consumer, Context, Host, OnPanic};
+use engine::consumer::{Consumer, Context, Host, OnPanic};
 use engine::event::{Body, Event};
 use engine::frame::{Frame, FrameReader};
 use engine::ids::{ConsumerId, ProviderId, StreamId};

@@ -11,7 +11,21 @@ use crate::decimal::{Decimals, power_of_ten};
 use crate::event::{BookReason, BookStatus, Level, Proof};
 use crate::pool::Handle;
 use crate::raw::{BookMessage, Content, Message, Numbers, Raw};
-use crate::venue::BookRule;
+
+/// How a book is made and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BookRule {
+    /// A REST snapshot joined by update ids; each update starts where the last one ended (`U == u + 1`). Binance Spot.
+    RestSnapshotRange,
+    /// A REST snapshot joined by update ids; each update names the end of the one before (`pu`). Binance USD-M.
+    RestSnapshotChained,
+    /// The stream begins with a snapshot; the venue's checksum follows every update; the book is cut to its depth. Kraken.
+    StreamSnapshotChecksum,
+    /// The stream begins with a snapshot; the connection's frames are numbered. Coinbase Advanced.
+    StreamSnapshotConnection,
+    /// The stream begins with a snapshot; nothing is numbered. Coinbase Exchange.
+    StreamSnapshotUnnumbered,
+}
 
 /// Sizes of a book feed.
 #[derive(Clone, Copy, Debug)]
@@ -431,9 +445,7 @@ impl BookFeed {
         }
         self.too_old = 0;
         let (bids, asks) = (raw.bids_of(book), raw.asks_of(book));
-        self.book.clear(message.decimals);
-        let facts = self.book.apply(bids, asks, &mut self.cut);
-        self.counts.depth_limited_total += facts.depth_limited_count;
+        self.counts.depth_limited_total += self.book.load(message.decimals, bids, asks);
         if matches!(self.rule, BookRule::StreamSnapshotChecksum) {
             // A replay without an acknowledgement does not know the depth: the larger side tells it.
             let depth = *self.depth.get_or_insert(bids.len().max(asks.len()));

@@ -11,7 +11,7 @@ mod view;
 
 pub use digits::Digits;
 pub(crate) use feed::rescale;
-pub use feed::{BookCounts, BookFeed, Checksum, FeedOptions, Outcome};
+pub use feed::{BookCounts, BookFeed, BookRule, Checksum, FeedOptions, Outcome};
 pub use replica::Replica;
 pub use view::View;
 
@@ -179,6 +179,34 @@ impl BookSide {
         self.levels.len() >= self.depth_max.saturating_add(SLACK_LEVELS.min(self.depth_max))
     }
 
+    /// Puts in order what stands in the place of the levels, best first as venues list a side: all of a snapshot. Where a
+    /// price is named twice the last one counts. Returns how many levels went because the side is at its largest depth.
+    ///
+    /// Inserting them one by one, each best first before all others, moved every level once for each one after it: 25 ms for
+    /// 10,000 levels a side.
+    fn arrange(&mut self) -> u64 {
+        self.levels.reverse();
+        let sign = self.sign;
+        let rank = |level: &Level| level.price.0.wrapping_mul(sign);
+        if !self.levels.is_sorted_by(|worse, better| rank(worse) < rank(better)) {
+            self.sort();
+        }
+        self.levels.retain(|level| level.qty.0 != 0);
+        let excess = self.levels.len().saturating_sub(self.depth_max);
+        self.levels.drain(..excess);
+        excess as u64
+    }
+
+    /// A side that is not listed best first: no venue's, in the recordings.
+    #[cold]
+    fn sort(&mut self) {
+        let sign = self.sign;
+        let rank = |level: &Level| level.price.0.wrapping_mul(sign);
+        // Stable, so that of equal prices the one that was named last stands first, and stays.
+        self.levels.sort_by_key(rank);
+        self.levels.dedup_by_key(|level| rank(level));
+    }
+
     /// Cuts the worst levels beyond `depth` and hands each to `cut`.
     fn truncate(&mut self, depth: usize, mut cut: impl FnMut(Level)) {
         if self.levels.len() > depth {
@@ -264,6 +292,14 @@ impl Book {
         self.bids.levels.clear();
         self.asks.levels.clear();
         self.decimals = decimals;
+    }
+
+    /// Takes over a snapshot: these levels, best first, and no others. Returns how many did not fit the largest depth.
+    pub fn load(&mut self, decimals: Decimals, bids: &[Level], asks: &[Level]) -> u64 {
+        self.clear(decimals);
+        self.bids.levels.extend_from_slice(bids);
+        self.asks.levels.extend_from_slice(asks);
+        self.bids.arrange() + self.asks.arrange()
     }
 
     /// Changes the scale of all levels. Returns whether every value fits; if not, the book is empty afterwards.
@@ -369,6 +405,37 @@ mod tests {
 
     fn level(price: i64, qty: i64) -> Level {
         Level { price: Price(price), qty: Qty(qty) }
+    }
+
+    #[test]
+    fn a_snapshot_makes_the_book_that_its_levels_one_by_one_make() {
+        for seed in 0..300 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            // One by one, a level that goes makes no room again for those that the side had no place for.
+            let is_deep = random.bool();
+            let (depth_max, qty_min) = if is_deep { (100, 0) } else { (random.usize(1..60), 1) };
+            let mut bids: Vec<Level> =
+                (0..random.usize(0..90)).map(|_| level(random.i64(1..70), random.i64(qty_min..9))).collect();
+            if random.bool() {
+                // As venues list them.
+                bids.sort_by_key(|level| std::cmp::Reverse(level.price));
+            }
+            let asks: Vec<Level> = bids.iter().map(|l| level(1_000 - l.price.0, l.qty.0)).collect();
+            let (mut loaded, mut built) = (Book::new(depth_max, 8), Book::new(depth_max, 8));
+            loaded.apply(&[level(5_000, 1)], &[], &mut Cut::default());
+            let cut_count = loaded.load(Decimals { price: 1, qty: 2 }, &bids, &asks);
+            built.apply(&bids, &asks, &mut Cut::default());
+            assert_eq!(loaded.bids.levels, built.bids.levels, "seed {seed}");
+            assert_eq!(loaded.asks.levels, built.asks.levels, "seed {seed}");
+            let mut prices: Vec<_> =
+                bids.iter().filter(|level| level.qty.0 > 0).map(|level| level.price).collect();
+            prices.sort_unstable();
+            prices.dedup();
+            if !is_deep {
+                assert_eq!(cut_count, 2 * prices.len().saturating_sub(depth_max) as u64, "seed {seed}");
+            }
+            assert_eq!(loaded.decimals(), Decimals { price: 1, qty: 2 });
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A consumer shard's copy of a book, built from delivered events alone.
 
 use super::{Book, Cut};
-use crate::event::{Body, BookPart, BookStatus, Event, Flags, Proof};
+use crate::event::{Body, BookPart, BookStatus, Event, Flags, Level, Proof};
 
 /// A book that follows its stream's events, with the state that travels with it.
 ///
@@ -17,6 +17,9 @@ pub struct Replica {
     open: bool,
     /// A snapshot is applied and nothing was missed since: updates may follow.
     follows: bool,
+    /// Bids and asks of a snapshot of which parts are still to come, best first. The book lends its memory and is empty
+    /// meanwhile: a part costs its own levels, however many came before.
+    coming: Option<[Vec<Level>; 2]>,
     cut: Cut,
     snapshot_total: u64,
     update_total: u64,
@@ -32,6 +35,7 @@ impl Replica {
             sequence: 0,
             open: false,
             follows: false,
+            coming: None,
             cut: Cut::default(),
             snapshot_total: 0,
             update_total: 0,
@@ -62,12 +66,10 @@ impl Replica {
             }
             Body::BookSnapshot(part) => {
                 if event.header.flags.has(Flags::FIRST) {
-                    self.book.clear(event.header.decimals);
-                    self.follows = true;
+                    self.begin_snapshot(event);
                 }
                 if self.follows {
-                    self.part(event, part);
-                    self.snapshot_total += u64::from(event.completes());
+                    self.snapshot_part(event, part);
                 }
             }
             Body::BookState { status, proof, .. } => {
@@ -89,9 +91,38 @@ impl Replica {
         }
     }
 
+    fn begin_snapshot(&mut self, event: &Event) {
+        self.end_snapshot();
+        self.book.clear(event.header.decimals);
+        self.follows = true;
+        let Book { bids, asks, .. } = &mut self.book;
+        self.coming = Some([std::mem::take(&mut bids.levels), std::mem::take(&mut asks.levels)]);
+    }
+
+    fn snapshot_part(&mut self, event: &Event, part: &BookPart) {
+        let Some([bids, asks]) = &mut self.coming else { return };
+        bids.extend_from_slice(part.bids());
+        asks.extend_from_slice(part.asks());
+        self.open = !event.completes();
+        if !self.open {
+            self.end_snapshot();
+            self.snapshot_total += 1;
+            (self.status, self.proof, self.sequence) = (part.status, part.proof, event.header.sequence_last);
+        }
+    }
+
+    /// What came of a snapshot becomes the book.
+    fn end_snapshot(&mut self) {
+        let Some([bids, asks]) = self.coming.take() else { return };
+        (self.book.bids.levels, self.book.asks.levels) = (bids, asks);
+        self.book.bids.arrange();
+        self.book.asks.arrange();
+    }
+
     /// Events are missing: only a snapshot helps.
     #[cold]
     fn lose(&mut self) {
+        self.end_snapshot();
         (self.follows, self.open) = (false, false);
         if self.status == BookStatus::Proved {
             self.status = BookStatus::Suspect;
@@ -118,8 +149,8 @@ impl Replica {
         }
     }
 
-    /// The book. Between the parts of one event it is in no state that the venue's ever was in:
-    /// see [`is_whole`](Self::is_whole).
+    /// The book. Between the parts of one event it is in no state that the venue's ever was in, and empty between those of
+    /// a snapshot: see [`is_whole`](Self::is_whole).
     pub const fn book(&self) -> &Book {
         &self.book
     }

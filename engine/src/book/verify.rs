@@ -96,7 +96,7 @@ impl Found {
     }
 }
 
-/// Walks both sides from the touch outwards.
+/// Walks both sides from the touch outwards, together: a search for each level took a millisecond for 5,000 a side.
 fn side(
     live: &BookSide,
     shadow: &BookSide,
@@ -104,20 +104,26 @@ fn side(
     shadow_knows: impl Fn(i64) -> bool,
     found: &mut Found,
 ) {
+    let extra = |level: &Level, found: &mut Found| {
+        if shadow_knows(level.price.0) {
+            found.differs(Level { qty: crate::decimal::Qty(0), ..*level });
+        }
+    };
+    let mut lives = live.iter().peekable();
     for level in shadow.iter() {
-        if live.qty_at(level.price) != Some(level.qty) {
-            if live.qty_at(level.price).is_none() && !live_knows(level.price.0) {
+        while let Some(live_level) = lives.next_if(|other| live.rank(other.price) > live.rank(level.price)) {
+            extra(live_level, found);
+        }
+        let same = lives.next_if(|other| other.price == level.price);
+        if same.map(|other| other.qty) != Some(level.qty) {
+            if same.is_none() && !live_knows(level.price.0) {
                 found.unknown_count += 1;
             } else if shadow_knows(level.price.0) {
                 found.differs(*level);
             }
         }
     }
-    for level in live.iter() {
-        if shadow.qty_at(level.price).is_none() && shadow_knows(level.price.0) {
-            found.differs(Level { qty: crate::decimal::Qty(0), ..*level });
-        }
-    }
+    lives.for_each(|level| extra(level, found));
 }
 
 /// A verification under way for one book.
@@ -177,8 +183,7 @@ impl Shadow {
         asks: &[Level],
         asked: usize,
     ) -> bool {
-        self.book.clear(decimals);
-        self.book.apply(bids, asks, &mut Cut::default());
+        self.book.load(decimals, bids, asks);
         self.reach = Reach::of(&self.book, bids.len(), asks.len(), asked);
         self.last = number;
         self.loaded = true;

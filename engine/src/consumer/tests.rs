@@ -223,7 +223,7 @@ fn a_request_waits_until_the_shard_takes_it() {
 
 #[test]
 fn market_data_of_an_older_version_is_skipped_and_nothing_else() {
-    use crate::control::{Command, ControlAck};
+    use crate::event::control::{Command, ControlAck};
     let (mut host, seen) = asker();
     host.begin_version(0, ProviderId(0), 5);
     let trade = crate::event::Trade {

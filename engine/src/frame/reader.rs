@@ -5,6 +5,9 @@ use super::{
     header::{HEADER_BYTES_MAX, Header, Opcode},
 };
 
+/// Bytes that the buffer grows by at once: fresh memory costs a fault a page, and a snapshot of megabytes would be given all of it
+/// in one turn.
+const GROWTH_BYTES_MAX: usize = 256 << 10;
 /// Bytes that are kept of a text that is passed over: what it is and whose stands at its beginning.
 const HEAD_BYTES: usize = 512;
 
@@ -34,6 +37,8 @@ pub struct FrameReader {
     end: usize,
     /// Bytes of the frame at `start`, with its header, once the header is whole and the payload is not; else 0.
     wanted_bytes: usize,
+    /// Bytes of that frame's text that are known to be whole characters: a long one is looked at as it comes.
+    valid_bytes: usize,
     /// Fragments so far; a whole fragmented message and its padding after that.
     message: Vec<u8>,
     /// Bytes of `message` that are known to be whole characters.
@@ -114,6 +119,7 @@ impl FrameReader {
             start: 0,
             end: 0,
             wanted_bytes: 0,
+            valid_bytes: 0,
             message: Vec::new(),
             message_valid_bytes: 0,
             assembling: None,
@@ -250,6 +256,7 @@ impl FrameReader {
         self.start = 0;
         self.end = 0;
         self.wanted_bytes = 0;
+        self.valid_bytes = 0;
         self.assembling = None;
         self.text = LastText::None;
         self.state = State::Open;
@@ -269,9 +276,11 @@ impl FrameReader {
         }
         let capacity_bytes = self.buffer.len() - PADDING_BYTES;
         if self.end == capacity_bytes && self.wanted_bytes > capacity_bytes {
-            let grown_bytes =
-                (capacity_bytes * 2).min(HEADER_BYTES_MAX + self.message_bytes_max) + PADDING_BYTES;
-            self.buffer.reserve_exact(grown_bytes - self.buffer.len());
+            let doubled_bytes = (capacity_bytes * 2).min(HEADER_BYTES_MAX + self.message_bytes_max);
+            let grown_bytes = doubled_bytes.min(capacity_bytes + GROWTH_BYTES_MAX) + PADDING_BYTES;
+            if self.buffer.capacity() < grown_bytes {
+                self.buffer.reserve_exact(doubled_bytes + PADDING_BYTES - self.buffer.len());
+            }
             self.buffer.resize(grown_bytes, 0);
         }
     }
@@ -304,11 +313,12 @@ impl FrameReader {
             // The common case: a text in one frame, outside of any other message.
             if header.opcode == Opcode::Text && header.is_final && self.assembling.is_none() && is_whole {
                 let end = start + payload_bytes;
-                if !is_utf8(&self.buffer[start..end]) {
+                if !is_utf8(&self.buffer[start + self.valid_bytes..end]) {
                     return Err(self.fail(FrameError::TextNotUtf8));
                 }
                 self.start = end;
                 self.wanted_bytes = 0;
+                self.valid_bytes = 0;
                 return Ok(Some(Found::Text { start, end }));
             }
             match self.find_other(header, start, is_whole) {
@@ -336,6 +346,9 @@ impl FrameReader {
         }
         if !is_whole {
             self.wanted_bytes = header.header_bytes + payload_bytes;
+            if header.opcode == Opcode::Text && header.is_final {
+                self.look_at_text(start);
+            }
             return Ok(Step::More);
         }
         let end = start + payload_bytes;
@@ -357,6 +370,17 @@ impl FrameReader {
                 self.finish()?
             }
         }))
+    }
+
+    /// Looks at what has come of a text since the last time. What is wrong with it is said at its end.
+    fn look_at_text(&mut self, start: usize) {
+        // The header may be all that is there.
+        let Some(fresh) = self.buffer.get(start + self.valid_bytes..self.end) else { return };
+        self.valid_bytes += if is_ascii(fresh) {
+            fresh.len()
+        } else {
+            str::from_utf8(fresh).map_or_else(|error| error.valid_up_to(), str::len)
+        };
     }
 
     fn begin(&mut self, data: Data, start: usize, end: usize) -> Result<Step, FrameError> {

@@ -26,6 +26,7 @@ mod counts;
 pub mod joined;
 pub mod marker;
 pub mod order;
+mod pools;
 pub mod rules;
 mod window;
 #[cfg(test)]
@@ -36,17 +37,17 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::consumer::Catalog;
+use crate::catalog::Catalog;
 use crate::dispatch::Dispatcher;
 use crate::event::{Body, Event, Flags, Header, MERGED_PROVIDERS_MAX, SCHEMA_VERSION};
 use crate::ids::{InstrumentId, ProviderId, StreamId};
 use crate::pool::Handle;
-use crate::pools::MergePools;
 use crate::time::ReceiveTime;
 
 use bbo::Bbo;
 pub use counts::{MergeCounts, MergerCounts, Suppressed};
 use order::Order;
+pub use pools::MergePools;
 pub use rules::{BboSource, MergeKind, MergeRule, RuleError, RuleInput, RuleInputs};
 pub use window::MergedEvent;
 use window::{Closed, StreamFacts, Taken, Window};

@@ -1,7 +1,7 @@
 //! Merge rules: what is joined from whom, checked against what there is. A bad rule is refused with the reason and what would fit.
 
+use crate::catalog::Catalog;
 use crate::channel::{Channel, Interval, Joined};
-use crate::consumer::Catalog;
 use crate::event::MERGED_PROVIDERS_MAX;
 use crate::ids::{InstrumentId, ProviderId, StreamId};
 use crate::routing::{Delivery, Route};
@@ -258,7 +258,7 @@ impl MergeRule {
             let facts = &catalog.providers[provider.index()];
             let name = || facts.name.clone();
             for (&instrument, inputs) in instruments.iter().zip(&mut streams) {
-                let carries = |facts: &crate::consumer::StreamFacts| {
+                let carries = |facts: &crate::catalog::StreamFacts| {
                     facts.instrument == instrument && self.kind.takes(facts.channel)
                 };
                 let stream = facts.streams.iter().position(carries).ok_or_else(|| {

@@ -1,8 +1,8 @@
 //! A small world for tests: providers p0, p1, ... with instruments S0-USDT, ... and a rule over them.
 
 use super::{MergeKind, MergeRule};
+use crate::catalog::{Catalog, ProviderFacts, StreamFacts};
 use crate::channel::{Channel, Interval};
-use crate::consumer::{Catalog, ProviderFacts, StreamFacts};
 use crate::decimal::{Decimals, Price, Qty};
 use crate::event::{Body, Event, Flags, Header, Side, Ticker, TickerFields, Trade};
 use crate::ids::{InstrumentId, ProviderId, StreamId};

@@ -9,8 +9,8 @@ use crate::decimal::{Decimals, Number, Price, Qty};
 use crate::ids::{ConsumerId, InstrumentId, Listing, ProviderId, TraceId};
 
 use super::id::{ClientOrderId, ID_BYTES_MAX};
-use super::ledger::Order;
 use super::life::Life;
+use super::order::Order;
 use super::report::{ExecutionId, Origin, ReportState, VenueOrderId};
 use super::request::{DecisionId, OrderKind, OrderSide, TimeInForce};
 use super::text::Text;

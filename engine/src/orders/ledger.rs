@@ -15,8 +15,7 @@ pub use tag::{Purpose, Tag};
 
 use std::collections::VecDeque;
 
-use crate::decimal::Price;
-use crate::ids::{ConsumerId, InstrumentId, Listing, ProviderId, TraceId};
+use crate::ids::{ConsumerId, ProviderId};
 use crate::time::ReceiveTime;
 
 use super::check::{Limits, Market, Rate, Rule, check};
@@ -24,8 +23,9 @@ use super::id::{ClientOrderId, WireId, WireIds};
 use super::index::Index;
 use super::journal::{self, Record};
 use super::life::{Life, OrderNews};
+use super::order::Order;
 use super::report::{ExecReport, OrderEvent, OrderNotice, Origin, Reason, ReportState};
-use super::request::{Command, DecisionId, OrderKind, OrderRequest, OrderSide, TimeInForce};
+use super::request::{Command, OrderRequest};
 
 crate::counters! {
     /// What a provider's ledger did.
@@ -113,39 +113,6 @@ impl LedgerOptions {
         list_every_ns: 60_000_000_000,
         on_session_loss: OnSessionLoss::Keep,
     };
-}
-
-/// An order: what was asked, and where it stands.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Order {
-    /// The consumer's name for it.
-    pub client_order_id: ClientOrderId,
-    /// What the venue knows it by.
-    pub wire_id: ClientOrderId,
-    /// Whose order.
-    pub consumer: ConsumerId,
-    /// Through whom.
-    pub provider: ProviderId,
-    /// The thing traded.
-    pub instrument: InstrumentId,
-    /// The same in the provider's directory.
-    pub listing: Listing,
-    /// Buy or sell.
-    pub side: OrderSide,
-    /// Limit or market.
-    pub kind: OrderKind,
-    /// How long it works.
-    pub time_in_force: TimeInForce,
-    /// Refused rather than filled at once.
-    pub post_only: bool,
-    /// Limit price; zero for a market order.
-    pub price: Price,
-    /// The consumer's decision behind it.
-    pub decision: DecisionId,
-    /// The frame that the decision rested on.
-    pub trace: TraceId,
-    /// Quantity, and where it stands.
-    pub life: Life,
 }
 
 /// What to do with a request that was submitted.

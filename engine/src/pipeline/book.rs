@@ -380,7 +380,7 @@ impl<V: Venue> Pipeline<V> {
         self.halves.resize_with(count.max(1), || None);
     }
 
-    fn bare_header(&self, stream: StreamId, listing: Listing, at: ReceiveTime) -> Header {
+    pub(super) fn bare_header(&self, stream: StreamId, listing: Listing, at: ReceiveTime) -> Header {
         bare_header(&self.directory, stream, listing, at)
     }
 

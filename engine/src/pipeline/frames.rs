@@ -4,6 +4,7 @@
 //! Knows no order and no book beyond giving up those that a lost frame may have concerned.
 
 use super::{FrameOutcome, Pipeline, Readiness, WIDENINGS_MAX, saturated};
+use crate::book::BookRule;
 use crate::dead_letter::{DeadLetter, DeadReason, Priority};
 use crate::directory::Directory;
 use crate::event::BookReason;
@@ -12,7 +13,7 @@ use crate::pool::{Handle, Taken};
 use crate::probe::{PathStage, Probe};
 use crate::raw::{DecodeError, Decoded, Notice, Raw};
 use crate::time::ReceiveTime;
-use crate::venue::{BookRule, Venue};
+use crate::venue::Venue;
 
 /// A frame that is read in pieces, between two of them.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Half<P> {
     raw: Handle<Raw>,
     progress: P,
     widenings: usize,
+    /// What it said, once it was read to its end: a book of ten thousand levels is applied and published in a turn of its own.
+    decoded: Option<Decoded>,
 }
 
 /// Where a frame is decoded to. Both are pointers: what a frame says is never moved.
@@ -125,15 +128,17 @@ impl<V: Venue> Pipeline<V> {
                 return Some(self.frame(line, payload, at, probe));
             };
             begin(&mut raw, self.trace_frame(line), at);
-            Half { raw, progress: V::Progress::default(), widenings: 0 }
+            Half { raw, progress: V::Progress::default(), widenings: 0, decoded: None }
         };
-        let Half { raw, progress, widenings } = &mut half;
+        let Half { raw, progress, widenings, decoded } = &mut half;
         let (trace, at) = (raw.trace, raw.receive_time);
+        if let Some(decoded) = decoded.take() {
+            return Some(self.decoded(Ok(decoded), Place::Pooled(half.raw), payload, trace, at, probe));
+        }
         self.counts.pieces_total += 1;
-        let decoded = self.venue.decode_piece(payload, &mut self.directory, raw, progress, bytes_max);
-        let decoded = match decoded {
-            Ok(Some(decoded)) => Ok(decoded),
-            Ok(None) => {
+        let error = match self.venue.decode_piece(payload, &mut self.directory, raw, progress, bytes_max) {
+            Ok(outcome) => {
+                *decoded = outcome;
                 self.halves[line.index()] = Some(half);
                 return None;
             }
@@ -146,9 +151,9 @@ impl<V: Venue> Pipeline<V> {
                 self.halves[line.index()] = Some(half);
                 return None;
             }
-            Err(error) => Err(error),
+            Err(error) => error,
         };
-        Some(self.decoded(decoded, Place::Pooled(half.raw), payload, trace, at, probe))
+        Some(self.decoded(Err(error), Place::Pooled(half.raw), payload, trace, at, probe))
     }
 
     /// The connection of `line` is gone, and with it the rest of a frame that was half read.

@@ -101,12 +101,39 @@ impl<V: Venue> Pipeline<V> {
     pub(super) fn switch(&mut self, header: &Header, listing: Listing) -> bool {
         let proved = |standby: &Standby| standby.feed.status() == BookStatus::Proved;
         let Some(at) = self.standby[listing.index()].iter().position(proved) else { return false };
+        let from = self.take_over(header, listing, at);
+        // What broke is now the other line's; it has asked for its new snapshot, or its line is gone.
+        self.standby[listing.index()][at].wanted = true;
+        if let Some(from) = from {
+            self.wants.push_back(Want::Resubscribe(header.stream, Some(from)));
+        }
+        true
+    }
+
+    /// Publishes one more of the books of `to` in place of that of `from`, which goes on beside it: a line that is about to end
+    /// gives its books away one by one, so that no turn has the snapshots of all of them. Returns whether there was one.
+    pub fn hand_over(&mut self, from: LineId, to: LineId, at: ReceiveTime) -> bool {
+        let is_ready = |standby: &Standby| standby.line == to && standby.feed.status() == BookStatus::Proved;
+        let next = (0..self.active_line.len()).find_map(|index| {
+            let is_old = self.active_line[index] == Some(from);
+            let standby = self.standby[index].iter().position(is_ready).filter(|_| is_old)?;
+            let listing = Listing(index as u16);
+            let book = self.directory.streams_of(listing).find(|(channel, _)| channel.is_book());
+            book.map(|(_, stream)| (listing, stream, standby))
+        });
+        let Some((listing, stream, standby)) = next else { return false };
+        self.forget_shadow(listing);
+        let header = self.bare_header(stream, listing, at);
+        self.take_over(&header, listing, standby);
+        true
+    }
+
+    /// Publishes a standby book in place of the one that was. Returns the line of that one.
+    fn take_over(&mut self, header: &Header, listing: Listing, at: usize) -> Option<LineId> {
         let standby = &mut self.standby[listing.index()][at];
-        let Some(Some(published)) = self.books.get_mut(listing.index()) else { return false };
+        let published = self.books.get_mut(listing.index())?.as_mut()?;
         let from = self.active_line[listing.index()].replace(standby.line);
         std::mem::swap(published, &mut standby.feed);
-        // What broke is now the other line's; it has asked for its new snapshot, or its line is gone.
-        standby.wanted = true;
         if let Some(from) = from {
             standby.line = from;
         }
@@ -119,10 +146,7 @@ impl<V: Venue> Pipeline<V> {
         let header = Header { sequence_first: position, sequence_last: position, ..*header };
         self.publish_whole(&header, listing, Flags::SWITCHED);
         self.publish_state(&header, listing, BookReason::LineSwitched);
-        if let Some(from) = from {
-            self.wants.push_back(Want::Resubscribe(header.stream, Some(from)));
-        }
-        true
+        from
     }
 
     /// Gives up the books that `line` keeps and that are not published.

@@ -7,13 +7,14 @@
 
 use super::rest::Purpose;
 use super::{Happening, Provider};
+use crate::book::BookRule;
 use crate::connection::Connection;
 use crate::event::{BookReason, BookStatus};
 use crate::ids::{Listing, StreamId};
 use crate::pipeline::Silence;
 use crate::probe::Probe;
 use crate::time::ReceiveTime;
-use crate::venue::{BookRule, Venue};
+use crate::venue::Venue;
 
 /// How often streams are looked at, in nanoseconds.
 const LOOK_EVERY_NS: u64 = 1_000_000_000;

@@ -105,50 +105,93 @@ pub enum Happening {
     },
 }
 
+impl Happening {
+    /// What was being done: a small set of words, by which lines are sorted, limited and searched.
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::Connected(_) | Self::Lost(..) => "line",
+            Self::SubscriptionRefused { .. } => "subscribe",
+            Self::Oversized { .. } => "message",
+            Self::Unlisted { .. } | Self::Delisted { .. } | Self::Halted { .. } => "instrument",
+            Self::Unprovable { .. } => "book",
+            Self::StreamDead { .. } => "stream",
+            Self::RestFailed { .. } | Self::RestPaused { .. } => "rest",
+            Self::ShutdownSoon(_) | Self::Rolled { .. } => "roll",
+            Self::BooksProved { .. } => "books",
+        }
+    }
+
+    /// The venue's number or our word for what went wrong; `None` where nothing did, or where neither has one.
+    pub fn code(&self) -> Option<String> {
+        match self {
+            Self::Lost(_, lost) => Some(lost.name().to_owned()),
+            Self::SubscriptionRefused { code, .. } => Some(code.to_string()),
+            Self::Oversized { .. } => Some("oversized".to_owned()),
+            Self::Unlisted { .. } => Some("unlisted".to_owned()),
+            Self::Delisted { .. } => Some("delisted".to_owned()),
+            Self::Unprovable { .. } => Some("unprovable".to_owned()),
+            Self::StreamDead { .. } => Some("stream_dead".to_owned()),
+            Self::RestPaused { status, .. } => Some(format!("HTTP {status}")),
+            _ => None,
+        }
+    }
+}
+
+/// `operation failed: reason (code)` for whatever went wrong.
 impl std::fmt::Display for Happening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Connected(line) => write!(f, "line {line} connected"),
-            Self::Lost(line, lost) => write!(f, "line {line}: {lost}"),
+            Self::Lost(line, Lost::Ours(reason)) => write!(f, "line {line} ended: closed by us ({reason})"),
+            Self::Lost(line, lost) => write!(f, "line {line} failed: {lost} ({})", lost.name()),
             Self::SubscriptionRefused { line, code, reason, streams } => {
                 write!(
                     f,
-                    "subscribe failed on line {line}: {reason} ({code}), streams {}",
+                    "subscribe failed on line {line}: {reason}; streams {} ({code})",
                     streams.join(", ")
                 )
             }
             Self::Oversized { line, bytes, bytes_max } => {
                 write!(
                     f,
-                    "line {line}: a message of {bytes} bytes was passed over, {bytes_max} are taken at most"
+                    "message failed on line {line}: a message of {bytes} bytes was passed over, {bytes_max} are taken at most \
+                     (oversized)"
                 )
             }
             Self::Unlisted { symbol, venue_symbol } => {
-                write!(f, "instrument failed: {symbol} is not listed, or not trading, as {venue_symbol}")
+                write!(
+                    f,
+                    "instrument failed: {symbol} is not listed, or not trading, as {venue_symbol} (unlisted)"
+                )
             }
             Self::Delisted { symbol, venue_symbol, streams } => write!(
                 f,
                 "instrument ended: {symbol} is not traded any more as {venue_symbol}; its {streams} streams ended, subscribe \
-                 them again when it is"
+                 them again when it is (delisted)"
             ),
             Self::Halted { symbol, halted } => {
                 write!(f, "instrument {}: {symbol}", if *halted { "halted" } else { "trades again" })
             }
             Self::Unprovable { stream, failures, pause_s } => write!(
                 f,
-                "book failed {failures} times in a row: {stream}; its precision is asked for anew, it itself in {pause_s} s"
+                "book failed {failures} times in a row: {stream}; its precision is asked for anew, it itself in {pause_s} s \
+                 (unprovable)"
             ),
             Self::StreamDead { stream } => {
-                write!(f, "stream failed: {stream} was silent and had missed something; subscribed anew")
+                write!(
+                    f,
+                    "stream failed: {stream} was silent and had missed something; subscribed anew (stream_dead)"
+                )
             }
             Self::RestFailed { path, reason } => write!(f, "GET {path} failed: {reason}"),
-            Self::RestPaused { status, seconds } => write!(f, "REST paused for {seconds} s: HTTP {status}"),
+            Self::RestPaused { status, seconds } => {
+                write!(f, "REST failed: the venue asks to slow down, paused for {seconds} s (HTTP {status})")
+            }
             Self::Rolled { from, to } => write!(f, "line {to} took over from line {from}"),
-            Self::ShutdownSoon(line) => write!(f, "line {line}: the venue announced a shutdown"),
+            Self::ShutdownSoon(line) => write!(f, "line {line} ends soon: the venue announced a shutdown"),
             Self::BooksProved { books, after_ns, rest_requests, rest_weight, messages } => write!(
                 f,
-                "{books} books proved after {:.2} s: {messages} subscription messages, {rest_requests} REST requests of \
-                 weight {rest_weight}",
+                "{books} books proved after {:.2} s ({messages} subscription messages, REST {rest_requests} of weight {rest_weight})",
                 *after_ns as f64 / 1e9,
             ),
         }

@@ -14,6 +14,8 @@ pub(super) struct Roll {
     pub to: LineId,
     /// When the new line had all its subscriptions.
     pub subscribed_at: Option<ReceiveTime>,
+    /// The books are changing hands, one a look.
+    pub hands_over: bool,
 }
 
 /// How long a new line runs beside the old one before that is dropped, in nanoseconds: both must show the same.
@@ -28,7 +30,7 @@ impl<V: Venue> Provider<V> {
         let spare = self.connections[group].iter_mut().find(|connection| connection.is_spare());
         let (Some(spare), false) = (spare, busy) else { return false };
         spare.start(now);
-        self.rolls.push(Roll { from, to: spare.line(), subscribed_at: None });
+        self.rolls.push(Roll { from, to: spare.line(), subscribed_at: None, hands_over: false });
         true
     }
 
@@ -41,7 +43,7 @@ impl<V: Venue> Provider<V> {
         }
         let mut index = 0;
         while index < self.rolls.len() {
-            let Roll { from, to, subscribed_at } = self.rolls[index];
+            let Roll { from, to, subscribed_at, .. } = self.rolls[index];
             let new = &self.connections[to.index()];
             if !new.is_subscribed() {
                 self.rolls[index].subscribed_at = None;
@@ -50,7 +52,13 @@ impl<V: Venue> Provider<V> {
             }
             let since = *self.rolls[index].subscribed_at.get_or_insert(now);
             let joined = !self.pipeline.is_ahead(to) && self.pipeline.line_is_proved(to, new.streams());
+            self.rolls[index].hands_over = false;
             if subscribed_at.is_none() || now.since_ns(since) < ROLL_OVERLAP_NS || !joined {
+                index += 1;
+                continue;
+            }
+            self.rolls[index].hands_over = self.pipeline.hand_over(from, to, now);
+            if self.rolls[index].hands_over {
                 index += 1;
                 continue;
             }

@@ -7,6 +7,7 @@ pub mod binance;
 pub mod coinbase;
 pub mod kraken;
 
+use crate::book::BookRule;
 use crate::directory::Directory;
 use crate::ids::{Listing, StreamId};
 use crate::raw::{DecodeError, Decoded, Raw};
@@ -20,21 +21,6 @@ pub enum SequenceRule {
     Monotonic,
     /// The venue gives none; arrival is the order.
     Arrival,
-}
-
-/// How a book is made and checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BookRule {
-    /// A REST snapshot joined by update ids; each update starts where the last one ended (`U == u + 1`). Binance Spot.
-    RestSnapshotRange,
-    /// A REST snapshot joined by update ids; each update names the end of the one before (`pu`). Binance USD-M.
-    RestSnapshotChained,
-    /// The stream begins with a snapshot; the venue's checksum follows every update; the book is cut to its depth. Kraken.
-    StreamSnapshotChecksum,
-    /// The stream begins with a snapshot; the connection's frames are numbered. Coinbase Advanced.
-    StreamSnapshotConnection,
-    /// The stream begins with a snapshot; nothing is numbered. Coinbase Exchange.
-    StreamSnapshotUnnumbered,
 }
 
 /// A GET that the venue's REST interface answers.

@@ -1,5 +1,10 @@
 //! From an event to its rows: one for each level of a book, one for everything else.
 
+#![allow(
+    clippy::large_types_passed_by_value,
+    reason = "a row is built by struct update, once a row, by a program that only converts"
+)]
+
 use engine::decimal::{Decimals, Price, Qty};
 use engine::event::{
     BestLeg, Body, BookPart, Event, Flags, FragmentValue, Kline, Level, MergedBbo, Side, Ticker,
@@ -79,7 +84,7 @@ pub(crate) struct Names {
 
 impl Names {
     pub fn new(facts: &FileFacts) -> Self {
-        let spelled = |provider: &engine::consumer::ProviderFacts| {
+        let spelled = |provider: &engine::catalog::ProviderFacts| {
             provider.streams.iter().map(|stream| stream.channel.to_string()).collect()
         };
         let channels = facts.catalog.providers.iter().map(spelled).collect();

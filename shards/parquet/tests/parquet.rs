@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::channel::{Channel, Interval};
-use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
 use engine::decimal::{Decimals, Price, Qty};
 use engine::event::{
     Amount, BestLeg, Body, BookPart, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Kline,

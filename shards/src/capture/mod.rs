@@ -19,14 +19,9 @@ use crate::consumers::own_directory;
 use crate::machine::http::RequestId;
 use crate::report::utc;
 use crate::topology::CapturePlan;
+use crate::topology::memory::{CAPTURE_BLOCK_BYTES, CAPTURE_BLOCK_COUNT};
 use writer::{Progress, Writer};
 
-/// Bytes of a block: one good write.
-const BLOCK_BYTES: usize = 256 << 10;
-/// Blocks of one provider: 32 MiB, twice the longest message, or some seconds of a stalled disk.
-const BLOCK_COUNT: usize = 128;
-/// Memory of the blocks of one provider.
-pub const BLOCKS_BYTES: u64 = (BLOCK_BYTES * BLOCK_COUNT) as u64;
 /// How long a message may wait in a block that is not full, in nanoseconds.
 const FLUSH_EVERY_NS: u64 = 1_000_000_000;
 /// How long the end of a run waits for the disk.
@@ -165,7 +160,7 @@ impl Tap {
         writer.begin()?;
         let name = format!("capture-{provider}");
         let thread = BlockThread::start(&name, move |inbox: &mut Inbox<Vec<u8>>| writer.serve(inbox))?;
-        Ok(Self::over(&thread, BLOCK_COUNT, directory, progress))
+        Ok(Self::over(&thread, CAPTURE_BLOCK_COUNT, directory, progress))
     }
 
     fn over(
@@ -174,7 +169,7 @@ impl Tap {
         directory: PathBuf,
         progress: Arc<Progress>,
     ) -> Self {
-        let blocks = (0..block_count).map(|_| Vec::with_capacity(BLOCK_BYTES)).collect();
+        let blocks = (0..block_count).map(|_| Vec::with_capacity(CAPTURE_BLOCK_BYTES)).collect();
         Self {
             outbox: thread.open(blocks),
             block: None,
@@ -267,9 +262,9 @@ impl Tap {
     fn put(&mut self, what: What, line: LineId, receive_ns: u64, path: &str, payload: &[u8]) -> bool {
         let lost_bytes = if self.lost > 0 { HEAD_BYTES } else { 0 };
         let bytes = lost_bytes + HEAD_BYTES + path.len() + payload.len();
-        let room = self.block.as_ref().map_or(0, |block| BLOCK_BYTES - block.len());
+        let room = self.block.as_ref().map_or(0, |block| CAPTURE_BLOCK_BYTES - block.len());
         let fits = u16::try_from(path.len()).is_ok() && u32::try_from(payload.len()).is_ok();
-        if !fits || (bytes > room && bytes > room + self.outbox.available() * BLOCK_BYTES) {
+        if !fits || (bytes > room && bytes > room + self.outbox.available() * CAPTURE_BLOCK_BYTES) {
             self.lost = self.lost.saturating_add(1);
             self.counts.lost_total += 1;
             return false;
@@ -303,10 +298,10 @@ impl Tap {
                 self.block = self.outbox.take();
             }
             let Some(block) = &mut self.block else { return };
-            let count = bytes.len().min(BLOCK_BYTES - block.len());
+            let count = bytes.len().min(CAPTURE_BLOCK_BYTES - block.len());
             block.extend_from_slice(&bytes[..count]);
             bytes = &bytes[count..];
-            if block.len() == BLOCK_BYTES {
+            if block.len() == CAPTURE_BLOCK_BYTES {
                 self.hand_over();
             }
         }
@@ -349,7 +344,7 @@ mod tests {
         })
         .expect("a thread");
         let mut tap = Tap::over(&thread, 2, PathBuf::new(), Arc::new(Progress::default()));
-        let long = vec![b'x'; BLOCK_BYTES];
+        let long = vec![b'x'; CAPTURE_BLOCK_BYTES];
         tap.frame(LineId(1), 5, &long); // a block and a head
         tap.frame(LineId(1), 6, &long); // no room for all of it
         tap.frame(LineId(1), 7, &long);
@@ -361,8 +356,8 @@ mod tests {
         drop(thread);
         let stream: Vec<u8> = written.iter().flatten().collect();
         let head = |at: usize| Head::read(stream[at..at + HEAD_BYTES].try_into().expect("a head"));
-        assert_eq!((head(0).what, head(0).payload_bytes as usize), (What::Frame, BLOCK_BYTES));
-        let lost = HEAD_BYTES + BLOCK_BYTES;
+        assert_eq!((head(0).what, head(0).payload_bytes as usize), (What::Frame, CAPTURE_BLOCK_BYTES));
+        let lost = HEAD_BYTES + CAPTURE_BLOCK_BYTES;
         assert_eq!((head(lost).what, head(lost).payload_bytes), (What::Lost, 2));
         let last = lost + HEAD_BYTES;
         assert_eq!((head(last).line, head(last).receive_ns), (2, 8));

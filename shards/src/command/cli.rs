@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser};
 use super::simulate;
 #[cfg(feature = "top")]
 use super::top;
-use super::{ctl, definition, doctor, replay, report, run, topology};
+use super::{code_after_output, ctl, definition, doctor, replay, report, run, topology};
 
 /// Version, commit and features.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MELTICA_BUILD"), ")");
@@ -38,7 +38,7 @@ enum Command {
 impl Cli {
     /// Runs what was asked for; gives the exit code.
     pub fn run(self) -> u8 {
-        match self.command {
+        let code = match self.command {
             Command::Run(arguments) => arguments.run(),
             Command::Ctl(arguments) => arguments.run(),
             Command::Doctor(arguments) => arguments.run(),
@@ -51,6 +51,7 @@ impl Cli {
             Command::Simulate(arguments) => arguments.run(),
             Command::Completions(arguments) => arguments.run(Self::command()),
             Command::Man(arguments) => arguments.run(Self::command()),
-        }
+        };
+        code_after_output(code)
     }
 }

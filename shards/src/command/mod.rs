@@ -3,10 +3,10 @@
 /// `println!`, `print!`, `eprintln!` and `eprint!` for what a person or a pipe reads. Those of std panic when nobody reads any
 /// more, and a gateway must not end because `| head` did, or because the journal was restarted.
 macro_rules! outln {
-    ($($text:tt)*) => {{ use std::io::Write as _; let _ = writeln!(std::io::stdout().lock(), $($text)*); }};
+    ($($text:tt)*) => {{ use std::io::Write as _; crate::command::written(writeln!(std::io::stdout().lock(), $($text)*)); }};
 }
 macro_rules! out {
-    ($($text:tt)*) => {{ use std::io::Write as _; let _ = write!(std::io::stdout().lock(), $($text)*); }};
+    ($($text:tt)*) => {{ use std::io::Write as _; crate::command::written(write!(std::io::stdout().lock(), $($text)*)); }};
 }
 macro_rules! errln {
     ($($text:tt)*) => {{ use std::io::Write as _; let _ = writeln!(std::io::stderr().lock(), $($text)*); }};
@@ -23,13 +23,17 @@ mod observe;
 pub mod replay;
 pub mod report;
 pub mod run;
+mod screen;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 #[cfg(feature = "top")]
 pub mod top;
 pub mod topology;
+mod verdict;
 
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use cli::Cli;
 
@@ -42,6 +46,24 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// It did not start: arguments, topology or host do not fit.
 pub const EXIT_REFUSED: u8 = 2;
+
+/// Standard output took less than it was given, and not because nobody reads it any more.
+static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Takes note of what became of a write to standard output. Who closed the pipe has seen enough; anything else, a full disk,
+/// leaves somebody with half of what they asked for, and must not end with code 0.
+fn written(result: io::Result<()>) {
+    let Err(error) = result else { return };
+    if error.kind() != io::ErrorKind::BrokenPipe && !OUTPUT_FAILED.swap(true, Ordering::Relaxed) {
+        errln!("meltica: standard output failed: {error}");
+    }
+}
+
+/// The exit code, once all that was printed has left or failed to.
+fn code_after_output(code: u8) -> u8 {
+    written(io::stdout().flush());
+    if code == EXIT_OK && OUTPUT_FAILED.load(Ordering::Relaxed) { EXIT_FAILED } else { code }
+}
 
 /// Reads a topology against this host, the consumers of this program, and what its simulated venues list.
 fn read_topology(file: &Path) -> Result<Topology, TopologyErrors> {

@@ -6,7 +6,18 @@ use crate::machine::place::Place;
 use crate::report::timeline::Timeline;
 use crate::report::{DisturbanceKind, RunReport};
 use crate::topology::{HostMode, OnStall, ShardIndex};
-use crate::watch::{Stall, Watch, place_words, sight};
+use crate::watch::{Sight, Stall, Watch, long_words, place_words, sight};
+
+/// A stall that began or ended.
+pub(super) struct Notice {
+    pub(super) shard: String,
+    /// What an operator reads.
+    pub(super) text: String,
+    /// It ended.
+    pub(super) over: bool,
+    /// The run must end for it.
+    pub(super) ends: bool,
+}
 
 /// Notes what happens to the shards of one run.
 #[derive(Debug)]
@@ -30,28 +41,32 @@ impl Observer {
         Self { watch, timeline: Timeline::default(), shards }
     }
 
-    /// Looks at every shard. Returns a line for each stall that began or ended, and whether the run must end for it.
-    pub(super) fn look(&mut self, gateway: &Gateway, run_ns: u64) -> Vec<(String, bool)> {
+    /// Looks at every shard. Returns a notice for each stall that began or ended.
+    pub(super) fn look(&mut self, gateway: &Gateway, run_ns: u64) -> Vec<Notice> {
         let ask = self.watch.asks_kernel(run_ns);
-        let sights: Vec<_> =
-            gateway.threads().map(|(_, thread, counters)| sight(counters, thread, ask)).collect();
+        let sights = gateway.threads().map(|(shard, thread, counters)| {
+            let long = long_words(&gateway.topology, shard, &counters.long.take());
+            Sight { long_words: long, ..sight(counters, thread, ask) }
+        });
+        let sights: Vec<_> = sights.collect();
         let stalls = self.watch.look(run_ns, &sights);
-        stalls.into_iter().map(|stall| self.line(gateway, stall)).collect()
+        stalls.into_iter().map(|stall| self.notice(gateway, stall)).collect()
     }
 
-    fn line(&self, gateway: &Gateway, stall: Stall) -> (String, bool) {
+    fn notice(&self, gateway: &Gateway, stall: Stall) -> Notice {
         let topology = &gateway.topology;
         let shard = self.shards[stall.shard];
-        let (name, stalled_ms) = (&topology.shard(shard).name, stall.stalled_ns / 1_000_000);
+        let (name, stalled_ms) = (topology.shard(shard).name.clone(), stall.stalled_ns / 1_000_000);
         if stall.over {
-            return (format!("[{name}] turns again after {stalled_ms} ms"), false);
+            let text = format!("turns again after {stalled_ms} ms");
+            return Notice { shard: name, text, over: true, ends: false };
         }
         let mut place = place_words(topology, shard, stall.place);
         if stall.place == Place::Idle {
             place += " (the kernel gives it no core, or a wake was lost)";
         }
-        let line = format!("[{name}] stalled: no turn for {stalled_ms} ms; last known place: {place}");
-        (line, topology.watchdog.then == OnStall::Abort)
+        let text = format!("stalled: no turn for {stalled_ms} ms; last known place: {place}");
+        Notice { shard: name, text, over: false, ends: topology.watchdog.then == OnStall::Abort }
     }
 
     /// Puts what was noted into the report.

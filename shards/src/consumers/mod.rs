@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use engine::consumer::{Catalog, Consumer};
+use engine::catalog::Catalog;
+use engine::consumer::Consumer;
 
 pub(crate) use recorder::own_directory;
 

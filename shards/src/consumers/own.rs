@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use engine::consumer::{Catalog, StreamFacts};
+use engine::catalog::{Catalog, StreamFacts};
 use engine::decimal::Number;
 use engine::ids::{InstrumentId, ProviderId, StreamId};
 use engine::orders::{DecisionId, OrderRequest, OrderSide};

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use engine::consumer::{Catalog, Consumer, Context};
+use engine::catalog::Catalog;
+use engine::consumer::{Consumer, Context};
 use engine::event::{Event, Kind};
 use engine::time::ReceiveTime;
 use hdrhistogram::Histogram;
@@ -71,7 +72,7 @@ impl Stats {
     /// Never: the histogram's bounds are constants that fit.
     pub fn new(catalog: &Catalog) -> Self {
         let streams = catalog.providers.iter().map(|provider| {
-            let row = |facts: &engine::consumer::StreamFacts| {
+            let row = |facts: &engine::catalog::StreamFacts| {
                 (
                     format!("{} {} {}", provider.name, facts.symbol, facts.channel),
                     <[u64; Kind::COUNT]>::default(),

@@ -48,7 +48,7 @@ pub fn factory(config: &ConsumerConfig) -> Result<Maker, ConsumerError> {
     let slip_ticks = options.must("slip_ticks", "ticks")?;
     let run = options.must("run", "a count of trades")?;
     options.close()?;
-    let is_trade = |facts: &engine::consumer::StreamFacts| facts.channel == engine::channel::Channel::Trade;
+    let is_trade = |facts: &engine::catalog::StreamFacts| facts.channel == engine::channel::Channel::Trade;
     let (provider, stream, facts) =
         find_stream(&config.catalog, &provider, &symbol, "trade channel", is_trade)?;
     let taker = Taker {

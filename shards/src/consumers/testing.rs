@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::channel::{Channel, Interval};
-use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
 use engine::decimal::{Decimals, Price, Qty};
 use engine::event::{
     Body, BookReason, BookStatus, Event, Flags, Gap, GapReason, Header, Kline, Level, Parts, Proof,

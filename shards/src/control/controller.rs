@@ -7,14 +7,15 @@
 
 mod merges;
 mod plan;
+mod questions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use engine::consumer::{Catalog, StreamLatency};
-use engine::control::{self, Ask, ControlAck, ControlResult, Outcome};
-use engine::dead_letter::DeadLetter;
+use engine::catalog::Catalog;
+use engine::control::{Ask, Request};
 use engine::directory::Directory;
+use engine::event::control::{self, ControlAck, ControlResult, Outcome};
 use engine::event::{Body, Event, Flags, Header, SCHEMA_VERSION};
 use engine::ids::{ConsumerId, Listing, ProviderId, StreamId};
 use engine::routing::Delivery;
@@ -23,11 +24,12 @@ use engine::time::ReceiveTime;
 use super::link::{Command, ControlEnd, Reply};
 use super::order::{Change, Changed, Order, Refusal};
 use super::server::Ticket;
-use super::switches::Switches;
-use crate::provider::RollAnswer;
+use crate::orders::switches::Switches;
 use crate::topology::Topology;
 
 pub use merges::{MergerMirror, RuleMirror};
+use questions::{Asked, RollRun};
+pub use questions::{RollAnswered, ShardLatencies, ShardLetters};
 
 /// Changes that may wait.
 pub const CHANGES_MAX: usize = 64;
@@ -139,66 +141,6 @@ struct Plan {
     bereft: Vec<usize>,
 }
 
-/// A question to several shards that is under way.
-#[derive(Debug)]
-struct Asked<T> {
-    /// Of its first command.
-    number: u64,
-    tickets: Vec<Ticket>,
-    missing: BTreeSet<usize>,
-    since_ns: u64,
-    found: Vec<T>,
-}
-
-impl<T> Asked<T> {
-    fn found(&mut self, shard: usize, number: u64, answer: T) {
-        if number >= self.number && self.missing.remove(&shard) {
-            self.found.push(answer);
-        }
-    }
-
-    /// Its end, once all have answered or waited long enough.
-    fn poll(this: &mut Option<Self>, now_ns: u64) -> Option<(Vec<Ticket>, Vec<T>)> {
-        let over =
-            |run: &mut Self| run.missing.is_empty() || now_ns.saturating_sub(run.since_ns) >= ANSWER_NS_MAX;
-        this.take_if(over).map(|run| (run.tickets, run.found))
-    }
-}
-
-/// A command to roll lines whose shard has not answered.
-#[derive(Debug)]
-struct RollRun {
-    number: u64,
-    ticket: Ticket,
-    provider: usize,
-    since_ns: u64,
-}
-
-/// What came of a command to roll lines: who asked, the provider's index, and its answer.
-pub type RollAnswered = (Ticket, usize, Result<RollAnswer, Refusal>);
-
-/// The dead letters of one shard.
-#[derive(Debug)]
-pub struct ShardLetters {
-    /// Index of the shard in the topology.
-    pub shard: usize,
-    /// Those kept.
-    pub letters: Vec<DeadLetter>,
-    /// Written so far.
-    pub written_total: u64,
-    /// Gone for want of room.
-    pub evicted_total: u64,
-}
-
-/// The latencies of one consumer shard's streams, since its start.
-#[derive(Debug)]
-pub struct ShardLatencies {
-    /// Index of the shard in the topology.
-    pub shard: usize,
-    /// By provider and stream.
-    pub streams: Vec<(ProviderId, StreamId, StreamLatency)>,
-}
-
 /// The state of all subscriptions and the wires to the shards.
 #[derive(Debug)]
 pub struct Controller {
@@ -285,6 +227,11 @@ impl Controller {
     /// What runs.
     pub const fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Names behind the numbers.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// The switches.
@@ -422,75 +369,6 @@ impl Controller {
         }
     }
 
-    /// Asks every shard for its dead letters; [`poll_letters`](Self::poll_letters) gives them.
-    pub fn ask_letters(&mut self, ticket: Ticket, now_ns: u64) {
-        if let Some(run) = &mut self.letters {
-            run.tickets.push(ticket);
-            return;
-        }
-        let shards: BTreeSet<usize> =
-            (0..self.wires.len()).filter(|&shard| self.wires[shard].is_some()).collect();
-        let first = self.number + 1;
-        for &shard in &shards {
-            self.send(shard, Command::Letters);
-        }
-        self.letters = Some(Asked {
-            number: first,
-            tickets: vec![ticket],
-            missing: shards,
-            since_ns: now_ns,
-            found: Vec::new(),
-        });
-    }
-
-    /// Asks every consumer shard for its streams' latencies; [`poll_latencies`](Self::poll_latencies) gives them.
-    pub fn ask_latencies(&mut self, ticket: Ticket, now_ns: u64) {
-        if let Some(run) = &mut self.latencies {
-            run.tickets.push(ticket);
-            return;
-        }
-        let shards = self.topology.consumers.iter().map(|plan| usize::from(plan.shard.0));
-        let shards: BTreeSet<usize> = shards.filter(|&shard| self.wires[shard].is_some()).collect();
-        let first = self.number + 1;
-        for &shard in &shards {
-            self.send(shard, Command::Latencies);
-        }
-        self.latencies = Some(Asked {
-            number: first,
-            tickets: vec![ticket],
-            missing: shards,
-            since_ns: now_ns,
-            found: Vec::new(),
-        });
-    }
-
-    /// Latencies that were asked for, and by whom.
-    pub fn poll_latencies(&mut self) -> Option<(Vec<Ticket>, Vec<ShardLatencies>)> {
-        self.latencies_ready.pop_front()
-    }
-
-    /// Names behind the numbers.
-    pub fn catalog(&self) -> &Catalog {
-        &self.catalog
-    }
-
-    /// Dead letters that were asked for, and by whom.
-    pub fn poll_letters(&mut self) -> Option<(Vec<Ticket>, Vec<ShardLetters>)> {
-        self.letters_ready.pop_front()
-    }
-
-    /// Tells a provider to roll its lines; [`poll_rolls`](Self::poll_rolls) gives its answer.
-    pub fn ask_roll(&mut self, ticket: Ticket, provider: usize, now_ns: u64) {
-        let shard = usize::from(self.topology.providers[provider].shard.0);
-        let number = self.send(shard, Command::Roll { provider: provider as u8 });
-        self.rolls.push(RollRun { number, ticket, provider, since_ns: now_ns });
-    }
-
-    /// What providers answered to [`ask_roll`](Self::ask_roll).
-    pub fn poll_rolls(&mut self) -> Option<RollAnswered> {
-        self.rolls_ready.pop_front()
-    }
-
     /// A change that has ended, or whose operator has waited long enough.
     pub fn poll_finished(&mut self) -> Option<Finished> {
         self.finished.pop_front()
@@ -612,7 +490,7 @@ impl Controller {
         self.finish(running, Ok(changed), now_ns);
     }
 
-    fn asked(&mut self, request: control::Request, now_ns: u64) {
+    fn asked(&mut self, request: Request, now_ns: u64) {
         let consumer = request.consumer.index();
         if consumer >= self.topology.consumers.len() {
             return;

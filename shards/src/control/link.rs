@@ -5,8 +5,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use engine::catalog::Catalog;
 use engine::channel::Channel;
-use engine::consumer::{Catalog, StreamLatency};
+use engine::consumer::StreamLatency;
 use engine::control::Request;
 use engine::dead_letter::DeadLetter;
 use engine::event::Event;
@@ -16,7 +17,6 @@ use engine::ring::{Receiver, Sender};
 use engine::routing::Route;
 
 use crate::machine::idle::Waker;
-use crate::provider::RollAnswer;
 use crate::topology::RingSizes;
 
 /// Commands, and replies, that one wire holds.
@@ -156,6 +156,15 @@ pub struct Numbered {
     pub number: u64,
     /// What to do.
     pub command: Command,
+}
+
+/// What a command to roll found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollAnswer {
+    /// Lines that are rolled, one after the other where they carry the same streams.
+    pub lines: usize,
+    /// An earlier command is still being carried out; this one added nothing.
+    pub under_way: bool,
 }
 
 /// What a shard answers.

@@ -1,7 +1,8 @@
 //! What the control thread is asked about merge rules, from words to checked values.
 
 use engine::channel::{Channel, Interval};
-use engine::control::{Command, MergeWanted, WantedRule};
+use engine::control::{MergeWanted, WantedRule};
+use engine::event::control::Command;
 use engine::merge::rules::{WINDOW_COUNT_MAX, WINDOW_NS_MAX};
 use engine::merge::{BboSource, MergeKind};
 use engine::routing::Delivery;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::order::{
     Change, Refusal, SYMBOLS_MAX, channel_of, consumer_of, delivery_of, is_symbol, provider_of,
 };
-use crate::launch::interval_of;
+use crate::topology::rules::interval_of;
 use crate::topology::{ProviderIndex, Topology};
 
 /// Bytes of the longest name of a rule, as of any name in the topology: it becomes a label of metrics.

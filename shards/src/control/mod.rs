@@ -16,6 +16,5 @@ pub mod order;
 pub mod server;
 pub mod service;
 mod shown;
-pub mod switches;
 pub mod thread;
 pub mod view;

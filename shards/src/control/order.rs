@@ -1,13 +1,13 @@
 //! What the control thread is asked to change, from words to checked values, and the answers to it.
 
 use engine::channel::Channel;
-use engine::control::{Command, Wanted};
+use engine::control::Wanted;
+use engine::event::control::Command;
 use engine::routing::Delivery;
 use serde_json::{Value, json};
 
 use super::merge_order::{JoinOrder, MergedOrder};
-use crate::launch::engine_channel;
-use crate::topology::offer::CHANNEL_KINDS;
+use crate::topology::offer::{CHANNEL_KINDS, engine_channel};
 use crate::topology::{ProviderPlan, Topology};
 
 /// Symbols that one request may name.

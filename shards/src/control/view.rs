@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use crate::collect::{Collector, LiveStage};
-use crate::launch::Gateway;
 use crate::live::Board;
 use crate::machine::executor::LoopCounters;
 use crate::machine::place::Place;
 use crate::orders::status::OrdersStatus;
+use crate::report::Incident;
 use crate::status::{ConsumerStatus, MergerStatus, ProviderStatus};
-use crate::watch::{Incident, Standing, Watch};
+use crate::watch::{Standing, Watch};
 
 /// Incidents that the status shows.
 const INCIDENTS_SHOWN: usize = 24;
@@ -73,10 +73,14 @@ impl LoopView {
 }
 
 impl View {
-    /// The gateway as the supervisor sees it now.
-    pub fn of(gateway: &Gateway, board: &Board, run_ns: u64) -> Self {
-        let loops = gateway.loop_counters();
-        let mut view = Self::of_collector(&gateway.collector);
+    /// The gateway as the supervisor sees it now; `loops` are the counters of each shard's loop, by its name.
+    pub fn of<'a>(
+        collector: &Collector,
+        loops: impl Iterator<Item = (&'a str, &'a LoopCounters)>,
+        board: &Board,
+        run_ns: u64,
+    ) -> Self {
+        let mut view = Self::of_collector(collector);
         view.run_ns = run_ns;
         view.providers = board.providers().copied().collect();
         view.consumers = board.consumers().copied().collect();

@@ -6,24 +6,22 @@
 
 use std::sync::Arc;
 
-use engine::channel::{Channel, Interval};
-use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
+use engine::catalog::{Catalog, ProviderFacts};
 use engine::dispatch::Dispatcher;
 use engine::event::Event;
-use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
-use engine::merge::{
-    BboSource, MergeKind, MergeRule, Merger, MergerOptions, PATIENCE_NS, RuleError, RuleInputs,
-};
-use engine::pools::{MergePools, PoolSizes};
+use engine::ids::{ConsumerId, ProviderId, ShardId, StreamId};
+use engine::merge::MergePools;
+use engine::merge::{MergeKind, MergeRule, Merger, MergerOptions, PATIENCE_NS};
+use engine::pools::PoolSizes;
 use engine::ring::{Receiver, Sender, ring};
 use engine::routing::{Delivery, Route};
 
-use super::{LETTERS_MAX, LaunchError, engine_channel};
+use super::{LETTERS_MAX, LaunchError};
 use crate::control::controller::MergerMirror;
 use crate::machine::idle::Waker;
-use crate::topology::{
-    self, ConsumerPlan, MergePlan, Pools, ProviderIndex, Role, ShardIndex, Subscription, Topology,
-};
+use crate::outputs::add_output;
+use crate::topology::rules::{facts_of, resolved};
+use crate::topology::{self, ConsumerPlan, Pools, Role, ShardIndex, Subscription, Topology};
 
 /// The merge rules of all shards.
 #[derive(Debug, Default)]
@@ -92,22 +90,6 @@ impl Merges {
             merges.shards.push(own);
         }
         Ok(merges)
-    }
-
-    /// The rules that cannot be applied, by index, and why: all of them, for whoever checks a file.
-    pub fn problems(topology: &Topology, catalog: &Catalog) -> Vec<(usize, String)> {
-        let mut problems = Vec::new();
-        for (index, plan) in topology.shards.iter().enumerate() {
-            let Role::Merger { pools, .. } = plan.role else { continue };
-            let mut windows = 0;
-            let own = topology.merges.iter().enumerate();
-            for (at, merge) in own.filter(|(_, merge)| usize::from(merge.shard.0) == index) {
-                if let Err(reason) = resolved(topology, merge, catalog, pools, &mut windows) {
-                    problems.push((at, reason));
-                }
-            }
-        }
-        problems
     }
 
     /// The streams of a provider that a merge shard wants.
@@ -229,7 +211,7 @@ impl MergerParts {
         };
         let mut dispatcher = Dispatcher::new(LETTERS_MAX);
         for (shard, sender, rings) in self.outputs.drain(..) {
-            super::add_output(&mut dispatcher, shard, sender, rings);
+            add_output(&mut dispatcher, shard, sender, rings);
         }
         let options = MergerOptions { provider: self.provider, patience_ns: PATIENCE_NS };
         let mut merger = Merger::new(options, catalog, MergePools::new(&sizes), dispatcher);
@@ -246,76 +228,5 @@ impl MergerParts {
             merger.dispatcher.reserve(stream);
         }
         merger
-    }
-}
-
-/// A rule as the engine's, with what it joins; `windows` are those that the rules of its shard may have open.
-fn resolved(
-    topology: &Topology,
-    merge: &MergePlan,
-    catalog: &Catalog,
-    pools: Pools,
-    windows: &mut usize,
-) -> Result<(MergeRule, Vec<RuleInputs>), String> {
-    let rule = rule_of(topology, merge)?;
-    let joined = rule.resolve(catalog).map_err(|error| error.to_string())?;
-    *windows += if rule.kind.is_windowed() { joined.len() } else { 0 };
-    let capacity = pools.merged as usize;
-    if *windows > capacity {
-        return Err(RuleError::PoolTooSmall { needed: *windows, capacity }.to_string());
-    }
-    Ok((rule, joined))
-}
-
-/// A rule of the topology as the engine's.
-fn rule_of(topology: &Topology, plan: &MergePlan) -> Result<MergeRule, String> {
-    let kind = match plan.kind {
-        topology::MergeKind::Trade => MergeKind::Trade,
-        topology::MergeKind::Ticker => MergeKind::Ticker,
-        topology::MergeKind::Kline => MergeKind::Kline(common_interval(topology, plan)?),
-        topology::MergeKind::Bbo => MergeKind::Bbo(BboSource::Ticker),
-        topology::MergeKind::BookBbo => MergeKind::Bbo(BboSource::BEST_OF_BOOK),
-    };
-    let inputs = plan.inputs.iter().map(|(provider, instruments)| {
-        (ProviderId(provider.0), instruments.iter().map(|id| InstrumentId(id.0)).collect())
-    });
-    Ok(MergeRule {
-        name: plan.name.clone(),
-        kind,
-        inputs: inputs.collect(),
-        window_ns: u64::from(plan.window_s) * 1_000_000_000,
-        count: plan.count,
-        leg_age_ns_max: plan.leg_age_ms.map_or(u64::MAX, |age_ms| u64::from(age_ms) * 1_000_000),
-    })
-}
-
-/// The first kline length of the first provider that all others have too.
-fn common_interval(topology: &Topology, plan: &MergePlan) -> Result<Interval, String> {
-    let providers: Vec<ProviderIndex> = plan.inputs.iter().map(|(provider, _)| *provider).collect();
-    interval_of(topology, &providers)
-        .ok_or_else(|| "its providers have no kline of the same length; add one to their channels".to_owned())
-}
-
-/// The first kline length of the first provider that all others have too.
-pub(crate) fn interval_of(topology: &Topology, providers: &[ProviderIndex]) -> Option<Interval> {
-    let intervals = |provider: ProviderIndex| {
-        let channels = topology.provider(provider).channels.iter();
-        channels.filter_map(|channel| match engine_channel(*channel) {
-            Channel::Kline(interval) => Some(interval),
-            _ => None,
-        })
-    };
-    let (first, others) = providers.split_first()?;
-    intervals(*first).find(|&wanted| others.iter().all(|&other| intervals(other).any(|i| i == wanted)))
-}
-
-/// The name of a merged stream.
-pub(crate) fn facts_of(rule: &MergeRule, inputs: &RuleInputs, catalog: &Catalog) -> StreamFacts {
-    let instrument = inputs.first().map_or(InstrumentId::default(), |input| input.instrument);
-    StreamFacts {
-        symbol: catalog.symbol(instrument).to_owned(),
-        venue_symbol: rule.name.clone(),
-        instrument,
-        channel: Channel::Merged(rule.kind.joined()),
     }
 }

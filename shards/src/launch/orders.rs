@@ -13,25 +13,26 @@ use engine::orders::venue::OrderGateway;
 use engine::orders::venue::binance::{BinanceKey, BinanceOrders};
 use engine::orders::venue::coinbase::{CoinbaseKey, CoinbaseOrders};
 use engine::orders::venue::kraken::{KrakenKey, KrakenOrders};
-use engine::orders::{OrderEvent, OrderRequest, Outbox, WireIds};
+use engine::orders::{OrderRequest, Outbox, WireIds};
 use engine::pools::{OrderPools, PoolSizes};
 use engine::ring::{Receiver, ring};
 use engine::time::ReceiveTime;
 
 use super::{LaunchError, Simulation, venues};
-use crate::control::switches::Switches;
+use crate::happened::Report;
 use crate::machine::executor::Tasks;
 use crate::machine::idle::Waker;
 use crate::machine::target::Target;
 use crate::orders::chance::Chance;
+use crate::orders::consumer_end::ConsumerEnd;
 use crate::orders::critical::CriticalLane;
 use crate::orders::driver::{OrderCells, Orders, Parts, Seat, Trade};
 use crate::orders::journal::{BegunJournal, OpenJournal};
 use crate::orders::keys::{self, AccountKey};
 use crate::orders::session::Session;
+use crate::orders::switches::Switches;
 use crate::provider::order_token;
 use crate::stages::{Stage, StageLayout};
-use crate::status::Report;
 use crate::topology::{
     ConsumerPlan, Durability, JournalPlan, OnStop, OrdersPlan, Product, ProviderPlan, Role, ShardIndex,
     Topology,
@@ -41,34 +42,6 @@ use crate::topology::{
 ///
 /// Source: binance-spot-api-docs, rest-api.md, "Timing security", commit a5e0bc3.
 const RECEIVE_WINDOW_MS: u64 = 5_000;
-
-/// What a consumer shard needs for orders.
-pub struct ConsumerEnd {
-    /// Its way out.
-    pub outbox: Outbox,
-    /// What comes back.
-    pub critical: Vec<Receiver<OrderEvent>>,
-    /// By provider: what wakes its shard.
-    pub wakers: Vec<Waker>,
-    /// Who may trade.
-    pub switches: Arc<Switches>,
-    /// Providers that trade, each with its name and kind of signature.
-    ways: Vec<(ProviderId, String)>,
-}
-
-impl ConsumerEnd {
-    /// A histogram of reports for each provider, and by provider its index.
-    pub fn layout(&self, mut layout: StageLayout) -> (StageLayout, Vec<Option<usize>>) {
-        let mut own = Vec::new();
-        for (provider, way) in &self.ways {
-            let (with, index) = layout.with(Stage::ReportToDelivered, way);
-            layout = with;
-            own.resize(own.len().max(provider.index() + 1), None);
-            own[provider.index()] = Some(index);
-        }
-        (layout, own)
-    }
-}
 
 /// What a provider's order entry is made of, before its shard starts.
 pub struct ProviderEnd {

@@ -1,9 +1,8 @@
-//! What launching needs to know of venues: the one place in this crate that lists them.
+//! What launching needs of venues: a provider of each, with its decoder, and where it is reached.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use engine::channel::Channel;
 #[cfg(feature = "simulate")]
 use engine::orders::secret::Secret;
 use engine::pipeline::{Pipeline, PipelineOptions};
@@ -12,79 +11,20 @@ use engine::provider::{Provider, ProviderOptions};
 use engine::sequence::Patience;
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
-use engine::venue::binance::{self, Binance};
-use engine::venue::coinbase::{self, Coinbase};
-use engine::venue::kraken::Kraken;
 
-use super::{BOOK_WAITING_MAX, LETTERS_MAX, LaunchError, ProviderParts, book_sizes};
+use super::{BOOK_WAITING_MAX, LETTERS_MAX, LaunchError, ProviderParts};
+use crate::happened::Report;
 use crate::machine::executor::Tasks;
 use crate::machine::target::Target;
 use crate::machine::tls::{Roots, TlsConfig, TlsOptions};
 use crate::orders::keys::AccountKey;
 use crate::provider::{Drive, Driver};
-use crate::status::Report;
+use crate::topology::books::book_sizes;
+use crate::topology::venues::with_venue;
 use crate::topology::{Endpoints, OrdersPlan, Pools, Product, ProviderPlan, Topology};
 
 /// Bytes of the longest message that is taken: three times Coinbase's largest recorded snapshot (4.8 MB).
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-
-/// Calls `$use` with a decoder of the product's venue; everything below is static.
-macro_rules! with_venue {
-    ($product:expr, $depth:expr, |$venue:ident| $use:expr) => {
-        match $product {
-            Product::BinanceSpot => {
-                let $venue = Binance::new(binance::Product::Spot);
-                $use
-            }
-            Product::BinanceUsdm => {
-                let $venue = Binance::new(binance::Product::UsdM);
-                $use
-            }
-            Product::BinanceUsdmMarket => {
-                let $venue = Binance::new(binance::Product::UsdMMarket);
-                $use
-            }
-            Product::KrakenSpot => {
-                let $venue = Kraken::new($depth).unwrap_or_default();
-                $use
-            }
-            Product::CoinbaseAdvanced => {
-                let $venue = Coinbase::new(coinbase::Product::Advanced);
-                $use
-            }
-            Product::CoinbaseExchange => {
-                let $venue = Coinbase::new(coinbase::Product::Exchange);
-                $use
-            }
-        }
-    };
-}
-
-/// The venue's name in metrics and errors.
-pub fn name(product: Product) -> &'static str {
-    with_venue!(product, 10, |venue| venue.name())
-}
-
-/// The venue's spelling of a canonical symbol.
-pub fn venue_symbol(product: Product, symbol: &str) -> String {
-    with_venue!(product, 10, |venue| venue.venue_symbol(symbol))
-}
-
-/// Whether a connection of the product carries the channel, or what would fit.
-///
-/// # Errors
-/// What would fit.
-pub fn supports(product: Product, channel: Channel) -> Result<(), &'static str> {
-    with_venue!(product, 10, |venue| venue.supports(channel))
-}
-
-/// Connections that a provider may have open at a time: for each group of streams that one may carry its lines, and one
-/// more during a roll.
-pub fn connections(plan: &ProviderPlan) -> usize {
-    let streams_max = with_venue!(plan.product, 10, |venue| venue.limits().streams_max);
-    let together = (streams_max / plan.channels.len().max(1)).max(1);
-    plan.instruments.len().div_ceil(together).max(1) * (usize::from(plan.lines) + 1)
-}
 
 /// A provider with its sockets, on its shard.
 pub fn driver(

@@ -3,20 +3,22 @@
 use std::time::SystemTime;
 
 use engine::channel::Channel;
-use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
 use engine::directory::Directory;
-use engine::dispatch::{Dispatcher, Fairness};
+use engine::dispatch::Dispatcher;
 use engine::event::Event;
-use engine::ids::{ConsumerId, InstrumentId, ProviderId, ShardId, StreamId};
+use engine::ids::{ConsumerId, ProviderId, ShardId, StreamId};
 use engine::ring::{Receiver, Sender, ring};
 use engine::routing::{Delivery, Route};
 
 use super::merges::Merges;
-use super::{LETTERS_MAX, LaunchError, Simulation, book_reserve, orders, venues};
+use super::{LETTERS_MAX, LaunchError, Simulation, orders, venues};
 use crate::capture::Tap;
 use crate::machine::clock::{Clock, wall_ns};
 use crate::machine::idle::Waker;
 use crate::machine::target::Target;
+use crate::outputs::add_output;
+use crate::topology::books::book_reserve;
+use crate::topology::offer::engine_channel;
 use crate::topology::{self, ConsumerPlan, ProviderPlan, RingSizes, ShardIndex, Subscription, Topology};
 
 /// The parts of one provider that are made before its thread exists.
@@ -34,52 +36,6 @@ pub(super) struct ProviderParts {
     pub(super) rest: Target,
     pub(super) orders: Option<orders::ProviderEnd>,
     pub(super) tap: Option<Tap>,
-}
-
-/// The names of everything, and the directory of each provider, numbered alike.
-pub(super) fn catalog_of(topology: &Topology) -> (Catalog, Vec<Directory>) {
-    let mut providers = Vec::new();
-    let mut directories = Vec::new();
-    for (index, plan) in topology.providers.iter().enumerate() {
-        let mut directory = Directory::closed(ProviderId(index as u8));
-        for listed in &plan.instruments {
-            let symbol = topology.symbol(listed.id);
-            let venue_symbol = venues::venue_symbol(plan.product, symbol);
-            let listing = directory
-                .add(&venue_symbol, symbol, InstrumentId(listed.id.0))
-                .expect("the topology bounds symbols and their count");
-            for channel in &plan.channels {
-                directory.add_stream(listing, engine_channel(*channel));
-            }
-        }
-        let streams = directory.streams().iter().map(|stream| {
-            let instrument = directory.instrument(stream.listing);
-            StreamFacts {
-                symbol: instrument.symbol.clone(),
-                venue_symbol: instrument.venue_symbol.clone(),
-                instrument: instrument.id,
-                channel: stream.channel,
-            }
-        });
-        providers.push(ProviderFacts {
-            name: plan.name.clone(),
-            venue: venues::name(plan.product).to_owned(),
-            streams: streams.collect(),
-        });
-        directories.push(directory);
-    }
-    (Catalog { providers, symbols: topology.symbols.clone() }, directories)
-}
-
-/// The topology's channel as the engine's.
-pub(crate) fn engine_channel(channel: topology::Channel) -> Channel {
-    let text = match (channel.kind.name(), channel.parameter) {
-        (kind, "" | "realtime") => kind.to_owned(),
-        // The fastest that every product with partial books has; without a speed the engine would ask for real time.
-        ("partial_book", levels) => format!("partial_book {levels} 100ms"),
-        (kind, parameter) => format!("{kind} {parameter}"),
-    };
-    text.parse().expect("every channel that a topology offers is one of the engine's")
 }
 
 /// What a consumer wants: provider, stream, and for book streams the levels of the copy and those made at start.
@@ -193,19 +149,6 @@ pub(super) fn wire(
         all.push(part);
     }
     Ok((all, receivers))
-}
-
-/// Adds the way to a shard with what its topology says about waiting for it; gives its number.
-pub(crate) fn add_output(
-    dispatcher: &mut Dispatcher,
-    shard: ShardId,
-    sender: Sender<Event>,
-    rings: RingSizes,
-) -> usize {
-    let output = dispatcher.add_output(shard, sender, rings.spill_events as usize);
-    let RingSizes { high_water_permille, burst_events, .. } = rings;
-    dispatcher.set_fairness(output, Fairness { high_water_permille, burst_events });
-    output
 }
 
 /// Starts the capture that a provider asks for.

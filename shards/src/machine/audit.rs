@@ -3,6 +3,9 @@
 //! Off unless somebody asks ([`super::executor::LoopCounters::audit`]): the shard then asks the kernel before and after each
 //! turn for its time on a core, a system call each, and every few milliseconds, between two turns, for its switches and
 //! faults. A turn that was long on the clock and short on the core was not the shard's doing.
+//!
+//! [`LongTurns`] is the small one that is always on, for the report of a run: it asks ten times a second and after each long
+//! turn, and so knows how long a turn was on its core at the least.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,12 +13,14 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::executor::LONG_TURN_NS;
 use super::place::Place;
-use crate::report::usage::{ThreadUsage, current_tid};
+use crate::machine::usage::{ThreadUsage, current_tid};
 
 /// Long turns that are kept; more are counted.
 const KEPT_MAX: usize = 4_096;
 /// Between two questions for switches and faults, which cost some 30 us.
 const ASK_EVERY_NS: u64 = 10_000_000;
+/// Between two looks of [`CoreTime`]; one costs 0.3 us.
+const LOOK_EVERY_NS: u64 = 100_000_000;
 /// Buckets of [`Lengths`]: powers of two of nanoseconds, up to 9 minutes.
 const BUCKETS: usize = 40;
 
@@ -60,7 +65,7 @@ pub struct LongTurn {
     pub done: usize,
     /// The last thing that it began.
     pub place: Place,
-    /// What the kernel counted, since at most [`ASK_EVERY_NS`] before the turn.
+    /// What the kernel counted, since at most `ASK_EVERY_NS` before the turn.
     pub usage: ThreadUsage,
 }
 
@@ -80,6 +85,82 @@ impl LongTurn {
         } else {
             Cause::Stolen
         }
+    }
+}
+
+/// The longest of some turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Longest {
+    /// How long it took, in nanoseconds.
+    pub took_ns: u64,
+    /// How much of that the thread was on a core, at the least.
+    pub on_core_ns: u64,
+    /// What the turn says that it did.
+    pub done: usize,
+    /// The last thing that it began.
+    pub place: Place,
+}
+
+/// Turns above [`LONG_TURN_NS`] since somebody asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LongSince {
+    /// Those that were on their core for more than that: our own work.
+    pub own_count: u64,
+    /// The longest on a core, or of several that were not on one, by the clock.
+    pub longest: Option<Longest>,
+}
+
+/// Where a shard notes its long turns, always.
+#[derive(Debug, Default)]
+pub struct LongTurns(Mutex<LongSince>);
+
+impl LongTurns {
+    /// What was noted since the last time.
+    pub fn take(&self) -> LongSince {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Never waits: who reads has the lock for a copy of a few words, and the turn is counted elsewhere too.
+    #[cold]
+    pub fn note(&self, turn: Longest) {
+        let Ok(mut since) = self.0.try_lock() else { return };
+        since.own_count += u64::from(turn.on_core_ns > LONG_TURN_NS);
+        let length = |turn: &Longest| (turn.on_core_ns, turn.took_ns);
+        if since.longest.is_none_or(|longest| length(&longest) < length(&turn)) {
+            since.longest = Some(turn);
+        }
+    }
+}
+
+/// How long the calling thread was away from its core, looked at now and then.
+#[derive(Debug)]
+pub struct CoreTime {
+    at_ns: u64,
+    on_core_ns: u64,
+}
+
+impl CoreTime {
+    /// From now on.
+    pub fn begin(now_ns: u64) -> Self {
+        Self { at_ns: now_ns, on_core_ns: on_core_ns() }
+    }
+
+    /// Begins anew where the last look was long ago: who is away then is not away in the next long turn.
+    #[inline]
+    pub fn keep(&mut self, now_ns: u64) {
+        if now_ns >= self.at_ns + LOOK_EVERY_NS {
+            *self = Self::begin(now_ns);
+        }
+    }
+
+    /// How much of a turn that ended now and took `took_ns` the thread was on a core, at the least.
+    #[cold]
+    pub fn of_turn(&mut self, took_ns: u64, now_ns: u64) -> u64 {
+        let now = Self::begin(now_ns);
+        let passed_ns = now_ns.saturating_sub(self.at_ns);
+        let away_ns = passed_ns.saturating_sub(now.on_core_ns.saturating_sub(self.on_core_ns));
+        *self = now;
+        took_ns.saturating_sub(away_ns)
     }
 }
 
@@ -258,6 +339,31 @@ mod tests {
         assert!(turn.took_ns > turn.on_core_ns);
         assert!(turn.usage.voluntary_switches >= Some(1), "{turn:?}");
         assert_eq!(slept.lengths.rows().map(|(_, turns, _)| turns).sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn what_was_away_from_the_core_is_not_own_work() {
+        let (clock, long) = (Clock::new(), LongTurns::default());
+        let note = |work: &dyn Fn()| {
+            let from_ns = clock.now();
+            let mut core = CoreTime::begin(from_ns);
+            work();
+            let now_ns = clock.now();
+            let took_ns = now_ns - from_ns;
+            let on_core_ns = core.of_turn(took_ns, now_ns);
+            long.note(Longest { took_ns, on_core_ns, done: 1, place: Place::Turn });
+            (took_ns, on_core_ns)
+        };
+        let (took_ns, on_core_ns) = note(&|| std::thread::sleep(Duration::from_millis(20)));
+        assert!(on_core_ns < took_ns, "{on_core_ns} of {took_ns}");
+        let worked = note(&|| {
+            let before = super::on_core_ns();
+            while super::on_core_ns() < before + 30 * LONG_TURN_NS {}
+        });
+        let since = long.take();
+        assert_eq!(since.longest.map(|turn| (turn.took_ns, turn.on_core_ns)), Some(worked));
+        assert!(since.own_count >= 1, "{since:?}");
+        assert_eq!(long.take(), LongSince::default());
     }
 
     #[test]

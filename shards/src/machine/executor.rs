@@ -8,13 +8,19 @@
 //! The loop itself takes 26 ns a turn (one clock read, the counters, the pause hint), and a poll of eight idle sockets
 //! in the turn another 110: what a spinning shard that has nothing to do is made of.
 //!
-//! How often it is let in is a trade: one pass of glommio's reactor takes about 20 us, and nothing else makes timers
-//! and files progress. [`IDLE_TURNS_PER_YIELD`] and [`PREEMPT_SPIN`] say what was chosen.
+//! How often it is let in is a trade: one pass of glommio's reactor takes about 20 us, and nothing else makes tasks,
+//! timers and files progress. [`PASS_EVERY_SPIN`] and [`PASS_EVERY_PARK`] say what was chosen.
+//!
+//! A pass is waited for with a timer, never with `yield_now`: glommio 0.9 (`LocalExecutor::run`) goes to sleep with runnable
+//! tasks in its queue when its preemption timer expires between being set and being looked at, as it does on a core that
+//! is taken away just then. Nothing wakes it from that: a shard stood still for good, once in some minutes on a crowded
+//! host. So its preemption timer never expires here, and a second timer ([`GUARD`]) ends any such sleep.
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -22,11 +28,12 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use glommio::timer::Timer;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::CapabilitySet;
 
-use super::audit::{Account, TurnAudit};
+use super::audit::{Account, CoreTime, LongTurns, Longest, TurnAudit};
 use super::clock::{Clock, elapsed_ns};
 use super::idle::{Idle, IdlePolicy, Idled, Waker};
 use super::place::{Place, PlaceCell};
@@ -35,25 +42,27 @@ use super::poller::Woken;
 /// Files, with glommio's own documentation. For use inside of [`Tasks::spawn`].
 pub use glommio::io as file_io;
 
-/// Idle turns between two offers to glommio, while it has open work. An offer costs about as much as a turn does
-/// (15 ns), so that 64 make it vanish; they take a few microseconds.
-pub const IDLE_TURNS_PER_YIELD: u32 = 64;
-
-/// Turns between two offers while every turn does something, so that a flood cannot starve files and timers.
-pub const BUSY_TURNS_PER_YIELD: u32 = 256;
-
 /// Time between two passes of glommio's reactor in a shard that spins, while it has open work.
 ///
 /// A pass is a hiccup of 20 us: 2 % of the time at 1 ms (it shows at p99), 0.4 % at 5 ms (only at p99.9). A step of
 /// file I/O or a timer is late by as much; what is urgent is a deadline of the turn itself.
-pub const PREEMPT_SPIN: Duration = Duration::from_millis(5);
+pub const PASS_EVERY_SPIN: Duration = Duration::from_millis(5);
 
 /// The same in a shard that parks. It sleeps between turns anyway, so that files and timers come first.
-pub const PREEMPT_PARK: Duration = Duration::from_millis(1);
+pub const PASS_EVERY_PARK: Duration = Duration::from_millis(1);
 
 /// The longest sleep of a parked shard while glommio has open work, whose completions do not reliably end the sleep.
 /// Costs 3 % of a core for as long as the work is open.
-pub const SLEEP_NS_MAX_WITH_TASKS: u64 = PREEMPT_PARK.as_nanos() as u64;
+pub const SLEEP_NS_MAX_WITH_TASKS: u64 = PASS_EVERY_PARK.as_nanos() as u64;
+
+/// What a pass waits for: so short that it has passed when the reactor looks, so long that it has not before.
+const PASS: Duration = Duration::from_micros(1);
+
+/// The longest that glommio can sleep although something is ready to run.
+const GUARD: Duration = Duration::from_millis(20);
+
+/// glommio's preemption timer: never. Tasks here end their steps by waiting for something.
+const PREEMPT_NEVER: Duration = Duration::from_hours(365 * 24);
 
 /// A turn longer than this is counted: an event that came meanwhile has waited as long.
 pub const LONG_TURN_NS: u64 = 1_000_000;
@@ -131,10 +140,12 @@ pub struct LoopCounters {
     pub sleeps_woken_by_sender: AtomicU64,
     /// `loop_sleeps_woken_by_socket_total`.
     pub sleeps_woken_by_socket: AtomicU64,
-    /// `loop_yields_total`: offers to glommio.
-    pub yields: AtomicU64,
+    /// `loop_passes_total`: passes of glommio's reactor.
+    pub passes: AtomicU64,
     /// Where the shard is.
     pub place: PlaceCell,
+    /// Long turns since somebody asked, with whose doing the longest was.
+    pub long: LongTurns,
     /// Set while somebody wants to know of every long turn whose doing it was; costs a system call a turn.
     pub audit: OnceLock<TurnAudit>,
 }
@@ -159,12 +170,13 @@ pub async fn drive(
     counters: &LoopCounters,
 ) -> std::io::Result<()> {
     let clock = Clock::new();
-    let mut turns_since_yield = 0;
-    let mut idle_turns = 0;
     let mut now_ns = clock.now();
+    let mut passing = Passing::new();
+    let mut pass_at_ns = now_ns;
     #[cfg(debug_assertions)]
     let mut mishap = super::mishap::Mishap::of_this_thread(now_ns);
     let mut account: Option<Account> = None;
+    let mut core_time = CoreTime::begin(now_ns);
     loop {
         let stopping = stop.asked();
         counters.place.set(Place::Turn);
@@ -174,7 +186,13 @@ pub async fn drive(
         let turn_start_ns = now_ns;
         now_ns = clock.now();
         count(&counters.turns);
-        note_duration(counters, elapsed_ns(turn_start_ns, now_ns), done > 0);
+        let took_ns = elapsed_ns(turn_start_ns, now_ns);
+        note_duration(counters, took_ns, done > 0);
+        if took_ns > LONG_TURN_NS {
+            let on_core_ns = core_time.of_turn(took_ns, now_ns);
+            counters.long.note(Longest { took_ns, on_core_ns, done, place: counters.place.get() });
+        }
+        core_time.keep(now_ns);
         if let Some(audit) = counters.audit.get() {
             match &mut account {
                 Some(account) => account.settle(audit, (turn_start_ns, now_ns), done, counters.place.get()),
@@ -190,9 +208,7 @@ pub async fn drive(
         let mut time_passed = false;
         if done > 0 {
             idle.busy();
-            idle_turns = 0;
         } else {
-            idle_turns += 1;
             count(&counters.turns_idle);
             let mut deadline_ns = shard.next_deadline_ns();
             if tasks_open {
@@ -204,19 +220,17 @@ pub async fn drive(
                 idle.idle(now_ns, deadline_ns, || shard.ring_waiting() || stop.asked())?
             {
                 time_passed = true;
+                core_time = CoreTime::begin(clock.now());
                 note_sleep(counters, woken);
             }
         }
 
-        turns_since_yield += 1;
-        let offer =
-            time_passed || idle_turns >= IDLE_TURNS_PER_YIELD || turns_since_yield >= BUSY_TURNS_PER_YIELD;
-        if tasks_open && offer {
-            (idle_turns, turns_since_yield) = (0, 0);
-            count(&counters.yields);
+        if tasks_open && (now_ns >= pass_at_ns || tasks.take_fresh()) {
+            count(&counters.passes);
             counters.place.set(Place::Tasks);
-            glommio::executor().yield_now().await;
+            passing.pass(PASS).await;
             time_passed = true;
+            pass_at_ns = clock.now() + tasks.pass_every_ns;
         }
         if let Some(account) = &mut account {
             account.begin(now_ns);
@@ -254,12 +268,20 @@ fn note_sleep(counters: &LoopCounters, woken: Woken) {
 ///
 /// Each open task makes the shard let glommio in and, when parked, sleep at most [`SLEEP_NS_MAX_WITH_TASKS`]. So a task is
 /// spawned per piece of work; one that waits for ever is a cost for ever.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tasks {
     open: Rc<Cell<usize>>,
+    /// Set when a task has not had its first step.
+    fresh: Rc<Cell<bool>>,
+    pass_every_ns: u64,
 }
 
 impl Tasks {
+    fn new(pass_every: Duration) -> Self {
+        let pass_every_ns = u64::try_from(pass_every.as_nanos()).unwrap_or(u64::MAX);
+        Self { open: Rc::default(), fresh: Rc::default(), pass_every_ns }
+    }
+
     /// Runs `future` beside the turn. It runs to its end even if the handle is dropped.
     ///
     /// A panic in it is a panic of the shard's thread.
@@ -272,6 +294,7 @@ impl Tasks {
             result.set(Some(future.await));
         })
         .detach();
+        self.fresh.set(true);
         TaskHandle(value)
     }
 
@@ -293,10 +316,38 @@ impl Tasks {
     /// stopped turning.
     pub async fn drain(&self, limit: Duration) -> usize {
         let start = Instant::now();
+        let mut passing = Passing::new();
         while self.open() > 0 && start.elapsed() < limit {
-            glommio::timer::sleep(Duration::from_micros(200)).await;
+            passing.pass(Duration::from_micros(200)).await;
         }
         self.open()
+    }
+
+    fn take_fresh(&self) -> bool {
+        self.fresh.replace(false)
+    }
+}
+
+/// Waits in a way that lets glommio's reactor pass, and cannot be forgotten by it (the module's text says how it could).
+struct Passing {
+    due: Timer,
+    guard: Timer,
+}
+
+impl Passing {
+    fn new() -> Self {
+        Self { due: Timer::new(PASS), guard: Timer::new(GUARD) }
+    }
+
+    async fn pass(&mut self, wait: Duration) {
+        self.guard.reset(GUARD);
+        self.due.reset(wait);
+        poll_fn(|context| {
+            // Only there to end a sleep.
+            let _ = Pin::new(&mut self.guard).poll(context);
+            Pin::new(&mut self.due).poll(context).map(drop)
+        })
+        .await;
     }
 }
 
@@ -507,7 +558,7 @@ where
     let thread = thread::Builder::new()
         .name(options.name.clone())
         .spawn(move || {
-            let (executor, context) = match start(&options) {
+            let (executor, context) = match start(&options, PREEMPT_NEVER) {
                 Ok(shard) => shard,
                 Err(error) => {
                     let _ = started.send(Err(error));
@@ -564,8 +615,8 @@ fn memlock_fits(limit: Option<u64>, shard: impl FnOnce() -> String) -> Result<()
 }
 
 /// On the shard's thread: the executor, bound to its core, and the proof that it is.
-fn start(options: &ShardOptions) -> Result<(LocalExecutor, ShardContext), ShardError> {
-    let preempt = if options.idle == IdlePolicy::Spin { PREEMPT_SPIN } else { PREEMPT_PARK };
+fn start(options: &ShardOptions, preempt: Duration) -> Result<(LocalExecutor, ShardContext), ShardError> {
+    let pass_every = if options.idle == IdlePolicy::Spin { PASS_EVERY_SPIN } else { PASS_EVERY_PARK };
     let placement = options.core.map_or(Placement::Unbound, Placement::Fixed);
     // The pool for blocking calls is made before the thread is pinned, and so keeps the process' own cores: a name
     // that resolves slowly or a rename does not run on a core that spins.
@@ -594,7 +645,8 @@ fn start(options: &ShardOptions) -> Result<(LocalExecutor, ShardContext), ShardE
         }
     }
     let thread_id = rustix::thread::gettid().as_raw_nonzero().get();
-    let context = ShardContext { name: options.name.clone(), affinity, thread_id, tasks: Tasks::default() };
+    let context =
+        ShardContext { name: options.name.clone(), affinity, thread_id, tasks: Tasks::new(pass_every) };
     Ok((executor, context))
 }
 

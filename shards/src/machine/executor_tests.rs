@@ -119,7 +119,7 @@ fn turns_are_counted_and_one_more_follows_the_stop() {
         assert_eq!(counters.turns.load(Ordering::Relaxed), 1000);
         assert_eq!(counters.turns_idle.load(Ordering::Relaxed), idle_turns);
         assert_eq!(counters.sleeps.load(Ordering::Relaxed), 0);
-        assert_eq!(counters.yields.load(Ordering::Relaxed), 0, "nothing is open with glommio");
+        assert_eq!(counters.passes.load(Ordering::Relaxed), 0, "nothing is open with glommio");
         assert!(counters.turn_ns_max.load(Ordering::Relaxed) > 0);
     }
 }
@@ -152,7 +152,6 @@ fn a_stop_ends_a_long_sleep() {
     stop.ask();
     until("it stopped", || shard.is_finished().then_some(()));
     shard.join().unwrap();
-    // glommio's preempt timer, armed once before the first turn, interrupts one of them.
     assert!(counters.sleeps.load(Ordering::Relaxed) < 10);
 }
 
@@ -208,7 +207,7 @@ fn timers_files_and_blocking_calls_progress_beside_any_turn() {
             let counters = LoopCounters::default();
             drive(&mut shard, &mut idle, &tasks, &stop, &counters).await.unwrap();
             assert_eq!(tasks.open(), 0);
-            assert!(counters.yields.load(Ordering::Relaxed) > 0);
+            assert!(counters.passes.load(Ordering::Relaxed) > 0);
             shard.result
         })
         .unwrap();
@@ -234,4 +233,24 @@ fn draining_ends_at_its_limit_and_says_what_is_left() {
         context.tasks.drain(Duration::from_millis(5)).await
     });
     assert_eq!(shard.unwrap().join().unwrap(), 1);
+}
+
+/// What glommio 0.9 does when its preemption timer expires before its loop looks: it forgets what is ready to run. Here
+/// the timer expires early enough to meet that often (without the guard this does not end; with a timer below some 20 us
+/// glommio never runs anything); in a shard it never does, but the guard is to hold even then.
+#[test]
+fn a_runtime_that_forgets_what_is_ready_is_woken_again() {
+    let thread = std::thread::spawn(|| {
+        let preempt = Duration::from_micros(34);
+        let (executor, context) = start(&options("forgets", None, IdlePolicy::PARK), preempt).unwrap();
+        executor.run(async move {
+            let _open = context.tasks.spawn(sleep(10 * WAIT_MAX));
+            let mut passing = Passing::new();
+            for _ in 0..300 {
+                passing.pass(PASS).await;
+            }
+        });
+    });
+    until("three hundred passes", || thread.is_finished().then_some(()));
+    thread.join().unwrap();
 }

@@ -20,6 +20,7 @@ pub mod resolve;
 pub mod socket;
 pub mod target;
 pub mod tls;
+pub mod usage;
 
 #[cfg(test)]
 pub(crate) mod testing;

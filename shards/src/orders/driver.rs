@@ -29,11 +29,11 @@ use super::chance::Chance;
 use super::critical::CriticalLane;
 use super::journal::JournalWriter;
 use super::session::Session;
-use super::status::{OrdersHappening, OrdersStatus, OrdersSummary};
-use crate::control::switches::Switches;
+use super::status::{OrdersStatus, OrdersSummary};
+use super::switches::Switches;
+use crate::happened::{Happened, OrdersHappening, Report};
+use crate::io::Io;
 use crate::machine::poller::Ready;
-use crate::provider::Io;
-use crate::status::{Happened, Report};
 use crate::topology::{Durability, OnStop};
 
 /// Requests taken off one ring in a turn, at most.

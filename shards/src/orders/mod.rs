@@ -4,9 +4,11 @@
 
 pub mod account;
 pub mod chance;
+pub mod consumer_end;
 pub mod critical;
 pub mod driver;
 pub mod journal;
 pub mod keys;
 pub mod session;
 pub mod status;
+pub mod switches;

@@ -7,12 +7,12 @@ use engine::orders::desk::{CallId, Desk, HttpCall, Method as DeskMethod, Turn};
 use engine::orders::venue::OrderGateway;
 use engine::time::ReceiveTime;
 
+use crate::io::Io;
 use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Method, Request, RequestId};
 use crate::machine::poller::{Interest, Ready, Token};
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
 use crate::machine::target::{Addresses, Target};
 use crate::machine::tls::TlsSocket;
-use crate::provider::Io;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 32 << 10;

@@ -1,7 +1,5 @@
 //! What a provider's order entry tells: while it runs, when something happens, and at the end.
 
-use std::fmt;
-
 use engine::ids::{ConsumerId, InstrumentId};
 use engine::orders::desk::{Desk, DeskCounts};
 use engine::orders::ledger::{LedgerCounts, SessionState};
@@ -196,85 +194,6 @@ pub const fn session_name(session: SessionState) -> &'static str {
     }
 }
 
-/// Something about orders that an operator wants to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OrdersHappening {
-    /// The session is gone.
-    SessionLost {
-        /// Orders that may be working.
-        unknown_orders: u32,
-        /// Why.
-        reason: String,
-    },
-    /// A session was joined, and everything that the venue did before was told.
-    SessionReady {
-        /// Its number, from 1.
-        session: u64,
-        /// Orders that the venue was asked for.
-        checked_orders: u32,
-        /// Reports that had been missed.
-        recovered_reports: u32,
-        /// Orders that even the venue could not tell of.
-        unknown_orders: u32,
-        /// Open orders at the venue that the journal does not know.
-        foreign_orders: u32,
-    },
-    /// A consumer shard does not take its reports.
-    CriticalRingFull {
-        /// Index of the shard.
-        shard: u8,
-        /// Events that wait.
-        waiting: usize,
-    },
-    /// The journal cannot be written: no order leaves any more, and what is open is cancelled.
-    JournalFailed {
-        /// Why.
-        reason: String,
-    },
-}
-
-impl OrdersHappening {
-    /// Whether it is bad news.
-    pub const fn is_warning(&self) -> bool {
-        !matches!(self, Self::SessionReady { unknown_orders: 0, foreign_orders: 0, .. })
-    }
-}
-
-impl fmt::Display for OrdersHappening {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SessionLost { unknown_orders, reason } => {
-                write!(f, "orders: session lost: {reason}; {unknown_orders} orders unknown until it is back")
-            }
-            Self::SessionReady {
-                session,
-                checked_orders,
-                recovered_reports,
-                unknown_orders,
-                foreign_orders,
-            } => {
-                write!(f, "orders: session {session} is live; {checked_orders} orders checked")?;
-                for (count, what) in [
-                    (recovered_reports, "reports recovered"),
-                    (unknown_orders, "orders still unknown"),
-                    (foreign_orders, "open orders there that the journal does not know"),
-                ] {
-                    if *count > 0 {
-                        write!(f, ", {count} {what}")?;
-                    }
-                }
-                Ok(())
-            }
-            Self::CriticalRingFull { shard, waiting } => {
-                write!(f, "orders: ALARM: shard {shard} does not take its reports; {waiting} wait")
-            }
-            Self::JournalFailed { reason } => {
-                write!(f, "orders: ALARM: {reason}; no order leaves any more, what is open is cancelled")
-            }
-        }
-    }
-}
-
 /// What a provider's order entry leaves.
 #[derive(Clone, Debug)]
 pub struct OrdersSummary {
@@ -357,22 +276,5 @@ mod tests {
         ] {
             assert_eq!(scaled(mantissa, decimals), expected);
         }
-    }
-
-    #[test]
-    fn a_line_says_what_is_not_well_and_nothing_else() {
-        let ready = |recovered_reports, unknown_orders| OrdersHappening::SessionReady {
-            session: 2,
-            checked_orders: 5,
-            recovered_reports,
-            unknown_orders,
-            foreign_orders: 0,
-        };
-        assert_eq!(ready(0, 0).to_string(), "orders: session 2 is live; 5 orders checked");
-        assert_eq!(
-            ready(3, 1).to_string(),
-            "orders: session 2 is live; 5 orders checked, 3 reports recovered, 1 orders still unknown"
-        );
-        assert!(!ready(3, 0).is_warning() && ready(0, 1).is_warning());
     }
 }

@@ -7,8 +7,10 @@ use engine::ids::{Listing, StreamId};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
-use super::{Drive, Driver, LineSocket, ProviderShard};
+use super::lines::LineSocket;
+use super::{Drive, Driver, ProviderShard};
 use crate::control::link::{Command, NewInstrument, Numbered, Reply, RouteChange};
+use crate::outputs::add_output;
 
 /// A question for instruments under way.
 #[derive(Debug)]
@@ -125,12 +127,8 @@ impl<V: Venue> Driver<V> {
             assert_eq!(made, stream, "both sides add the same streams in the same order");
         }
         if let Some(output) = change.output {
-            let number = crate::launch::add_output(
-                &mut self.provider.pipeline.dispatcher,
-                output.shard,
-                output.sender,
-                output.rings,
-            );
+            let number =
+                add_output(&mut self.provider.pipeline.dispatcher, output.shard, output.sender, output.rings);
             if output.markers {
                 self.markers.add(number);
             }

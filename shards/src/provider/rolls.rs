@@ -7,6 +7,7 @@ use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
 use super::Driver;
+use crate::control::link::RollAnswer;
 use crate::machine::clock::wall_ns;
 use crate::topology::RollPlan;
 
@@ -18,15 +19,6 @@ const COMMAND_LOOK_NS: u64 = 50_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 /// One day, in seconds; a UTC day has no more for `SystemTime`.
 const DAY_S: u64 = 24 * 60 * 60;
-
-/// What a command to roll found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RollAnswer {
-    /// Lines that are rolled, one after the other where they carry the same streams.
-    pub lines: usize,
-    /// An earlier command is still being carried out; this one added nothing.
-    pub under_way: bool,
-}
 
 /// The rolls of one provider.
 #[derive(Debug, Default)]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use engine::book::BookCounts;
+use engine::catalog::ProviderFacts;
 use engine::channel::Channel;
-use engine::consumer::ProviderFacts;
 use engine::decimal::{Decimals, Sum};
 use engine::event::{Kind, Level};
 use engine::ids::StreamId;

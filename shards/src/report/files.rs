@@ -15,8 +15,8 @@ use hdrhistogram::Histogram;
 
 use super::interval_log::IntervalLog;
 use super::picture::{Curve, Picture};
-use super::{RunReport, utc};
-use crate::collect::Collector;
+use super::total::StageTotal;
+use super::{RunReport, ShardIdentity, utc};
 
 /// Reports that may start in the same second beside each other.
 const SAME_SECOND_MAX: u32 = 100;
@@ -88,7 +88,7 @@ impl ReportDirectory {
         &self.path
     }
 
-    /// Opens `intervals.hlog`, for [`Collector::set_log`].
+    /// Opens `intervals.hlog`, for whoever collects the intervals.
     ///
     /// # Errors
     ///
@@ -107,14 +107,19 @@ impl ReportDirectory {
         log.map_err(|source| ReportError::File { path, source })
     }
 
-    /// Writes everything but the interval log, which is written as the run goes. Returns the files written.
+    /// Writes everything but the interval log, which is written as the run goes; `totals` are every shard's stages. Returns
+    /// the files written.
     ///
     /// `report.json` comes first: if the disk fills up, it is what remains.
     ///
     /// # Errors
     ///
     /// [`ReportError::File`] of the first file that failed; those before it stay.
-    pub fn write(&self, report: &RunReport, collector: &Collector) -> Result<Vec<PathBuf>, ReportError> {
+    pub fn write<'a>(
+        &self,
+        report: &RunReport,
+        totals: impl Iterator<Item = (&'a ShardIdentity, String, &'a StageTotal)>,
+    ) -> Result<Vec<PathBuf>, ReportError> {
         let mut files = Vec::new();
         let mut json = serde_json::to_string_pretty(report).map_err(|error| ReportError::File {
             path: self.path.join("report.json"),
@@ -124,7 +129,7 @@ impl ReportDirectory {
         files.push(self.write_file("report.json", &json)?);
         let mut names = HashSet::new();
         let mut curves = Vec::new();
-        for (shard, stage, total) in collector.totals() {
+        for (shard, stage, total) in totals {
             let name = format!("{}.{}", file_name_part(&shard.name), file_name_part(&stage));
             let name = unused(name, &mut names);
             files.push(self.write_file(&format!("{name}.hgrm"), &percentiles_us(total.histogram()))?);
@@ -230,7 +235,7 @@ mod tests {
 
     use super::super::tests::fixed_report;
     use super::*;
-    use crate::collect::{RunStart, ShardIdentity};
+    use crate::collect::{Collector, RunStart};
     use crate::stages::{ShardStages, Stage, StageLayout};
 
     /// A directory under the build's temporary one, removed at the end.
@@ -287,7 +292,7 @@ mod tests {
         let mut report = fixed_report();
         collector.fill(&mut report);
         assert_eq!(report.interval_log.as_deref(), Some("complete"));
-        let files = directory.write(&report, &collector).unwrap();
+        let files = directory.write(&report, collector.totals()).unwrap();
         let mut found: Vec<_> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -339,7 +344,7 @@ mod tests {
         let directory = ReportDirectory::create(&scratch.0, start()).unwrap();
         let collector = collected(&directory);
         symlink("/dev/full", directory.path().join("report.json.partial")).unwrap();
-        let error = directory.write(&fixed_report(), &collector).unwrap_err();
+        let error = directory.write(&fixed_report(), collector.totals()).unwrap_err();
         assert!(error.to_string().contains("report.json: No space left"), "{error}");
         assert!(!directory.path().join("report.json").exists());
         assert!(!directory.path().join("report.json.partial").exists());
@@ -351,7 +356,10 @@ mod tests {
         let directory = ReportDirectory::create(&scratch.0, start()).unwrap();
         let collector = collected(&directory);
         fs::remove_dir_all(directory.path()).unwrap();
-        assert!(matches!(directory.write(&fixed_report(), &collector), Err(ReportError::File { .. })));
+        assert!(matches!(
+            directory.write(&fixed_report(), collector.totals()),
+            Err(ReportError::File { .. })
+        ));
         assert!(matches!(directory.interval_log(start()), Err(ReportError::File { .. })));
     }
 

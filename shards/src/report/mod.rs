@@ -14,7 +14,7 @@ pub mod read;
 pub mod table;
 pub mod timeline;
 pub mod timeline_picture;
-pub mod usage;
+pub mod total;
 pub mod utc;
 
 use std::collections::BTreeMap;
@@ -23,13 +23,10 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::collect::ShardIdentity;
-
-use crate::watch::Incident;
+use crate::machine::usage::ThreadUsage;
 
 use host::HostFacts;
 use timeline::{Outlier, Timeline};
-use usage::ThreadUsage;
 
 /// Version of the shape of `report.json`; it grows when a field changes its meaning or goes.
 pub const REPORT_FORMAT: u32 = 1;
@@ -145,7 +142,7 @@ impl RunReport {
                 "the thread slept though it should spin",
             ),
             (Kind::MajorFaults, used.major_faults, "memory came from disk"),
-            (Kind::MinorFaults, used.minor_faults, "memory was touched for the first time"),
+            (Kind::MinorFaults, used.minor_faults, "memory touched for the first time"),
             (Kind::Migrations, used.migrations, "the thread moved to another core"),
         ];
         for (what, count, detail) in rows {
@@ -155,6 +152,17 @@ impl RunReport {
             report.usage = Some(used);
         }
     }
+}
+
+/// Who a shard is, for every table and file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardIdentity {
+    /// Its name in the topology, unique in the run.
+    pub name: String,
+    /// The core it is pinned to; absent where the host is shared and it is not pinned.
+    pub core: Option<u32>,
+    /// What it does, in the topology's words: `provider`, `merger+consumer`.
+    pub role: String,
 }
 
 /// One shard of a run.
@@ -276,6 +284,23 @@ pub struct Disturbance {
     /// How often; never 0.
     pub count: u64,
     /// What it means, or which stream, pool or ring it was.
+    pub detail: String,
+}
+
+/// Something that disturbed one shard, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Not before this, in milliseconds after the start.
+    pub from_ms: u64,
+    /// Not after this.
+    pub to_ms: u64,
+    /// Which shard.
+    pub shard: String,
+    /// What.
+    pub what: DisturbanceKind,
+    /// How often; never 0.
+    pub count: u64,
+    /// More of it, in words; may be empty.
     pub detail: String,
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::RunReport;
 use super::table::latency;
-use crate::collect::StageTotal;
+use super::total::StageTotal;
 
 /// Curves in one picture; more would not be told apart. The others are in their `.hgrm` files.
 const CURVES_MAX: usize = 40;

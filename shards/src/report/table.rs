@@ -47,8 +47,12 @@ pub fn stage_table(shards: &[ShardReport], style: TableStyle) -> String {
     line(&mut text, &paint(&"-".repeat(columns.width()), DIM, style.colour));
     for shard in shards {
         for (index, (stage, shown)) in in_families(&shard.stages).into_iter().enumerate() {
-            // Once per shard: the eye finds the groups.
-            let name = if index == 0 { shard.name.as_str() } else { "" };
+            // Once per shard: the eye finds the groups. A name that is too long stands above its group, whole.
+            let mut name = if index == 0 { shard.name.as_str() } else { "" };
+            if name.chars().count() > columns.shard {
+                line(&mut text, &fitted(name, columns.width()));
+                name = "";
+            }
             line(&mut text, &columns.stage_row(name, stage, shown));
         }
     }
@@ -386,7 +390,8 @@ shard      stage                 count    p50    p90    p99  p99.9 p99.99    max
 binance    receive_to_decoded    4.17M   97ns  121ns  405ns 1.23us 9.95us  412us
            receive_to_enqueued   4.17M  181ns  240ns  790ns 3.60us 45.6us 3.91ms
            turn                    812 2.41us 5.10us 9.99us  100us 1.00ms 12.3ms
-strategie~ receive_to_delivered  12.5G  412ns  655ns 1.48us 8.12us 61.0us 3.94ms
+strategies-of-the-first-desk
+           receive_to_delivered  12.5G  412ns  655ns 1.48us 8.12us 61.0us 3.94ms
            handler:market-make~      9    0ns    1ns  999ns 1.00us  1.00s  61.5s
 
 Books: 50 proved.
@@ -402,7 +407,8 @@ shard                    stage                                      count       
 binance                  receive_to_decoded                     4,172,500     97 ns    121 ns    405 ns   1.23 us   9.95 us    412 us
                          receive_to_enqueued                    4,172,498    181 ns    240 ns    790 ns   3.60 us   45.6 us   3.91 ms
                          turn                                         812   2.41 us   5.10 us   9.99 us    100 us   1.00 ms   12.3 ms
-strategies-of-the-first~ receive_to_delivered              12,500,000,000    412 ns    655 ns   1.48 us   8.12 us   61.0 us   3.94 ms
+strategies-of-the-first-desk
+                         receive_to_delivered              12,500,000,000    412 ns    655 ns   1.48 us   8.12 us   61.0 us   3.94 ms
                          handler:market-maker-eth                       9      0 ns      1 ns    999 ns   1.00 us   1.00  s   61.5  s
 ";
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::watch::Incident;
+use super::Incident;
 
 /// Points of a timeline; when there are more, every second one goes and the period doubles.
 pub const POINTS_MAX: usize = 3_600;

@@ -332,7 +332,7 @@ mod tests {
     use super::super::DisturbanceKind as Kind;
     use super::super::tests::fixed_report;
     use super::*;
-    use crate::watch::Incident;
+    use crate::report::Incident;
 
     fn incident(from_ms: u64, to_ms: u64, shard: &str, what: Kind) -> Incident {
         Incident { from_ms, to_ms, shard: shard.to_owned(), what, count: 2, detail: String::new() }

@@ -13,6 +13,14 @@ pub fn text(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The time to the millisecond: `2026-11-21T03:30:00.007Z`.
+pub fn text_ms(time: SystemTime) -> String {
+    let ms = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
+    let mut text = text(time);
+    text.truncate(text.len() - 1);
+    format!("{text}.{ms:03}Z")
+}
+
 /// The same as a file name: colons, which some file systems and shells dislike, become dashes.
 pub fn file_name(time: SystemTime) -> String {
     text(time).replace(':', "-")

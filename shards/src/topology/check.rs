@@ -182,7 +182,7 @@ fn start(topology: &Topology, facts: &HostFacts, cores: &CpuSet, report: &mut Re
         }
     }
 
-    let connections: usize = topology.providers.iter().map(crate::launch::connections).sum();
+    let connections: usize = topology.providers.iter().map(super::venues::connections).sum();
     let files = executors * EXECUTOR_FILES
         + 2 * connections as u64
         + topology.providers.len() as u64 * PROVIDER_FILES

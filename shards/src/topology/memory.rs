@@ -13,8 +13,9 @@ use engine::orders::{OrderEvent, OrderRequest};
 use engine::pools::{FRAME_BYTES, RAW_LEVELS, RAW_MESSAGES, WsFrame};
 use engine::raw::{Message, Raw};
 
+use super::books::{book_reserve, book_sizes};
 use super::plan::{MergePlan, Pools, ProviderPlan, Role, ShardIndex, Subscription, Topology};
-use crate::launch;
+use super::venues::connections;
 use crate::stages::{SETS_PER_SHARD, Stage};
 
 /// Book levels in one event slot: 192 bytes less the header, 16 bytes a level (price and quantity, an i64 each).
@@ -52,6 +53,10 @@ pub const STAGES: u64 = Stage::COUNT as u64;
 /// Order entry of one provider beside its rings: 4,096 orders, 65,536 ids and executions, the journal's buffer, read
 /// buffer (measured; the same at every venue).
 pub const ORDER_ENTRY_BYTES: u64 = 28 << 20;
+/// Bytes of a block of a capture: one good write.
+pub const CAPTURE_BLOCK_BYTES: usize = 256 << 10;
+/// Blocks of one provider's capture: 32 MiB, twice the longest message, or some seconds of a stalled disk.
+pub const CAPTURE_BLOCK_COUNT: usize = 128;
 /// Own histograms of a provider that trades: until ready, until written, the system call, until the first answer.
 const ORDER_HISTOGRAMS: u64 = 4;
 
@@ -201,11 +206,14 @@ fn add_provider(budget: &mut MemoryBudget, topology: &Topology, plan: &ProviderP
     budget
         .add(format!("{name}: {} frames, {} raws, {} events", pools.frames, pools.raws, pools.events), bytes);
     if plan.capture.is_some() {
-        budget.add(format!("{name}: blocks of the capture"), crate::capture::BLOCKS_BYTES);
+        budget.add(
+            format!("{name}: blocks of the capture"),
+            (CAPTURE_BLOCK_BYTES * CAPTURE_BLOCK_COUNT) as u64,
+        );
     }
-    let connections = launch::connections(plan) as u64;
+    let connections = connections(plan) as u64;
     budget.add(format!("{name}: buffers of {connections} connections"), connections * CONNECTION_BYTES);
-    let (depth_max, reserve, _) = launch::book_sizes(plan);
+    let (depth_max, reserve, _) = book_sizes(plan);
     let (depth_max, reserve) = (depth_max as u64, reserve as u64);
     // Snapshots are cut into parts, and views into levels, beside the books.
     let scratch = snapshot_parts(reserve) * EVENT_SLOT_BYTES + 4 * reserve * LEVEL_BYTES;
@@ -285,7 +293,7 @@ fn add_copies(budget: &mut MemoryBudget, topology: &Topology, index: ShardIndex)
     }
     let bytes =
         |levels: &dyn Fn(u32) -> u64| depths.values().map(|&depth| 2 * levels(depth) * LEVEL_BYTES).sum();
-    let reserved = |depth: u32| launch::book_reserve(depth as usize) as u64;
+    let reserved = |depth: u32| book_reserve(depth as usize) as u64;
     let what = format!("shard {}: copies of {} books", topology.shard(index).name, depths.len());
     budget.add_growing(what, bytes(&reserved), bytes(&|depth| u64::from(depth)));
 }

@@ -6,7 +6,9 @@
 //!
 //! Nothing here opens a socket or starts a thread.
 
+pub(crate) mod books;
 pub mod bounds;
+pub(crate) mod catalog;
 pub mod check;
 mod explain;
 mod fix_script;
@@ -19,9 +21,11 @@ mod problem;
 pub mod propose;
 mod render;
 mod resolve;
+pub(crate) mod rules;
 mod subscriptions;
 mod trading;
 mod tuning;
+pub(crate) mod venues;
 mod written;
 mod yaml;
 
@@ -104,7 +108,7 @@ pub fn read(file: &str, text: &str, against: Against<'_>) -> Result<Topology, To
         .and_then(|root| written::read(&root, against.consumer_kinds, &mut problems))
         .and_then(|written| resolve::resolve(file, &written, against, &mut problems));
     if let Some(topology) = &topology {
-        for (index, reason) in crate::launch::merge_problems(topology) {
+        for (index, reason) in rules::problems(topology) {
             let merge = &topology.merges[index];
             let spot = Spot { line: merge.line, key: format!("merges[{index}]") };
             problems.add(&spot, format!("rule {}", merge.name), reason);

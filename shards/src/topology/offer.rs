@@ -289,6 +289,17 @@ impl Offer {
     }
 }
 
+/// The topology's channel as the engine's.
+pub fn engine_channel(channel: Channel) -> engine::channel::Channel {
+    let text = match (channel.kind.name(), channel.parameter) {
+        (kind, "" | "realtime") => kind.to_owned(),
+        // The fastest that every product with partial books has; without a speed the engine would ask for real time.
+        ("partial_book", levels) => format!("partial_book {levels} 100ms"),
+        (kind, parameter) => format!("{kind} {parameter}"),
+    };
+    text.parse().expect("every channel that a topology offers is one of the engine's")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,7 +310,7 @@ mod tests {
             for &(kind, parameters) in product.offer().channels {
                 for &parameter in parameters {
                     let channel = Channel { kind, parameter };
-                    let carried = crate::launch::supports(product, channel);
+                    let carried = crate::topology::venues::supports(product, channel);
                     assert_eq!(carried, Ok(()), "{venue} {name}: {channel}");
                 }
             }
@@ -316,6 +327,6 @@ mod tests {
                 .to_owned())
         );
         let kline = Channel { kind: ChannelKind::Kline, parameter: "1m" };
-        assert!(crate::launch::supports(Product::BinanceUsdm, kline).is_err());
+        assert!(crate::topology::venues::supports(Product::BinanceUsdm, kline).is_err());
     }
 }

@@ -410,7 +410,7 @@ fn resolve_provider(
                         "fits one: a provider proves one book an instrument",
                     );
                 }
-                Ok(channel) => match crate::launch::supports(product.value, channel) {
+                Ok(channel) => match super::venues::supports(product.value, channel) {
                     Ok(()) => channels.push(channel),
                     Err(fits) => problems.add(&at.spot, channel.to_string(), format!("fits: {fits}")),
                 },

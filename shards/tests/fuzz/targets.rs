@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
+use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::channel::Channel;
-use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
 use engine::decimal::{Price, Qty};
 use engine::event::{Body, Event, Gap, GapReason, SCHEMA_VERSION, Side, Trade};
 use engine::ids::InstrumentId;

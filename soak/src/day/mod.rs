@@ -1,5 +1,5 @@
 //! A day in the life of the gateway over real sockets: the shipped topology with its orders, a load that follows a day
-//! (quiet, busy, bursts at ten times), faults from a seeded plan ([`plan`]), and at the end a verdict for each promise
+//! (quiet, busy, bursts at ten times), faults from a seeded plan (`plan`), and at the end a verdict for each promise
 //! ([`verdict`]).
 //!
 //! The day is as long as it is asked to be. The venues have a process of their own ([`venues`]), so memory and descriptors are

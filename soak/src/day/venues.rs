@@ -1,5 +1,5 @@
 //! The three simulated venues in a process of their own, so that the memory and the descriptors of the other one are the
-//! gateway's. This is both ends: [`serve`] is the venues' process, [`Venues`] is how the day speaks to it.
+//! gateway's. This is both ends: [`serve`] is the venues' process, `Venues` is how the day speaks to it.
 //!
 //! One line of text a command, one line of JSON an answer. The process ends when its input does.
 

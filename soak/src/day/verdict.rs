@@ -323,14 +323,17 @@ fn streams(day: &Day, ledger: &Ledger) -> [Row; 3] {
 }
 
 fn latency(options: &Options, samples: &[Sample]) -> Row {
-    let eighth = samples.len() / 8;
+    // Nothing was delivered in some, at the very start.
+    let told: Vec<Sample> =
+        samples.iter().filter(|sample| sample.point.latency_ns_p99 > 0).copied().collect();
+    let eighth = told.len() / 8;
     let typical = |part: &[Sample], get: fn(&Sample) -> f64| {
         let mut values: Vec<f64> = part.iter().map(get).collect();
         values.sort_unstable_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(0.0)
     };
     // The same hours of the night: the load of both is alike.
-    let parts = [&samples[..eighth], &samples[samples.len() - eighth..]];
+    let parts = [&told[..eighth], &told[told.len() - eighth..]];
     let p99 = parts.map(|part| typical(part, |sample| sample.point.latency_ns_p99 as f64 / 1e3));
     let p50 = parts.map(|part| typical(part, |sample| sample.point.latency_ns_p50 as f64 / 1e3));
     let waiting = parts.map(|part| typical(part, |sample| sample.waiting));

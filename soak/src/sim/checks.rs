@@ -1,7 +1,8 @@
 //! What must hold in a world at its end, and at any time.
 
+use engine::book::BookRule;
 use engine::ids::ProviderId;
-use engine::venue::{BookRule, Venue};
+use engine::venue::Venue;
 use simvenues::Fault;
 
 use super::World;

@@ -1,6 +1,6 @@
 //! A provider of the whole gateway, whatever its venue: [`World`] behind one type.
 
-use engine::consumer::StreamFacts;
+use engine::catalog::StreamFacts;
 use engine::dispatch::Dispatcher;
 use engine::ids::{InstrumentId, ProviderId};
 use engine::merge::marker::{MarkerPace, marker, passed};

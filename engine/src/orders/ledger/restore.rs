@@ -2,10 +2,11 @@
 
 use crate::ids::ConsumerId;
 
-use super::{Ledger, NONE, Order, client_key, words};
+use super::{Ledger, NONE, client_key, words};
 use crate::orders::id::ClientOrderId;
 use crate::orders::journal::{self, Record};
 use crate::orders::life::Life;
+use crate::orders::order::Order;
 use crate::orders::report::{ExecutionId, Origin};
 
 impl Ledger {

@@ -8,8 +8,8 @@ use super::{Cancel, Ledger, Purpose, Submitted, Tag};
 use crate::orders::check::Rule;
 use crate::orders::id::{ClientOrderId, WireId};
 use crate::orders::journal::{self, Record};
-use crate::orders::ledger::Order;
 use crate::orders::life::{ClientKey, OrderNews};
+use crate::orders::order::Order;
 use crate::orders::request::OrderRequest;
 
 impl Ledger {

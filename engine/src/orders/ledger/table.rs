@@ -3,9 +3,10 @@
 use crate::ids::TraceId;
 use crate::time::{ReceiveTime, VenueTime};
 
-use super::{Cancel, Ledger, NONE, Order, Seen, Slot, client_key, uuid_key, words};
+use super::{Cancel, Ledger, NONE, Seen, Slot, client_key, uuid_key, words};
 use crate::orders::journal::{self, Record};
 use crate::orders::life::{ClientKey, OrderNews, Step};
+use crate::orders::order::Order;
 use crate::orders::report::{
     ExecReport, ExecutionId, OrderEvent, OrderNotice, Origin, Reason, ReportFlags, ReportState,
 };

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use super::*;
 use crate::decimal::{Decimals, Number, Qty};
 use crate::directory::OrderFilters;
+use crate::ids::TraceId;
 use crate::orders::journal::{Records, Tail};
 use crate::orders::life::{ClientKey, Execution};
 use crate::orders::report::{ReportFlags, VenueOrderId};
+use crate::orders::request::{DecisionId, OrderSide};
 use crate::orders::text::Text;
 
 const MS: u64 = 1_000_000;

@@ -14,8 +14,9 @@ use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::raw::DecodeError;
 
-use super::ledger::{Ledger, Order, Outcome, Purpose, Tag};
+use super::ledger::{Ledger, Outcome, Purpose, Tag};
 use super::life::OrderNews;
+use super::order::Order;
 
 /// How a request leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -15,13 +15,14 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
+use crate::book::BookRule;
 use crate::channel::Channel;
 use crate::directory::Directory;
 use crate::ids::{Listing, StreamId};
 use crate::json::Tape;
 use crate::raw::{DecodeError, Decoded, Raw};
 use crate::time::VenueTime;
-use crate::venue::{BookRule, ConnectionLimits, Endpoints, Fallbacks, RestRequest, SequenceRule, Venue};
+use crate::venue::{ConnectionLimits, Endpoints, Fallbacks, RestRequest, SequenceRule, Venue};
 
 use sink::Sink;
 use symbols::Symbols;

@@ -16,14 +16,13 @@ use self::advanced::Level2;
 use self::exchange::Snapshot;
 use self::subscribe::Wish;
 use self::symbols::Products;
+use crate::book::BookRule;
 use crate::channel::Channel;
 use crate::directory::Directory;
 use crate::ids::{Listing, StreamId};
 use crate::json::{Tape, Value};
 use crate::raw::{DecodeError, Decoded, Notice, Raw};
-use crate::venue::{
-    BookRule, ConnectionLimits, Endpoints, Fallbacks, Head, RestRequest, SequenceRule, Venue,
-};
+use crate::venue::{ConnectionLimits, Endpoints, Fallbacks, Head, RestRequest, SequenceRule, Venue};
 
 /// Which of the two protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

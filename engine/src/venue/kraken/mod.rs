@@ -15,12 +15,13 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
+use crate::book::BookRule;
 use crate::channel::Channel;
 use crate::directory::Directory;
 use crate::ids::{Listing, StreamId};
 use crate::json::{Tape, quote_numbers};
 use crate::raw::{DecodeError, Decoded, Notice, Raw};
-use crate::venue::{BookRule, ConnectionLimits, Endpoints, Fallbacks, RestRequest, SequenceRule, Venue};
+use crate::venue::{ConnectionLimits, Endpoints, Fallbacks, RestRequest, SequenceRule, Venue};
 
 use self::subscribe::Method;
 use self::symbols::Pairs;

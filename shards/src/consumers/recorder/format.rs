@@ -10,8 +10,8 @@
 //!
 //! Little-endian. A file without an `ENDF` was cut: what stands before the cut is whole, since every record has its CRC.
 
+use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::codec;
-use engine::consumer::{Catalog, ProviderFacts, StreamFacts};
 use engine::event::{Event, SCHEMA_VERSION};
 use engine::ids::InstrumentId;
 use serde_json::{Value, json};

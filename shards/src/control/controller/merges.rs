@@ -17,9 +17,9 @@ use super::super::merge_order::{JoinOrder, MergedOrder};
 use super::super::order::Refusal;
 use super::plan::ToList;
 use super::{Controller, Held, Plan, Step};
-use crate::launch::facts_of;
 use crate::topology::ShardIndex;
 use crate::topology::bounds::MERGES_MAX;
+use crate::topology::rules::facts_of;
 
 /// What the control thread knows of one merge shard.
 #[derive(Debug)]

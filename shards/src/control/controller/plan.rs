@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use engine::catalog::StreamFacts;
 use engine::channel::Channel;
-use engine::consumer::StreamFacts;
 use engine::directory::VENUE_SYMBOL_BYTES_MAX;
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, Listing, ProviderId, ShardId, StreamId};
@@ -14,8 +14,9 @@ use engine::routing::Route;
 use super::super::link::{Command, NewInstrument, NewOutput, RouteChange};
 use super::super::order::{Order, Refusal, Symbols};
 use super::{Controller, Held, Plan, Running, STREAMS_MAX, Stage, Step, merge};
-use crate::launch::{book_reserve, venue_symbol};
 use crate::status::OUTPUTS_MAX;
+use crate::topology::books::book_reserve;
+use crate::topology::venues::venue_symbol;
 
 /// Symbols, by provider, of which a venue is to be asked.
 pub(super) type ToList = VecDeque<(usize, Vec<String>)>;
@@ -37,7 +38,7 @@ impl Controller {
         channels: &[Channel],
     ) -> Result<Vec<String>, Refusal> {
         let mirror = &self.mirrors[provider];
-        let spelled = |symbol: &str| venue_symbol(&self.topology.providers[provider], symbol);
+        let spelled = |symbol: &str| venue_symbol(self.topology.providers[provider].product, symbol);
         let is_known = |symbol: &&String| {
             mirror
                 .directory
@@ -72,7 +73,7 @@ impl Controller {
         let mut listings = Vec::new();
         let mut instruments = Vec::new();
         for symbol in symbols {
-            let venue_symbol = venue_symbol(&self.topology.providers[provider], &symbol);
+            let venue_symbol = venue_symbol(self.topology.providers[provider].product, &symbol);
             let known = self.catalog.symbols.iter().position(|known| *known == symbol);
             let id = InstrumentId(known.unwrap_or(self.catalog.symbols.len()) as u16);
             let listing = self.mirrors[provider].directory.add(&venue_symbol, &symbol, id);
@@ -110,7 +111,7 @@ impl Controller {
 
     /// The listing of a canonical symbol.
     pub(super) fn listing(&self, provider: usize, symbol: &str) -> Option<Listing> {
-        let spelled = venue_symbol(&self.topology.providers[provider], symbol);
+        let spelled = venue_symbol(self.topology.providers[provider].product, symbol);
         self.mirrors[provider].directory.find(spelled.as_bytes())
     }
 

@@ -7,7 +7,8 @@
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::orders::check::trimmed;
-use crate::orders::ledger::{Order, Tag};
+use crate::orders::ledger::Tag;
+use crate::orders::order::Order;
 use crate::orders::request::{OrderKind, OrderSide, TimeInForce};
 use crate::orders::venue::{Outgoing, Stamp, Transport, write};
 

@@ -14,7 +14,8 @@ pub(super) use sign::ed25519_from_pem;
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::json::Tape;
-use crate::orders::ledger::{Order, Purpose, Tag};
+use crate::orders::ledger::{Purpose, Tag};
+use crate::orders::order::Order;
 use crate::raw::DecodeError;
 
 use super::{EncodeError, Incoming, JoinStep, OrderGateway, Outgoing, Stamp};

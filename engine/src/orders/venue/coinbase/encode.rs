@@ -2,7 +2,8 @@
 
 use crate::directory::Directory;
 use crate::orders::check::trimmed;
-use crate::orders::ledger::{Order, Tag};
+use crate::orders::ledger::Tag;
+use crate::orders::order::Order;
 use crate::orders::request::{OrderKind, OrderSide, TimeInForce};
 use crate::orders::venue::{EncodeError, Outgoing, Stamp, Transport, write};
 

@@ -15,7 +15,8 @@ pub use sign::CoinbaseKey;
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::json::Tape;
-use crate::orders::ledger::{Order, Purpose, Tag};
+use crate::orders::ledger::{Purpose, Tag};
+use crate::orders::order::Order;
 use crate::raw::DecodeError;
 
 use super::{EncodeError, Incoming, OrderGateway, Outgoing, Stamp};

@@ -5,7 +5,8 @@
 use crate::directory::Directory;
 use crate::ids::Listing;
 use crate::orders::check::trimmed;
-use crate::orders::ledger::{Ledger, Order, Tag};
+use crate::orders::ledger::{Ledger, Tag};
+use crate::orders::order::Order;
 use crate::orders::request::{OrderKind, OrderSide, TimeInForce};
 use crate::orders::venue::{EncodeError, Outgoing, Stamp, Transport, write};
 
