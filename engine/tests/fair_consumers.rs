@@ -136,6 +136,9 @@ impl Plan {
         let (mut sequences, mut owed) = (vec![0; count], vec![0.0; count]);
         let (mut lanes, mut streams) = (vec![Lane::default(); count], vec![Wait::default(); count]);
         let mut consumers = vec![Wait::default(); self.consumers];
+        let held: Vec<Vec<usize>> =
+            (0..self.consumers).map(|consumer| self.held(consumer).collect()).collect();
+        let parts: Vec<f64> = (0..count).map(|at| self.part(at)).collect();
         let mut entered_before = 0;
         for turn in 0..self.settle + self.turns {
             let is_counted = turn >= self.settle;
@@ -166,11 +169,11 @@ impl Plan {
                 .collect();
             assert_eq!(got.iter().sum::<u64>(), entered, "seed {seed}: what entered is somebody's");
             for (at, wait) in streams.iter_mut().enumerate() {
-                wait.turn(lanes[at].waits, self.part(at) * entered as f64, got[at]);
+                wait.turn(lanes[at].waits, parts[at] * entered as f64, got[at]);
             }
             for (consumer, wait) in consumers.iter_mut().enumerate() {
-                let waits = self.held(consumer).any(|at| lanes[at].waits);
-                let got = self.held(consumer).map(|at| got[at]).sum();
+                let waits = held[consumer].iter().any(|&at| lanes[at].waits);
+                let got = held[consumer].iter().map(|&at| got[at]).sum();
                 wait.turn(waits, entered as f64 / self.consumers as f64, got);
             }
             if is_counted {

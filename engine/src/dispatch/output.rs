@@ -375,7 +375,7 @@ impl Output {
         letters: &mut DeadLetters,
     ) {
         let begun = self.market.pushed_total();
-        while self.market.has_room(1) && self.market.pushed_total() - begun < PARTS_PER_TURN_MAX {
+        while self.market.pushed_total() - begun < PARTS_PER_TURN_MAX {
             let lanes = &self.lanes;
             let waits = |stream: StreamId| lanes[stream.index()].queued;
             let Some(stream) = self.turns.next(waits) else { break };
@@ -444,6 +444,10 @@ impl Output {
             }
             lane.counts.delivered_total += 1;
         } else if lane.book_pending {
+            // Without room none is built, except to see whether one that was refused fits now.
+            if !lane.refused && !self.market.has_room(1) {
+                return Served::NoRoom;
+            }
             books.conflated(stream, lane.book_depth, parts);
             if parts.len() > self.market.capacity() {
                 return self.refuse(stream, &parts[0], letters);
