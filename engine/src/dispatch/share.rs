@@ -202,7 +202,9 @@ mod tests {
         let mut places = vec![Vec::new(); streams.len()];
         let held = holders.iter().enumerate().map(|(stream, held)| (StreamId(stream as u32), &held[..]));
         turns.divide(held, |stream, new| std::mem::replace(&mut places[stream.index()], new));
-        places.iter().for_each(|places| turns.wait(places));
+        for places in &places {
+            turns.wait(places);
+        }
         let mut got = vec![0; streams.len()];
         while got.iter().sum::<u64>() < total {
             let stream = turns.next(|_| true).expect("something waits");

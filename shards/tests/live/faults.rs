@@ -35,7 +35,7 @@ fn a_venue_that_drops_the_socket() {
 
 #[test]
 fn a_venue_that_closes_in_good_order() {
-    one_is_disturbed(Fault::Disconnect(Target::All, How::CloseFrame(1012)), "code 1012");
+    one_is_disturbed(Fault::Disconnect(Target::All, How::CloseFrame(1012)), "closed by the venue with 1012");
 }
 
 #[test]
