@@ -1,7 +1,7 @@
 //! A provider shard: sockets on one side, rings on the other, the engine's providers between them.
 //!
 //! Read it from [`ProviderShard::turn`]: poll the sockets, hand what came to the engine, do what is due, publish.
-//! Everything that decides is in `engine::provider`; this file moves bytes, and [`lines`] those of the WebSocket lines.
+//! Everything that decides is in `engine::provider`; this file moves bytes, and `lines` those of the WebSocket lines.
 
 mod changes;
 mod lines;

@@ -42,7 +42,7 @@ fn summed() -> (Work, Box<Digits>) {
 }
 
 #[library_benchmark]
-#[bench::of_10(args = (), setup = summed, config = at_most(3460))]
+#[bench::of_10(args = (), setup = summed, config = at_most(3300))]
 fn book_update_with_checksum(
     ((mut book, bids, asks, mut cut), mut digits): (Work, Box<Digits>),
 ) -> (Work, Box<Digits>) {
@@ -70,7 +70,7 @@ fn replica() -> (Replica, Vec<Event>) {
 }
 
 #[library_benchmark]
-#[bench::of_10_levels(args = (), setup = replica, config = at_most(1160))]
+#[bench::of_10_levels(args = (), setup = replica, config = at_most(1130))]
 fn replica_apply((mut replica, events): (Replica, Vec<Event>)) -> (Replica, Vec<Event>) {
     for event in &events {
         replica.apply(black_box(event));

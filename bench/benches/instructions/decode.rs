@@ -75,17 +75,17 @@ fn exchange_tape(name: &str) -> Work<Coinbase> {
 }
 
 #[library_benchmark]
-#[bench::trade(args = ("binance trade"), setup = binance, config = at_most(1170))]
+#[bench::trade(args = ("binance trade"), setup = binance, config = at_most(1180))]
 #[bench::agg_trade(args = ("binance aggTrade"), setup = binance, config = at_most(1290))]
-#[bench::book_ticker(args = ("binance bookTicker"), setup = binance, config = at_most(1210))]
-#[bench::update_20(args = ("binance update, 20 levels"), setup = binance, config = at_most(6260))]
-#[bench::update_20_a_side(args = ("binance update, 20 levels a side"), setup = binance, config = at_most(11_140))]
-#[bench::update_100_a_side(args = ("binance update, 100 levels a side"), setup = binance, config = at_most(50_200))]
-#[bench::listed_trade(args = ("binance trade"), setup = binance_listed, config = at_most(1190))]
-#[bench::listed_update_20(args = ("binance update, 20 levels"), setup = binance_listed, config = at_most(6790))]
+#[bench::book_ticker(args = ("binance bookTicker"), setup = binance, config = at_most(1200))]
+#[bench::update_20(args = ("binance update, 20 levels"), setup = binance, config = at_most(6410))]
+#[bench::update_20_a_side(args = ("binance update, 20 levels a side"), setup = binance, config = at_most(11_460))]
+#[bench::update_100_a_side(args = ("binance update, 100 levels a side"), setup = binance, config = at_most(51_830))]
+#[bench::listed_trade(args = ("binance trade"), setup = binance_listed, config = at_most(1200))]
+#[bench::listed_update_20(args = ("binance update, 20 levels"), setup = binance_listed, config = at_most(6840))]
 #[bench::tape_trade(args = ("binance trade"), setup = binance_tape, config = at_most(5780))]
-#[bench::tape_book_ticker(args = ("binance bookTicker"), setup = binance_tape, config = at_most(5650))]
-#[bench::tape_update_20(args = ("binance update, 20 levels"), setup = binance_tape, config = at_most(23_650))]
+#[bench::tape_book_ticker(args = ("binance bookTicker"), setup = binance_tape, config = at_most(5660))]
+#[bench::tape_update_20(args = ("binance update, 20 levels"), setup = binance_tape, config = at_most(23_670))]
 fn decode_binance(mut work: Work<Binance>) -> Work<Binance> {
     let (decoder, message) = &mut *work;
     #[cfg(feature = "slowdown")]
@@ -100,7 +100,7 @@ fn decode_binance(mut work: Work<Binance>) -> Work<Binance> {
 #[bench::ticker(args = ("kraken ticker"), setup = kraken, config = at_most(2010))]
 #[bench::update_2(args = ("kraken update, 2 levels"), setup = kraken, config = at_most(1760))]
 #[bench::update_20(args = ("kraken update, 20 levels"), setup = kraken, config = at_most(7050))]
-#[bench::tape_trade(args = ("kraken trade"), setup = kraken_tape, config = at_most(8140))]
+#[bench::tape_trade(args = ("kraken trade"), setup = kraken_tape, config = at_most(8150))]
 #[bench::tape_update_20(args = ("kraken update, 20 levels"), setup = kraken_tape, config = at_most(42_790))]
 fn decode_kraken(mut work: Work<Kraken>) -> Work<Kraken> {
     let (decoder, message) = &mut *work;
@@ -110,15 +110,15 @@ fn decode_kraken(mut work: Work<Kraken>) -> Work<Kraken> {
 }
 
 #[library_benchmark]
-#[bench::l2_2(args = ("coinbase l2, 2 levels"), setup = coinbase, config = at_most(2710))]
-#[bench::l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase, config = at_most(11_100))]
-#[bench::trades_1(args = ("coinbase trades, 1"), setup = coinbase, config = at_most(2540))]
-#[bench::trades_10(args = ("coinbase trades, 10"), setup = coinbase, config = at_most(17_560))]
-#[bench::exchange_match(args = ("exchange match"), setup = exchange, config = at_most(1900))]
-#[bench::exchange_l2update_1(args = ("exchange l2update, 1 level"), setup = exchange, config = at_most(1470))]
-#[bench::exchange_l2update_20(args = ("exchange l2update, 20 levels"), setup = exchange, config = at_most(7050))]
-#[bench::tape_l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase_tape, config = at_most(50_460))]
-#[bench::tape_exchange_match(args = ("exchange match"), setup = exchange_tape, config = at_most(6250))]
+#[bench::l2_2(args = ("coinbase l2, 2 levels"), setup = coinbase, config = at_most(2770))]
+#[bench::l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase, config = at_most(11_330))]
+#[bench::trades_1(args = ("coinbase trades, 1"), setup = coinbase, config = at_most(2570))]
+#[bench::trades_10(args = ("coinbase trades, 10"), setup = coinbase, config = at_most(17_990))]
+#[bench::exchange_match(args = ("exchange match"), setup = exchange, config = at_most(1890))]
+#[bench::exchange_l2update_1(args = ("exchange l2update, 1 level"), setup = exchange, config = at_most(1480))]
+#[bench::exchange_l2update_20(args = ("exchange l2update, 20 levels"), setup = exchange, config = at_most(6910))]
+#[bench::tape_l2_20(args = ("coinbase l2, 20 levels"), setup = coinbase_tape, config = at_most(50_440))]
+#[bench::tape_exchange_match(args = ("exchange match"), setup = exchange_tape, config = at_most(6260))]
 fn decode_coinbase(mut work: Work<Coinbase>) -> Work<Coinbase> {
     let (decoder, message) = &mut *work;
     let decoded = black_box(decoder.decode(black_box(message)));

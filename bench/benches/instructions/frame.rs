@@ -48,7 +48,7 @@ fn batch() -> Box<FrameReader> {
 
 #[library_benchmark]
 #[bench::text_200_bytes(args = (), setup = short, config = at_most(230))]
-#[bench::text_2_kib(args = (), setup = long, config = at_most(480))]
+#[bench::text_2_kib(args = (), setup = long, config = at_most(490))]
 #[bench::text_2_kib_in_4_fragments(args = (), setup = fragmented, config = at_most(2290))]
 fn frame(mut reader: Box<FrameReader>) -> Box<FrameReader> {
     match black_box(reader.next()) {
@@ -63,7 +63,7 @@ fn frame(mut reader: Box<FrameReader>) -> Box<FrameReader> {
 }
 
 #[library_benchmark]
-#[bench::of_32_trades(args = (), setup = batch, config = at_most(6480))]
+#[bench::of_32_trades(args = (), setup = batch, config = at_most(6680))]
 fn frames(mut reader: Box<FrameReader>) -> Box<FrameReader> {
     while let Ok(Some(frame)) = reader.next() {
         black_box(frame);

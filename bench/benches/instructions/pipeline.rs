@@ -75,21 +75,21 @@ fn run<V: engine::venue::Venue>((mut rig, mut frames): Work<V>) -> Work<V> {
 }
 
 #[library_benchmark]
-#[bench::of_32_trades_to_1_ring(args = (1), setup = trades, config = at_most(53_550))]
-#[bench::of_32_trades_to_4_rings(args = (4), setup = trades, config = at_most(68_320))]
+#[bench::of_32_trades_to_1_ring(args = (1), setup = trades, config = at_most(53_660))]
+#[bench::of_32_trades_to_4_rings(args = (4), setup = trades, config = at_most(68_210))]
 fn pipeline_trades(work: Work<Binance>) -> Work<Binance> {
     run(work)
 }
 
 #[library_benchmark]
-#[bench::of_32_best_prices(args = (), setup = best, config = at_most(55_160))]
-#[bench::of_32_updates_of_10_levels(args = (), setup = updates, config = at_most(249_800))]
+#[bench::of_32_best_prices(args = (), setup = best, config = at_most(54_810))]
+#[bench::of_32_updates_of_10_levels(args = (), setup = updates, config = at_most(253_450))]
 fn pipeline_binance(work: Work<Binance>) -> Work<Binance> {
     run(work)
 }
 
 #[library_benchmark]
-#[bench::of_32_updates_of_2_levels_with_checksum(args = (), setup = kraken, config = at_most(144_020))]
+#[bench::of_32_updates_of_2_levels_with_checksum(args = (), setup = kraken, config = at_most(144_340))]
 fn pipeline_kraken(work: Work<Kraken>) -> Work<Kraken> {
     run(work)
 }

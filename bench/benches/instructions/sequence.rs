@@ -28,7 +28,7 @@ fn reordered() -> Stream {
 
 #[library_benchmark]
 #[bench::of_32_in_order(args = (), setup = in_order, config = at_most(840))]
-#[bench::of_32_reordered(args = (), setup = reordered, config = at_most(2800))]
+#[bench::of_32_reordered(args = (), setup = reordered, config = at_most(2680))]
 fn sequence((mut sequence, mut reorder, numbers): Stream) -> Stream {
     let mut published = 0;
     for &number in &numbers {

@@ -2,7 +2,7 @@
 //!
 //! A recorded session is one instrument of Binance Spot with trades, best prices and book updates, and the REST snapshot that
 //! its recorder asked for. The first messages, to a few after the snapshot, leave at once; then nothing for
-//! [`PROOF_NS`], in which the gateway asks for that snapshot and proves its book; then the rest at the pace.
+//! `PROOF_NS`, in which the gateway asks for that snapshot and proves its book; then the rest at the pace.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

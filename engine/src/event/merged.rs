@@ -20,7 +20,7 @@ pub enum WindowEnd {
     Count,
 }
 
-/// The first part of a merged event: the window. One [`Body::Fragment`] for each provider follows.
+/// The first part of a merged event: the window. One [`Body::Fragment`](super::Body::Fragment) for each provider follows.
 ///
 /// The merge id is the header's sequence: later windows of a stream have greater ones, also after a restart of the merger.
 /// Receive time of all parts is `closed`, so that latencies count from the moment at which the event could be known.

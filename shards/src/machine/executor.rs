@@ -14,7 +14,7 @@
 //! A pass is waited for with a timer, never with `yield_now`: glommio 0.9 (`LocalExecutor::run`) goes to sleep with runnable
 //! tasks in its queue when its preemption timer expires between being set and being looked at, as it does on a core that
 //! is taken away just then. Nothing wakes it from that: a shard stood still for good, once in some minutes on a crowded
-//! host. So its preemption timer never expires here, and a second timer ([`GUARD`]) ends any such sleep.
+//! host. So its preemption timer never expires here, and a second timer (`GUARD`) ends any such sleep.
 
 use std::cell::Cell;
 use std::fmt;
