@@ -2,7 +2,7 @@
 # Everything that CI does, in CI's order: what is cheap and says most comes first. `.ci/run` installs the tools and calls this.
 #
 #   scripts/check.sh                 all stages
-#   scripts/check.sh format guards   some of them: format guards policy lint docs tests package counts
+#   scripts/check.sh format guards   some of them: format guards policy lint docs tests package simulation counts
 #
 # A stage that cannot run says SKIPPED and why, at once and in the summary; it never passes silently.
 set -euo pipefail
@@ -78,6 +78,11 @@ stage_tests() {
   fi
 }
 
+# The whole gateway by fresh seeds; `scripts/test.sh` has run some in its own build. Shares its build with the counts.
+stage_simulation() {
+  cargo run --locked --release -p soak -- simulate --seeds 2000
+}
+
 # Instruction counts against their limits. They hold for CPUs with AVX2 (bench/README.md).
 stage_counts() {
   if ! command -v valgrind >/dev/null || ! command -v iai-callgrind-runner >/dev/null; then
@@ -115,7 +120,7 @@ stage_package() {
   return "$code"
 }
 
-all=(format guards policy lint docs tests package counts)
+all=(format guards policy lint docs tests package simulation counts)
 (($# > 0)) || set -- "${all[@]}"
 
 summary=()
