@@ -483,6 +483,9 @@ fn data_fault(rng: &mut Rng, provider: usize, symbol: String) -> Fault {
         0 => VenueFault::DropUpdates { symbol, count },
         // Small ones, too: they go back on their line sooner or later, whatever they fit to.
         1 => VenueFault::ShiftUpdateIds { symbol, by: shift(rng), count },
+        // Kraken's checksum is of the best ten levels: a snapshot that is old only below them shows when prices come there, or
+        // when a second one is compared, after the end of most runs.
+        2 if provider == 1 => VenueFault::LieChecksum { symbol, count },
         2 => VenueFault::StaleSnapshots { symbol, count },
         3 => VenueFault::LieChecksum { symbol, count },
         _ => VenueFault::DropTrades { symbol, count },
