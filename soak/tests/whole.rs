@@ -1,4 +1,4 @@
-//! The whole gateway by seed (`soak simulate`): fixed seeds, fresh ones for a fixed time, and that it can fail.
+//! The whole gateway by seed (`soak simulate`): fixed seeds, as many more as a fixed time allows, and that it can fail.
 
 use std::time::Duration;
 
@@ -6,8 +6,10 @@ use soak::whole::chaos::{Kind, Mix};
 use soak::whole::run::{Failure, Summary, simulate, simulate_many};
 use soak::whole::{Options, Sabotage};
 
-/// Time for fresh seeds, unless `SOAK_SIMULATE_S` says otherwise.
-const FRESH: Duration = Duration::from_secs(8);
+/// Time for seeds from [`FROM`]; `SOAK_SIMULATE_S` asks for fresh ones instead, for so many seconds. What fresh seeds find must
+/// not stop a change that has nothing to do with it: `scripts/check.sh simulation` runs them and says what they found.
+const TIME: Duration = Duration::from_secs(8);
+const FROM: u64 = 3_462_995_808;
 
 fn good(options: &Options) -> Summary {
     simulate(options).unwrap_or_else(|failure| panic!("{failure}"))
@@ -24,11 +26,11 @@ fn every_promise_holds_for_seeds_that_are_always_run() {
 }
 
 #[test]
-fn every_promise_holds_for_fresh_seeds() {
+fn every_promise_holds_for_as_many_seeds_as_time_allows() {
     let seconds = std::env::var("SOAK_SIMULATE_S").ok().and_then(|text| text.parse().ok());
-    let from = fastrand::u64(..1 << 32);
-    eprintln!("fresh seeds from {from}");
-    let verdict = simulate_many(from, u64::MAX, Some(seconds.map_or(FRESH, Duration::from_secs)), None, None);
+    let from = if seconds.is_some() { fastrand::u64(..1 << 32) } else { FROM };
+    eprintln!("seeds from {from}");
+    let verdict = simulate_many(from, u64::MAX, Some(seconds.map_or(TIME, Duration::from_secs)), None, None);
     eprintln!("{}", verdict.table());
     assert!(verdict.is_good(), "{}", verdict.table());
 }
