@@ -2,8 +2,21 @@
 //!
 //! A snapshot that comes in the stream comes once. If its frame is lost, or cannot be read, nothing that follows brings the book
 //! back: it is broken already, so further loss is no news, and its snapshot is wanted already, so no update asks for another.
-//! The one thing that helps is a time after which a wish has failed. Where snapshots come by REST each request has one of its
-//! own.
+//! The one thing that helps is a time after which a wish has failed.
+//!
+//! Every state of a book that is not proved has somebody who brings it back, and a time:
+//!
+//! | state | who | at the latest |
+//! | --- | --- | --- |
+//! | its line is down | the connection opens again and subscribes all | its pause, 30 s |
+//! | its subscription is not answered | the connection is made anew (`NoAck`) | 10 s |
+//! | it broke again and again | [`Resyncs`](super::resync::Resyncs) | its pause, 300 s |
+//! | subscribed, its snapshot in the stream has not come | this | 10 s |
+//! | its snapshot by REST is under way | the queue tries again until it is answered | its pause, 60 s, or the venue's |
+//! | no snapshot by REST is wanted, updates come | the next of them wants one | at once |
+//! | the same, none comes | `look_at_quiet` | its pause, 60 s |
+//! | loaded by REST, not joined | the next update joins it, or breaks it | see above |
+//! | delisted | nobody: its streams have ended | |
 
 use super::Provider;
 use crate::ids::{LineId, StreamId};
