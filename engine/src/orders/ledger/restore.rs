@@ -34,7 +34,11 @@ impl Ledger {
             Record::Progress { wire_id, origin, life, execution_id } => {
                 let Some(slot) = self.by_wire.get(&wire_id.words()) else { return true };
                 let was_open = self.slots[slot as usize].order.life.is_open();
-                self.slots[slot as usize].order.life = *life;
+                // A file begins with a checkpoint, and the batch that it was begun for says again how an order came to where it
+                // stands there: one that has ended does not open again, or it would end, and be counted, twice.
+                if was_open || !life.is_open() {
+                    self.slots[slot as usize].order.life = *life;
+                }
                 if !execution_id.is_empty()
                     && self.seen.get(&Self::execution_key(slot, execution_id)).is_none()
                 {
@@ -105,5 +109,56 @@ impl Ledger {
     pub fn begin(&mut self) {
         let record = Record::Begin { epoch: self.ids.epoch(), shard: self.shard, provider: self.provider };
         journal::append(&record, &mut self.journal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decimal::{Decimals, Price, Qty};
+    use crate::ids::{InstrumentId, Listing, ProviderId, TraceId};
+    use crate::orders::id::WireIds;
+    use crate::orders::ledger::LedgerOptions;
+    use crate::orders::report::ReportState;
+    use crate::orders::request::{DecisionId, OrderKind, OrderSide, TimeInForce};
+
+    /// Found by simulation with a full disk: after a rotation the order of the batch ended twice, the count of open orders went
+    /// below zero, and a limit of them would have refused every order of that run.
+    #[test]
+    fn what_a_batch_says_behind_its_checkpoint_ends_no_order_twice() {
+        let id = ClientOrderId::parse(b"own1").expect("legal");
+        let born = Life::new(Qty(10), Decimals { price: 0, qty: 0 });
+        let order = Order {
+            client_order_id: id,
+            wire_id: id,
+            consumer: ConsumerId(0),
+            provider: ProviderId(0),
+            instrument: InstrumentId(0),
+            listing: Listing(0),
+            side: OrderSide::Buy,
+            kind: OrderKind::Limit,
+            time_in_force: TimeInForce::GoodTillCancelled,
+            post_only: false,
+            price: Price(100),
+            decision: DecisionId(7),
+            trace: TraceId::default(),
+            life: born,
+        };
+        let progress = |state| Record::Progress {
+            wire_id: id,
+            origin: Origin::Venue,
+            life: Life { state: Some(state), ..born },
+            execution_id: ExecutionId::EMPTY,
+        };
+        let mut ledger =
+            Ledger::new(ProviderId(0), 1, WireIds::new(1, 1).expect("fits"), LedgerOptions::DEFAULT);
+        let checkpoint = [Record::Intent(order), progress(ReportState::Cancelled)];
+        let batch = [Record::Intent(order), progress(ReportState::Ack), progress(ReportState::Cancelled)];
+        for record in checkpoint.iter().chain(&batch) {
+            assert!(ledger.replay(record));
+            assert!(ledger.open_orders() <= 1, "{} open after {record:?}", ledger.open_orders());
+        }
+        assert_eq!(ledger.open_orders(), 0);
+        assert!(ledger.orders().all(|(order, _)| !order.life.is_open()));
     }
 }
