@@ -122,6 +122,11 @@ mod tests {
     use crate::orders::report::ReportState;
     use crate::orders::request::{DecisionId, OrderKind, OrderSide, TimeInForce};
 
+    fn progress(wire_id: ClientOrderId, mut life: Life, state: ReportState) -> Record {
+        life.state = Some(state);
+        Record::Progress { wire_id, origin: Origin::Venue, life, execution_id: ExecutionId::EMPTY }
+    }
+
     /// Found by simulation with a full disk: after a rotation the order of the batch ended twice, the count of open orders went
     /// below zero, and a limit of them would have refused every order of that run.
     #[test]
@@ -144,16 +149,14 @@ mod tests {
             trace: TraceId::default(),
             life: born,
         };
-        let progress = |state| Record::Progress {
-            wire_id: id,
-            origin: Origin::Venue,
-            life: Life { state: Some(state), ..born },
-            execution_id: ExecutionId::EMPTY,
-        };
         let mut ledger =
             Ledger::new(ProviderId(0), 1, WireIds::new(1, 1).expect("fits"), LedgerOptions::DEFAULT);
-        let checkpoint = [Record::Intent(order), progress(ReportState::Cancelled)];
-        let batch = [Record::Intent(order), progress(ReportState::Ack), progress(ReportState::Cancelled)];
+        let checkpoint = [Record::Intent(order), progress(id, born, ReportState::Cancelled)];
+        let batch = [
+            Record::Intent(order),
+            progress(id, born, ReportState::Ack),
+            progress(id, born, ReportState::Cancelled),
+        ];
         for record in checkpoint.iter().chain(&batch) {
             assert!(ledger.replay(record));
             assert!(ledger.open_orders() <= 1, "{} open after {record:?}", ledger.open_orders());
