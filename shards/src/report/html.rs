@@ -9,7 +9,7 @@ use super::compare::{Change, Outcome, counted, providers};
 use super::picture::{Curve, Picture};
 use super::read::LeftBehind;
 use super::table::{grouped, in_families, latency};
-use super::timeline::beside_by_shard;
+use super::timeline::{Outlier, beside_by_shard};
 use super::timeline_picture::{escaped, timeline_svg};
 
 /// Outliers that the page shows.
@@ -272,24 +272,21 @@ fn outliers(html: &mut String, report: &RunReport) {
         ("beside it", false),
     ];
     let shown = &report.outliers[..report.outliers.len().min(OUTLIERS_SHOWN)];
-    let mut intervals: Vec<u64> = Vec::new();
+    // Shards are asked one after the other: what reads as the same moment is the same interval.
+    let moment = |one: &Outlier| format!("{:.1} s", one.from_ms as f64 / 1e3);
+    let mut moments: Vec<String> = Vec::new();
     for one in shown {
-        if !intervals.contains(&one.from_ms) {
-            intervals.push(one.from_ms);
+        if !moments.contains(&moment(one)) {
+            moments.push(moment(one));
         }
     }
     open_table(html, &heads);
-    for from_ms in intervals {
-        let rows: Vec<_> = shown.iter().filter(|one| one.from_ms == from_ms).collect();
+    for at in moments {
+        let rows: Vec<_> = shown.iter().filter(|one| moment(one) == at).collect();
         for (index, one) in rows.iter().enumerate() {
             html.push_str("<tr>");
             if index == 0 {
-                let _ = write!(
-                    html,
-                    "<td class=\"n\" rowspan=\"{}\">{:.1} s</td>",
-                    rows.len(),
-                    from_ms as f64 / 1e3
-                );
+                let _ = write!(html, "<td class=\"n\" rowspan=\"{}\">{at}</td>", rows.len());
             }
             let _ = write!(
                 html,
@@ -431,7 +428,6 @@ mod tests {
 
     use super::super::compare::compare;
     use super::super::tests::fixed_report;
-    use super::super::timeline::Outlier;
     use super::*;
 
     fn left() -> LeftBehind {
@@ -494,7 +490,7 @@ mod tests {
         left.report.outliers = vec![
             outlier(4_000, "a", &["long_turns x2 on a", "minor_faults x7 on <b>"]),
             outlier(9_000, "a", &[]),
-            outlier(4_000, "b", &["long_turns x2 on a"]),
+            outlier(4_012, "b", &["long_turns x2 on a"]),
         ];
         let html = page(&left);
         well_formed(&html);
