@@ -178,7 +178,22 @@ impl fmt::Display for OrdersHappening {
 
 #[cfg(test)]
 mod tests {
+    use ::LineId;
+    use engine::connection::Lost;
+
     use super::*;
+
+    #[test]
+    fn a_lost_line_says_when_it_is_tried_again() {
+        let lost = |retry_ns| {
+            let reason = Lost::Connect("Connection refused".to_owned());
+            Happened::Feed(Happening::Lost(LineId(0), reason, retry_ns)).to_string()
+        };
+        let expected =
+            "line 0 failed: connect failed: Connection refused; tried again in 4.2 s (connect_failed)";
+        assert_eq!(lost(Some(4_180_000_000)), expected);
+        assert_eq!(lost(None), "line 0 failed: connect failed: Connection refused (connect_failed)");
+    }
 
     #[test]
     fn a_line_says_what_is_not_well_and_nothing_else() {

@@ -181,7 +181,7 @@ fn time(facts: &HostFacts, host: &dyn HostView, report: &mut Report) {
 }
 
 /// The kernel's check for cores that do not schedule is a timer on each of its cores, and off by default on `nohz_full` ones.
-/// Source: Linux, Documentation/admin-guide/lockup-watchdogs.rst: the timer's period is 2 * watchdog_thresh / 5, and watchdog_thresh is 10 s.
+/// Source: Linux, Documentation/admin-guide/lockup-watchdogs.rst: the timer's period is 2/5 of `watchdog_thresh`, which is 10 s.
 fn soft_watchdog(cores: &CpuSet, host: &dyn HostView, report: &mut Report) {
     const CHECK: &str = "soft watchdog";
     let required = format!("off, or not on {cores}");
