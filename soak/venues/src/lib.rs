@@ -37,7 +37,7 @@ pub use exchange::{OrderFault, TradingConfig, TradingTruth};
 pub use faults::{Fault, How, RestFault, Target, VenueFault};
 pub use instruments::{InstrumentSpec, default_instruments};
 pub use kraken::{KrakenConfig, KrakenLimits};
-pub use server::{FaultHandle, Options, Server, run_alone, start, start_with};
+pub use server::{Driven, FaultHandle, Options, Server, driven, run_alone, start, start_with};
 pub use venue::{BookTruth, InstrumentTruth, Stats};
 
 /// Which venue to simulate, and how.
