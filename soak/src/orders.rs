@@ -208,7 +208,8 @@ impl Run for Orders {
     }
 
     fn why(&self) -> String {
-        self.notes.iter().map(|at| format!("; {:?}", at.lock())).collect()
+        let notes: Vec<String> = self.notes.iter().map(|at| format!("{:?}", at.lock())).collect();
+        format!("; {}", notes.join("; "))
     }
 }
 
