@@ -178,8 +178,8 @@ impl fmt::Display for OrdersHappening {
 
 #[cfg(test)]
 mod tests {
-    use ::LineId;
     use engine::connection::Lost;
+    use engine::ids::LineId;
 
     use super::*;
 
