@@ -465,7 +465,8 @@ mod tests {
 
     #[test]
     fn owners_are_left_out_where_the_stage_of_all_is_there_and_one_nanosecond_does_not_set_the_scale() {
-        let (body, mixed) = (lifelike(5, 300.0, 10_000), total(std::iter::once(1).chain([40_000; 9_999])));
+        let (body, mixed) =
+            (lifelike(5, 300.0, 10_000), total(std::iter::once(1).chain(std::iter::repeat_n(40_000, 9_999))));
         let curves = vec![
             Curve::new("a", "handler", &body),
             Curve::new("a", "handler:maker", &body),
