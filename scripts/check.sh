@@ -65,12 +65,22 @@ stage_docs() {
   RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
 }
 
-# The README's test command.
+# The README's test command, with counters where LLVM's tools are there: every test runs once, and says which lines it ran.
 stage_tests() {
   [[ -d ${MELTICA_CAPTURES:-../shared/captures} ]] || skip "conformance against recordings: none found (MELTICA_CAPTURES)"
-  local before
+  local before counters
   before=$(git status --porcelain 2>/dev/null || true)
-  scripts/test.sh
+  if counters=$(scripts/coverage.sh env); then
+    # The counters are for the tests alone: what later stages build is as it is shipped.
+    (
+      eval "$counters"
+      scripts/test.sh
+    )
+    scripts/coverage.sh report
+  else
+    skip "coverage: llvm-cov of the compiler's version is not installed (scripts/install-tools.sh coverage)"
+    scripts/test.sh
+  fi
   if [[ $(git status --porcelain 2>/dev/null || true) != "$before" ]]; then
     echo "the tests wrote into the working tree; a test's files belong into a temporary directory:" >&2
     git status --porcelain >&2
