@@ -7,8 +7,9 @@
 #   scripts/fuzz.sh all 10           every target, ten seconds each
 #
 # MELTICA_FUZZ_SEED repeats a run without coverage; with coverage libFuzzer writes the input to engine/fuzz/artifacts, and what it
-# has learned stays in engine/fuzz/corpus, to go on from. SANITIZER: address (some of what decodes uses `unsafe`: simd-json) or none,
-# which runs more inputs a second. A last line for each target says inputs, edges of the program seen, and features.
+# has learned stays in engine/fuzz/corpus, to go on from. Nothing that guides it needs an unstable flag. SANITIZER=address finds bad
+# memory accesses too (simd-json has `unsafe` code), at fewer inputs a second; a nightly compiler takes that, or the pinned one with
+# RUSTC_BOOTSTRAP. The last line for each target says inputs, edges of the program seen, and features.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,26 +32,29 @@ else
 fi
 
 PATH="$(scripts/install-tools.sh --where):$PATH"
-sanitizer=${SANITIZER:-address}
-# libFuzzer's counters need no unstable flag, the sanitizers do; the pinned compiler takes those with RUSTC_BOOTSTRAP.
-fuzz=(env RUSTC_BOOTSTRAP=1 cargo fuzz)
+sanitizer=${SANITIZER:-none}
+fuzz=(cargo fuzz)
 guided=yes
 if ! cargo fuzz --version >/dev/null 2>&1; then
   guided="cargo-fuzz is not installed (scripts/install-tools.sh fuzz)"
-elif cargo +nightly --version >/dev/null 2>&1; then
-  fuzz=(cargo +nightly fuzz)
-else
-  echo "no nightly toolchain: $(rustc --version) with RUSTC_BOOTSTRAP=1"
+elif [[ $sanitizer != none ]]; then
+  if cargo +nightly --version >/dev/null 2>&1; then
+    fuzz=(cargo +nightly fuzz)
+  else
+    fuzz=(env RUSTC_BOOTSTRAP=1 cargo fuzz)
+    echo "no nightly toolchain: $(rustc --version) with RUSTC_BOOTSTRAP=1"
+  fi
 fi
 [[ $guided == yes ]] || echo "SKIPPED: coverage-guided fuzzing: $guided; the targets run without coverage instead" >&2
 
 # A run by libFuzzer. The binary writes the target's own seeds into the corpus before it is read.
-guided() { # target
-  local corpus="$PWD/engine/fuzz/corpus" said code=0
+guided() { # target, its crate
+  local corpus="$PWD/engine/fuzz/corpus" features=() said code=0
+  [[ $2 != engine ]] || features=(--no-default-features)
   said=$(mktemp)
   mkdir -p "$corpus/$1"
   MELTICA_FUZZ_CORPUS=$corpus timeout $((seconds + 1800)) \
-    "${fuzz[@]}" run --fuzz-dir engine/fuzz --sanitizer "$sanitizer" "$1" "$corpus/$1" -- \
+    "${fuzz[@]}" run --fuzz-dir engine/fuzz --sanitizer "$sanitizer" "${features[@]}" "$1" "$corpus/$1" -- \
     -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 >"$said" 2>&1 || code=$?
   if ((code != 0)); then
     tail -n 60 "$said"
@@ -65,7 +69,7 @@ failed=()
 for target in "${targets[@]}"; do
   crate=$(crate_of "$target")
   if [[ $guided == yes ]]; then
-    guided "$target" || failed+=("$target")
+    guided "$target" "$crate" || failed+=("$target")
   else
     seed=${MELTICA_FUZZ_SEED:-$((RANDOM * 32768 + RANDOM))}
     echo "$target: seed $seed, $seconds s"

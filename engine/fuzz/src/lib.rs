@@ -6,6 +6,7 @@ mod driver;
 #[path = "../../tests/fuzz/targets.rs"]
 #[allow(dead_code, reason = "seeds are written by the tests")]
 mod in_engine;
+#[cfg(feature = "shards")]
 #[path = "../../../shards/tests/fuzz/targets.rs"]
 #[allow(dead_code, reason = "seeds are written by the tests")]
 mod in_shards;
@@ -28,7 +29,10 @@ pub fn run(name: &str, data: &[u8]) {
 
 fn target(name: &str) -> &'static driver::Target {
     // Constants: neither list is built again for each input.
+    #[cfg(feature = "shards")]
     static ALL: [&[driver::Target]; 2] = [&in_engine::TARGETS, &in_shards::TARGETS];
+    #[cfg(not(feature = "shards"))]
+    static ALL: [&[driver::Target]; 1] = [&in_engine::TARGETS];
     let mut all = ALL.into_iter().flatten();
     all.find(|target| target.name == name).expect("a target of that name")
 }
