@@ -3,8 +3,6 @@
 #
 #   scripts/coverage.sh [arguments of cargo test]     runs scripts/test.sh with counters, then reports: -p engine, for example
 #   scripts/coverage.sh show FILE...                  the lines of these files with their counts, from the last run
-#   eval "$(scripts/coverage.sh env)"                 what CI does: the shell's next scripts/test.sh runs with counters, and
-#   scripts/coverage.sh report [arguments of cargo test]      reads them
 #
 # Uses the compiler's own counters, and LLVM's tools of the same major version: from LLVM_BIN, from the toolchain (rustup component
 # add llvm-tools) or from the system (scripts/install-tools.sh coverage). Without them it says SKIPPED and exits with 3. Only this
@@ -12,8 +10,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Documentation examples run as well, but leave no binary to read; what they alone run is not counted.
+# Documentation examples leave no binary to read. Who names targets has those alone.
 targets=(--lib --bins --tests)
+for argument in "$@"; do
+  case $argument in --lib | --bin | --bins | --test | --tests) targets=() ;; esac
+done
 
 major=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -103,14 +104,6 @@ PYTHON
 }
 
 case ${1:-} in
-  env)
-    rm -f "$out"/*.profraw
-    printf 'export RUSTC_WORKSPACE_WRAPPER=%q LLVM_PROFILE_FILE=%q\n' "$RUSTC_WORKSPACE_WRAPPER" "$LLVM_PROFILE_FILE"
-    ;;
-  report)
-    shift
-    report "$@"
-    ;;
   show)
     shift
     mapfile -t objects <"$out/objects"
