@@ -5,7 +5,7 @@ mod rig;
 mod venue;
 
 use engine::connection::Lost;
-use engine::ids::ProviderId;
+use engine::ids::{ConsumerId, ProviderId};
 use engine::orders::check::Limits;
 use engine::orders::desk::{Desk, DeskOptions, Durability};
 use engine::orders::ledger::{LedgerOptions, OnSessionLoss, SessionState};

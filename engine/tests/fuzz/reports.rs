@@ -33,7 +33,7 @@ fn gateway(venue: u8) -> Box<dyn OrderGateway> {
 }
 
 fn tag(purpose: Purpose) -> Tag {
-    Tag((purpose as u64) << 48 | 34 << 20 | 12)
+    Tag((purpose as u64) << 48 | 0x0022_000C)
 }
 
 /// A venue, a way (a frame, or what an HTTP request was about), a status, and the text: the same news twice, a request for a new
