@@ -78,8 +78,8 @@ stage_tests() {
   fi
 }
 
-# Lines of the engine that its own tests run: money, orders and books are there, and its tests are quick. Left out are those that
-# are slow and reach no other lines. The whole workspace is `scripts/coverage.sh` without arguments.
+# Lines of the engine that its own tests run: money, orders and books are there, and its tests are quick. The slow ones are left out:
+# with them it was 84.5 %, without 84.8 % and two tests more. The whole workspace is `scripts/coverage.sh` without arguments.
 stage_coverage() {
   local arguments=(-p engine --lib) test code=0
   for test in allocations book_feed desk dispatch frame pieces pipeline; do arguments+=(--test "$test"); done
