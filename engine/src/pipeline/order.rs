@@ -296,6 +296,7 @@ impl<V: Venue> Pipeline<V> {
 
     /// The end of the input: what waits for missing numbers is published, with its Gaps.
     pub fn finish(&mut self) {
+        self.finish_books();
         for index in 0..self.streams.len() {
             while !self.streams[index].reorder.is_empty() {
                 self.give_up_hole(StreamId(index as u32));
