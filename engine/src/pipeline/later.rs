@@ -14,6 +14,7 @@ use super::book::fill;
 use crate::event::{Body, BookReason, BookStatus, Event, Flags, Header, Parts};
 use crate::ids::Listing;
 use crate::probe::Probe;
+use crate::time::ReceiveTime;
 use crate::venue::Venue;
 
 /// Levels that are given to rings in one turn before the rest is left to the next; the book that reaches it is given to its ring
@@ -74,6 +75,11 @@ impl Later {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// When the oldest of what is not out was received.
+    pub fn oldest(&self) -> Option<ReceiveTime> {
+        self.queue.iter().filter(|left| !left.is_published).map(|left| left.header.receive_time).min()
     }
 
     fn has(&self, listing: Listing) -> bool {
