@@ -246,15 +246,6 @@ impl<'a> Scanner<'a> {
         self.skip(length)
     }
 
-    /// Takes `"` decimal `"`.
-    #[inline]
-    pub fn quoted_decimal(&mut self) -> Option<Number> {
-        self.lit(b"\"")?;
-        let number = self.decimal()?;
-        self.lit(b"\"")?;
-        Some(number)
-    }
-
     /// Takes `[["1.5","0.2"],["1.4","3"]]`, which may be empty, and gives each pair to `each`, whose `None` ends it.
     #[inline]
     pub fn pairs(&mut self, mut each: impl FnMut(Number, Number) -> Option<()>) -> Option<()> {

@@ -135,11 +135,6 @@ impl Control {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
     }
 
-    /// Whether the thread is there.
-    pub fn is_up(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-
     /// Ends it.
     pub fn stop(&mut self) {
         self.stop.store(true, Ordering::Release);
