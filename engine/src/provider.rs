@@ -313,7 +313,8 @@ impl<V: Venue> Provider<V> {
         if matches!(lost, Lost::Ours(_)) {
             return;
         }
-        self.happened(Happening::Lost(line, lost));
+        let retry_ns = self.connections[line.index()].retry_ns(now);
+        self.happened(Happening::Lost(line, lost, retry_ns));
     }
 
     /// How many live lines carry the streams of `line` now: with two, one may fill the holes of the other.

@@ -93,7 +93,7 @@ fn from_a_proposal_to_a_comparison_of_two_runs() {
     assert!(run.wait().expect("it ends by itself").code().is_some_and(|code| code == 0));
     let first = runs(dir).pop().expect("the run left a directory");
     let shown = text(&done(dir, &["report", &first], 0));
-    assert!(shown.contains("receive_to_delivered") && shown.contains("Latest deliveries:"), "{shown}");
+    assert!(shown.contains("receive_to_delivered") && shown.contains("Longest deliveries:"), "{shown}");
     let page = fs::read_to_string(dir.join(&first).join("report.html")).expect("it was written");
     for part in ["The run over time", "messages of venues", "receive to delivered", "<td>strategies0</td>"] {
         assert!(page.contains(part), "{part}");

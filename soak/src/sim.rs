@@ -346,7 +346,7 @@ impl<V: Venue> World<V> {
 
     /// How often a connection was lost for a reason, by its name.
     pub fn lost_count(&self, name: &str) -> usize {
-        let lost = |(_, happening): &&(u64, Happening)| matches!(happening, Happening::Lost(_, lost) if lost.name() == name);
+        let lost = |(_, happening): &&(u64, Happening)| matches!(happening, Happening::Lost(_, lost, _) if lost.name() == name);
         self.happenings.iter().filter(lost).count()
     }
 

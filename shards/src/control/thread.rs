@@ -25,7 +25,9 @@ const TOKEN_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The address cannot be listened on.
-    #[error("control endpoint: cannot listen on {address}: {source}")]
+    #[error(
+        "control endpoint: cannot listen on {address}: {source}; is another gateway running? port 0 takes any free one"
+    )]
     Listen {
         /// The topology's.
         address: SocketAddr,
