@@ -3,6 +3,7 @@
 //! The shell opens sockets and sends requests as it is asked to, hands over bytes and answers with the time, and calls
 //! [`Provider::flush`] when a read batch is over. All decisions are here, so replay, simulation and live make the same.
 
+mod absent;
 mod answers;
 mod care;
 mod carry;
@@ -30,6 +31,7 @@ use crate::raw::Notice;
 use crate::time::ReceiveTime;
 use crate::venue::Venue;
 
+use absent::Absents;
 use care::Care;
 use carry::groups;
 use delisting::Standing;
@@ -76,6 +78,7 @@ pub struct Provider<V: Venue> {
     rolls: Vec<Roll>,
     care: Care,
     resyncs: Resyncs,
+    absents: Absents,
     /// By listing.
     standings: Vec<Standing>,
     started_at: ReceiveTime,
@@ -129,6 +132,7 @@ impl<V: Venue> Provider<V> {
             rolls: Vec::new(),
             care: Care::new(now),
             resyncs: Resyncs::default(),
+            absents: Absents::default(),
             standings: Vec::new(),
             started_at: now,
             was_proved: false,

@@ -229,6 +229,23 @@ impl<V: Venue> Pipeline<V> {
         })
     }
 
+    /// Whether the book of `stream`, as `line` keeps it, has none of the snapshots that come in the stream.
+    pub fn lacks_snapshot(&self, stream: StreamId, line: LineId) -> bool {
+        let state = &self.streams[stream.index()];
+        if !state.channel.is_book() || state.ended || !self.keeps(state.listing) {
+            return false;
+        }
+        let listing = state.listing.index();
+        let Some(published) = self.books[listing].as_ref().filter(|feed| !feed.snapshot_by_rest()) else {
+            return false;
+        };
+        if self.active_line[listing].is_none_or(|active| active == line) {
+            return !published.is_loaded();
+        }
+        let own = self.standby[listing].iter().find(|standby| standby.line == line);
+        own.is_none_or(|standby| !standby.feed.is_loaded())
+    }
+
     /// What follows an applied update: others that wait for it, and the shadow that follows the book.
     #[inline]
     pub(super) fn after_update(

@@ -226,12 +226,15 @@ impl<V: Venue> Pipeline<V> {
         let (channel, listing) = (state.channel, state.listing);
         if channel.is_book()
             && let Some(Some(feed)) = self.books.get_mut(listing.index())
-            && (feed.is_loaded() || feed.waiting() > 0)
         {
-            let unusable_before = feed.counts.unusable_total;
-            feed.give_up(crate::event::BookStatus::Syncing);
-            self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+            // Also where nothing is loaded: a snapshot that is under way now comes to a stream that has ended, or to none, and
+            // a wish that stood on would keep a book that begins again from asking, for ever.
             self.snapshot_wanted[listing.index()] = false;
+            if feed.is_loaded() || feed.waiting() > 0 {
+                let unusable_before = feed.counts.unusable_total;
+                feed.give_up(crate::event::BookStatus::Syncing);
+                self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+            }
         }
     }
 }
