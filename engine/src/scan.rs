@@ -265,6 +265,37 @@ impl<'a> Scanner<'a> {
             }
         }
     }
+
+    /// As [`pairs`](Self::pairs), and stops behind a pair once fewer than `left_min` bytes are left. Returns whether the list
+    /// has ended; if not, a scanner of the bytes that are left goes on with it, `resumed`.
+    #[inline]
+    pub fn some_pairs(
+        &mut self,
+        resumed: bool,
+        left_min: usize,
+        mut each: impl FnMut(Number, Number) -> Option<()>,
+    ) -> Option<bool> {
+        if !resumed {
+            self.lit(b"[")?;
+            if self.maybe(b"]") {
+                return Some(true);
+            }
+            self.lit(b"[\"")?;
+        }
+        loop {
+            let first = self.decimal()?;
+            self.lit(b"\",\"")?;
+            let second = self.decimal()?;
+            each(first, second)?;
+            if !self.maybe(b"\"],[\"") {
+                self.lit(b"\"]]")?;
+                return Some(true);
+            }
+            if self.rest().len() < left_min {
+                return Some(false);
+            }
+        }
+    }
 }
 
 /// Bytes that a decimal of the common size and the reads around it touch: 7 digits, the point, 8 digits and one more.

@@ -5,6 +5,7 @@
 
 pub mod day;
 pub mod desk;
+pub mod disk;
 pub mod kill9;
 pub mod ledger;
 pub mod lines;

@@ -556,7 +556,8 @@ impl<V: Venue> World<V> {
             tape.answer(path, &body, self.now_ns);
         }
         self.hang_up(index);
-        self.provider.rest_answered(id, status, retry_after_s, &mut body, now, &mut FixedClock(now));
+        let mut clock = FixedClock(now);
+        while !self.provider.rest_answered(id, status, retry_after_s, &mut body, now, &mut clock) {}
     }
 
     /// We close a link.

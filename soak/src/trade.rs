@@ -1,9 +1,11 @@
 //! A provider's order entry ([`Desk`]) against a simulated venue in one thread, under a simulated clock: the real frames,
-//! HTTP requests and journal, lost connections, a disk that takes its time, and processes that die. A run follows from
-//! its seed.
+//! HTTP requests and journal ([`SimDisk`] under the gateway's own writer), lost connections, a disk that takes its time and
+//! fills up, processes that die and hosts that lose their power. A run follows from its seed.
 //!
 //! [`Trade::finish`] compares what consumers were told and what the desk believes with what the venue really did. It
 //! knows no venue: the gateway, the path of the private connection and the spelling of symbols are arguments.
+
+mod crash;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +13,8 @@ use engine::connection::Lost;
 use engine::decimal::Decimals;
 use engine::directory::{Directory, OrderFilters};
 use engine::ids::{ConsumerId, InstrumentId, Listing, ProviderId};
-use engine::orders::check::{BookPolicy, Limits, Market};
+use engine::orders::check::{BookPolicy, Limits, Market, Rule};
 use engine::orders::desk::{CallId, Desk, DeskOptions, Durability, Turn};
-use engine::orders::journal::Tail;
 use engine::orders::ledger::{LedgerOptions, SessionState};
 use engine::orders::report::ReportFlags;
 use engine::orders::venue::{OrderGateway, Stamp};
@@ -27,6 +28,11 @@ use simvenues::output::ConnectionId;
 use simvenues::site::Site;
 use simvenues::{Fault, InstrumentSpec, OrderFault, VenueConfig, VenueFault};
 
+use shards::orders::journal::JournalWriter;
+use shards::orders::keep::Keeper;
+use shards::topology::{Durability as JournalDurability, JournalPlan};
+
+use crate::disk::SimDisk;
 use crate::sim::{MS_NS, SECOND_NS};
 
 /// Where simulated time begins, in nanoseconds since 1970: a day in 2023.
@@ -35,8 +41,6 @@ const START_NS: u64 = 1_700_000_000_000_000_000;
 const DECIMALS: Decimals = Decimals { price: 8, qty: 8 };
 /// Consumers that trade.
 pub const CONSUMERS: u16 = 3;
-/// Longest time that the disk takes, in nanoseconds.
-const DISK_NS_MAX: u64 = 5 * MS_NS;
 /// What stands before a client order id in the request for a new order, at each venue.
 const PLACES: [&[u8]; 3] = [b"\"newClientOrderId\":\"", b"\"cl_ord_id\":\"", b"{\"client_order_id\":\""];
 
@@ -76,6 +80,18 @@ pub struct Tally {
     pub recovered: u64,
     /// Processes that died.
     pub restarts: u64,
+    /// Of those: with their host.
+    pub power_cuts: u64,
+    /// Starts that failed because the process died in them.
+    pub failed_starts: u64,
+    /// Torn ends of journals that were cut off, in bytes.
+    pub cut_bytes: u64,
+    /// Journals that took no more.
+    pub journal_failures: u64,
+    /// Orders that a journal knew after a crash because it had to.
+    pub remembered: u64,
+    /// Files that a journal began while it ran.
+    pub rotations: u64,
     /// Orders taken on that the journal had lost.
     pub adopted: u64,
 }
@@ -99,12 +115,17 @@ pub struct Trade<G> {
     specs: Vec<InstrumentSpec>,
     wire: Option<ConnectionId>,
     asked: Vec<Asked>,
-    /// The journal as it was written, and where this run's part begins.
-    file: Vec<u8>,
-    run_begins: usize,
-    /// Writes that the disk has not confirmed: (length of the file, when).
-    writes: Vec<(usize, u64)>,
-    durable: usize,
+    disk: SimDisk,
+    plan: JournalPlan,
+    /// `None` only while a process dies.
+    journal: Option<JournalWriter<SimDisk>>,
+    keeper: Keeper,
+    /// When the journal took no more.
+    failed_ns: Option<u64>,
+    /// Intents of this run: which order, its position in the journal, and when the journal said that it is durable.
+    intents: Vec<(ClientOrderId, u64, Option<u64>)>,
+    /// Runs that there were.
+    epochs: BTreeSet<u64>,
     epoch: u64,
     nonce: u64,
     /// How often each client order id left.
@@ -143,6 +164,13 @@ impl<G: OrderGateway> Trade<G> {
             seed,
             ..DeskOptions::new("localhost", setup.path)
         };
+        let durability = match setup.durability {
+            Durability::Sync => JournalDurability::Sync,
+            Durability::Batch => JournalDurability::Batch,
+        };
+        // Small files follow one another within seconds; each seed has another size.
+        let plan = JournalPlan::new("journal".into(), durability, 2_000 + seed % 7 * 3_000, 2);
+        let disk = SimDisk::new(seed);
         let epoch = START_NS / SECOND_NS;
         let mut trade = Self {
             now_ns: START_NS,
@@ -157,10 +185,13 @@ impl<G: OrderGateway> Trade<G> {
             specs: setup.specs,
             wire: None,
             asked: Vec::new(),
-            file: Vec::new(),
-            run_begins: 0,
-            writes: Vec::new(),
-            durable: 0,
+            disk,
+            plan,
+            journal: None,
+            keeper: Keeper::default(),
+            failed_ns: None,
+            intents: Vec::new(),
+            epochs: BTreeSet::new(),
             epoch,
             nonce: 0,
             sent: BTreeMap::new(),
@@ -174,7 +205,7 @@ impl<G: OrderGateway> Trade<G> {
             orders: 0,
             news: None,
         };
-        trade.desk.begin(trade.now());
+        assert!(trade.start(), "nothing goes wrong at the first start");
         trade
     }
 
@@ -220,6 +251,9 @@ impl<G: OrderGateway> Trade<G> {
 
     /// Submits any request of a consumer.
     pub fn submit(&mut self, consumer: u16, request: &OrderRequest) -> Submitted {
+        if self.keeper.failed && request.command == Command::Place {
+            return Submitted::Refused(Rule::JournalFull); // as the shard's driver does
+        }
         let request = OrderRequest { consumer: ConsumerId(consumer), submitted_at: self.now(), ..*request };
         let filters = OrderFilters::default();
         let market = Market { decimals: DECIMALS, trading: true, filters: &filters, touch: None };
@@ -251,40 +285,6 @@ impl<G: OrderGateway> Trade<G> {
     /// The trading switch of a consumer.
     pub fn set_trading(&mut self, consumer: u16, on: bool) {
         self.desk.set_trading(ConsumerId(consumer), on, self.now());
-    }
-
-    /// The process dies now, and another begins with what the disk has; sometimes with a torn record behind it.
-    ///
-    /// # Panics
-    /// If the journal cannot be read.
-    pub fn restart(&mut self) {
-        self.tally.restarts += 1;
-        let end = self.rng.usize(self.durable..=self.file.len());
-        self.file.truncate(end);
-        if let Some(connection) = self.wire.take() {
-            self.site.closed(connection);
-        }
-        for asked in self.asked.drain(..) {
-            self.site.closed(asked.connection);
-        }
-        self.epoch += 1;
-        self.desk = make(&self.site, self.gateway, self.epoch, &self.options);
-        let replayed = self.desk.replay(&self.file);
-        assert_eq!(replayed.refused, 0, "seed {}", self.seed);
-        match replayed.tail {
-            Tail::Clean => {}
-            Tail::Torn { at } => self.file.truncate(at),
-            Tail::Damaged { .. } => panic!("seed {}: {replayed:?}", self.seed),
-        }
-        self.run_begins = self.file.len();
-        self.durable = self.file.len();
-        self.writes.clear();
-        self.told.clear();
-        self.gap_open = false;
-        if self.killed {
-            self.desk.kill(None, self.now());
-        }
-        self.desk.begin(self.now());
     }
 
     /// Keeps from now on what consumers are told, for [`take_news`](Self::take_news).
@@ -344,7 +344,7 @@ impl<G: OrderGateway> Trade<G> {
         self.site.poll(self.now_ns);
         self.read_wire();
         self.read_answers();
-        self.disk();
+        self.keep_journal();
         // What one input causes may cause more in the same instant.
         for _ in 0..4 {
             self.turn();
@@ -385,15 +385,6 @@ impl<G: OrderGateway> Trade<G> {
         }
     }
 
-    fn disk(&mut self) {
-        let now_ns = self.now_ns;
-        let done = self.writes.iter().take_while(|write| write.1 <= now_ns).count();
-        if let Some((length, _)) = self.writes.drain(..done).next_back() {
-            self.durable = length;
-            self.desk.journal_durable((length - self.run_begins) as u64);
-        }
-    }
-
     fn turn(&mut self) {
         let (seed, now_ns, now) = (self.seed, self.now_ns, self.now());
         let Self { desk, directory, rng, nonce, .. } = self;
@@ -419,14 +410,7 @@ impl<G: OrderGateway> Trade<G> {
                 news.push(event);
             }
         }
-        let records = self.desk.journal().len();
-        if records > 0 {
-            self.file.extend_from_slice(self.desk.journal());
-            self.desk.journal_written(records);
-            let after_ns = self.rng.u64(0..=DISK_NS_MAX);
-            let at_ns = self.writes.last().map_or(0, |write| write.1).max(now_ns + after_ns);
-            self.writes.push((self.file.len(), at_ns));
-        }
+        self.keep_journal();
         for (call, request) in calls {
             self.left(&request);
             match self.site.open(now_ns) {
@@ -482,12 +466,13 @@ impl<G: OrderGateway> Trade<G> {
                 });
                 let order = order.unwrap_or_else(|| panic!("seed {}: an order of nobody left", self.seed));
                 let trading = self.desk.limits(order.consumer).is_some_and(|limits| limits.trading);
-                assert!(trading && !self.killed, "seed {}: a switch leaked {}", self.seed, order.wire_id);
+                // What was taken at the instant of the failure had its bytes already.
+                let failed = self.failed_ns.is_some_and(|at_ns| at_ns < self.now_ns);
+                let may_leave = trading && !self.killed && !failed;
+                assert!(may_leave, "seed {}: a switch leaked {}", self.seed, order.wire_id);
                 if self.options.durability == Durability::Sync {
-                    let durable = &self.file[..self.durable];
-                    let wire_id = order.wire_id.as_bytes();
                     assert!(
-                        durable.windows(wire_id.len()).rev().any(|text| text == wire_id),
+                        self.disk.has(order.wire_id.as_bytes()),
                         "seed {}: {} left before its intent was on the disk",
                         self.seed,
                         order.wire_id
@@ -552,6 +537,10 @@ impl<G: OrderGateway> Trade<G> {
     /// # Panics
     /// If it is not.
     pub fn finish(&mut self) {
+        if self.keeper.failed {
+            self.restart();
+        }
+        self.disk.clear();
         self.site.fault(&Fault::Clear, self.now_ns);
         self.site.set_rate(0.0, self.now_ns);
         self.settle();

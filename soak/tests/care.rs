@@ -4,7 +4,7 @@
 use engine::event::{BookReason, BookStatus};
 use engine::provider::Happening;
 use engine::venue::Venue;
-use simvenues::{Fault, Product, VenueFault};
+use simvenues::{Fault, Product, Target, VenueFault};
 use soak::sim::{SECOND_NS, Twin, World, WorldOptions};
 
 const SEEDS: std::ops::Range<u64> = 1..4;
@@ -281,4 +281,42 @@ fn kraken_tells_itself_that_an_instrument_is_delisted_and_nobody_waits_for_a_sil
         });
         assert!(world.now_ns - ordered_ns < SECOND_NS);
     });
+}
+
+// -- never came ----------------------------------------------------------------------------------------------------------
+
+/// A book breaks, and the snapshot that its new subscription begins with is lost. Nothing else of that frame is seen again, so
+/// every moment is tried until one hit it.
+fn a_snapshot_that_never_comes<V: Venue>(twin: impl Fn() -> Twin<V>) {
+    let (mut hits, mut dead_ns_max) = (0, 0);
+    for after_us in (0..6_000).step_by(100) {
+        let mut world = World::with(WorldOptions::with_seed(1), twin());
+        world.settle();
+        while world.all_proved() {
+            world.fault(&Fault::SkipSequence(Target::All));
+            world.run_s(0.001);
+        }
+        let broke_ns = world.now_ns;
+        world.run_s(f64::from(after_us) / 1e6);
+        world.fault(&Fault::SkipSequence(Target::All));
+        world.run_for("recovery", 40.0, World::all_proved);
+        let care = *world.provider.care_counts();
+        if care.absent_snapshots_total > 0 {
+            hits += 1;
+            dead_ns_max = dead_ns_max.max(world.now_ns - broke_ns);
+            world.finish();
+        }
+    }
+    assert!(hits > 0, "no snapshot was lost");
+    assert!(dead_ns_max < 15 * SECOND_NS, "a book was dead for {dead_ns_max} ns");
+}
+
+#[test]
+fn a_kraken_snapshot_that_never_comes_is_asked_for_again() {
+    a_snapshot_that_never_comes(Twin::kraken);
+}
+
+#[test]
+fn a_coinbase_snapshot_that_never_comes_is_asked_for_again() {
+    a_snapshot_that_never_comes(Twin::coinbase);
 }

@@ -96,3 +96,11 @@ fn a_book_that_was_proved_before_its_second_snapshot_came_is_asked_for_when_it_b
     let only = Some(vec![2, 12, 23]);
     good(&Options { mix: Some(Mix(27_524)), only, ..Options::with_seed(3_172_120_793) });
 }
+
+/// Found by a fresh seed: the frame that was lost behind a broken one was the snapshot of the new subscription. The book was broken
+/// and asked for already, so neither the jump nor any update asked again.
+#[test]
+fn a_book_whose_snapshot_was_lost_comes_back() {
+    let only = Some(vec![63, 90, 99, 106]);
+    good(&Options { mix: Some(Mix(231_874)), only, ..Options::with_seed(698_359_681) });
+}

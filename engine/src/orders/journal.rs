@@ -159,6 +159,11 @@ impl<'a> Records<'a> {
         self.tail
     }
 
+    /// Offset behind the record that came last.
+    pub const fn position(&self) -> usize {
+        self.at
+    }
+
     /// Goes on after damage.
     pub const fn resume(&mut self, at: usize) {
         self.at = at;

@@ -137,6 +137,7 @@ impl<V: Venue> Pipeline<V> {
                 self.snapshot_wanted.resize(carried.listing.index() + 1, false);
                 self.standby.resize_with(carried.listing.index() + 1, Vec::new);
                 self.active_line.resize(carried.listing.index() + 1, None);
+                self.later.reserve(self.books.len());
             }
             if carried.channel.is_book() && self.books[carried.listing.index()].is_none() {
                 self.books[carried.listing.index()] = Some(self.new_book());
@@ -216,6 +217,7 @@ impl<V: Venue> Pipeline<V> {
         while !self.streams[stream.index()].reorder.is_empty() {
             self.give_up_hole(stream);
         }
+        self.finish_publishing(self.streams[stream.index()].listing);
         let state = &mut self.streams[stream.index()];
         state.sequence.restart();
         state.line = None;
@@ -224,12 +226,15 @@ impl<V: Venue> Pipeline<V> {
         let (channel, listing) = (state.channel, state.listing);
         if channel.is_book()
             && let Some(Some(feed)) = self.books.get_mut(listing.index())
-            && (feed.is_loaded() || feed.waiting() > 0)
         {
-            let unusable_before = feed.counts.unusable_total;
-            feed.give_up(crate::event::BookStatus::Syncing);
-            self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+            // Also where nothing is loaded: a snapshot that is under way now comes to a stream that has ended, or to none, and
+            // a wish that stood on would keep a book that begins again from asking, for ever.
             self.snapshot_wanted[listing.index()] = false;
+            if feed.is_loaded() || feed.waiting() > 0 {
+                let unusable_before = feed.counts.unusable_total;
+                feed.give_up(crate::event::BookStatus::Syncing);
+                self.counts.unusable_total += feed.counts.unusable_total - unusable_before;
+            }
         }
     }
 }

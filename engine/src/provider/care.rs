@@ -40,6 +40,8 @@ crate::counters! {
         dead_streams_total,
         /// Snapshots asked for because a market was so quiet that no update came to prove its book.
         quiet_snapshots_total,
+        /// Snapshots asked for again because their subscription was taken and they never came.
+        absent_snapshots_total,
         /// Books that were asked for after a pause, because they broke again and again.
         delayed_resyncs_total,
     }
@@ -134,6 +136,7 @@ impl<V: Venue> Provider<V> {
         for index in 0..self.pipeline.directory.instruments().len() {
             self.look_at_quiet(Listing(index as u16), now);
         }
+        self.look_at_absent(now);
     }
 
     /// Asks for the next verification when it is due: one book at a time, all of them once in the configured time.
@@ -203,6 +206,7 @@ impl<V: Venue> Provider<V> {
     }
 
     pub(super) fn resubscribe(&mut self, stream: StreamId, line: Option<crate::ids::LineId>) {
+        self.absents.forget(stream);
         for connection in &mut self.connections {
             let meant = line.is_none_or(|line| line == connection.line());
             if meant && connection.streams().contains(&stream) {

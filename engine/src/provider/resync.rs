@@ -77,6 +77,13 @@ impl Resyncs {
         Some((due.stream, due.line))
     }
 
+    /// Whether the book of `stream`, as `line` keeps it, has to wait until its pause is over.
+    pub fn waits(&self, stream: StreamId, line: LineId) -> bool {
+        let is_meant =
+            |trouble: &&Trouble| trouble.stream == stream && trouble.line.is_none_or(|meant| meant == line);
+        self.troubles.iter().filter(is_meant).any(|trouble| trouble.waits)
+    }
+
     /// When [`poll`](Self::poll) has one.
     pub fn deadline(&self) -> Option<ReceiveTime> {
         self.troubles.iter().filter(|trouble| trouble.waits).map(|trouble| trouble.again_at).min()

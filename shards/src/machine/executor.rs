@@ -356,6 +356,12 @@ pub async fn sleep(duration: Duration) {
 pub struct TaskHandle<T>(Rc<Cell<Option<T>>>);
 
 impl<T> TaskHandle<T> {
+    /// A handle of a task that other means than [`Tasks::spawn`] run, and where its result is to be put.
+    pub fn pair() -> (Self, Rc<Cell<Option<T>>>) {
+        let value = Rc::new(Cell::new(None));
+        (Self(Rc::clone(&value)), value)
+    }
+
     /// The task's result, once, when it has ended.
     pub fn take(&self) -> Option<T> {
         self.0.take()

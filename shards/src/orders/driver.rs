@@ -29,6 +29,7 @@ use super::account::Account;
 use super::chance::Chance;
 use super::critical::CriticalLane;
 use super::journal::JournalWriter;
+use super::keep::{Keeper, Kept};
 use super::session::Session;
 use super::status::{OrdersStatus, OrdersSummary};
 use super::switches::Switches;
@@ -158,10 +159,9 @@ pub struct Orders<G> {
     switches_version: u64,
     /// By seat: how often its consumer was lost, as far as the desk knows.
     losses: Vec<u64>,
-    durable: u64,
+    keeper: Keeper,
     unwritten: VecDeque<Unwritten>,
     unanswered: VecDeque<(ClientOrderId, u64)>,
-    journal_failed: bool,
     /// Something came for the desk since it last looked.
     due: bool,
     deadline_ns: u64,
@@ -185,10 +185,9 @@ impl<G: OrderGateway> Orders<G> {
             switches_version: 0,
             losses: vec![0; parts.seats.len()],
             parts,
-            durable: 0,
+            keeper: Keeper::default(),
             unwritten: VecDeque::with_capacity(TIMED_MAX),
             unanswered: VecDeque::with_capacity(TIMED_MAX),
-            journal_failed: false,
             due: true,
             deadline_ns: 0,
             stopping: false,
@@ -274,7 +273,7 @@ impl<G: OrderGateway> Orders<G> {
 
     fn submit(&mut self, request: &OrderRequest, now: ReceiveTime, markets: &dyn Markets) {
         self.due = true;
-        if self.stopping || self.journal_failed && request.command == Command::Place {
+        if self.stopping || self.keeper.failed && request.command == Command::Place {
             let rule = if self.stopping { Rule::Stopping } else { Rule::JournalFull };
             self.refused_total += 1;
             self.tell(&refusal(request, rule, now));
@@ -353,7 +352,7 @@ impl<G: OrderGateway> Orders<G> {
             return;
         }
         let now_ns = io.clock.now();
-        for order in fresh.filter(|order| order.position <= self.durable) {
+        for order in fresh.filter(|order| order.position <= self.keeper.durable) {
             order.ready_ns = now_ns;
             let took_ns = now_ns.saturating_sub(order.submitted_at.ns());
             io.stages.record_own(self.parts.cells.to_ready, took_ns);
@@ -364,7 +363,7 @@ impl<G: OrderGateway> Orders<G> {
     fn note_written(&mut self, io: &mut Io) {
         let now_ns = io.clock.now();
         while let Some(order) = self.unwritten.front() {
-            if order.position > self.durable {
+            if order.position > self.keeper.durable {
                 return;
             }
             let cells = self.parts.cells;
@@ -461,37 +460,13 @@ impl<G: OrderGateway> Orders<G> {
 
     /// Hands over what the journal has to write, and takes note of what is durable.
     fn keep_journal(&mut self, now_ns: u64) -> usize {
-        let mut worked = 0;
-        if let Some(position) = self.parts.journal.poll(now_ns) {
-            self.durable = position;
-            self.desk.journal_durable(position);
-            self.due = true;
-            worked = 1;
+        let kept = self.keeper.turn(&mut self.parts.journal, &mut self.desk, now_ns);
+        self.due |= kept != Kept::Same;
+        if kept == Kept::Failed {
+            let reason = self.parts.journal.failure().unwrap_or_default().to_owned();
+            self.say(OrdersHappening::JournalFailed { reason });
         }
-        if let Some(reason) = self.parts.journal.failure() {
-            if !self.journal_failed {
-                self.journal_failed = true;
-                let reason = reason.to_owned();
-                // What cannot be remembered must not be sent, and what is open must not be left alone.
-                self.desk.kill(None, ReceiveTime::from_ns(now_ns));
-                self.due = true;
-                self.say(OrdersHappening::JournalFailed { reason });
-            }
-            self.desk.journal_written(self.desk.journal().len());
-            return 1;
-        }
-        if self.parts.journal.is_free() && !self.desk.journal().is_empty() {
-            let checkpoint = self.parts.journal.wants_rotation().then(|| {
-                let mut bytes = Vec::new();
-                self.desk.checkpoint(&mut bytes);
-                bytes
-            });
-            let (count, end) = (self.desk.journal().len(), self.desk.journal_end());
-            self.parts.journal.write(self.desk.journal(), end, checkpoint, now_ns);
-            self.desk.journal_written(count);
-            worked = 1;
-        }
-        worked
+        usize::from(kept != Kept::Same)
     }
 
     fn flush_lanes(&mut self) -> usize {
@@ -546,7 +521,8 @@ impl<G: OrderGateway> Trade for Orders<G> {
         }
         // A full ring is looked at again soon; nobody wakes a sender.
         let behind = self.parts.lanes.iter().any(CriticalLane::is_behind);
-        if behind { 1 } else { self.deadline_ns }
+        let sync_ns = self.parts.journal.sync_due_ns().unwrap_or(u64::MAX);
+        if behind { 1 } else { self.deadline_ns.min(sync_ns) }
     }
 
     fn has_requests(&self) -> bool {
@@ -562,7 +538,7 @@ impl<G: OrderGateway> Trade for Orders<G> {
             &self.accounts,
             &self.parts.lanes,
             self.parts.journal.counts,
-            self.journal_failed,
+            self.keeper.failed,
         )
         .with_pools(
             [self.parts.pools.requests.usage(), self.parts.pools.reports.usage()],
@@ -585,7 +561,7 @@ impl<G: OrderGateway> Trade for Orders<G> {
         let journal = &self.parts.journal;
         !cancelling
             && !journal.is_writing()
-            && (self.journal_failed || self.desk.journal().is_empty())
+            && (self.keeper.failed || self.desk.journal().is_empty())
             && self.desk.bytes_to_send().is_empty()
     }
 

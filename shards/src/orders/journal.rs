@@ -8,20 +8,17 @@
 //! the kernel has it (a `kill -9` cannot take it back), under `durability: sync` when the disk has it. Under `batch` the
 //! disk is asked once a second.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use engine::orders::journal::{Record, Records, Tail};
 
-use crate::machine::executor::{TaskHandle, Tasks, file_io};
+use super::disk::{Files, Machine, Writes, temporary};
+use crate::machine::executor::{TaskHandle, Tasks};
 use crate::topology::{Durability, JournalPlan};
 
 /// Bytes of a journal file that is read at start, at most: `rotate_mib` bounds what is written.
-/// How long the last sync of one journal may take. Three providers of one shard stay within its time to end.
-const SYNC_MAX: std::time::Duration = std::time::Duration::from_millis(300);
 const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Under `batch`: between two requests that the disk takes what the kernel has, in nanoseconds.
 const SYNC_EVERY_NS: u64 = 1_000_000_000;
@@ -68,7 +65,8 @@ pub enum JournalError {
 
 /// A journal that was read, and is this process' alone while this lives.
 #[derive(Debug)]
-pub struct OpenJournal {
+pub struct OpenJournal<F: Files = Machine> {
+    files: F,
     directory: PathBuf,
     plan: JournalPlan,
     /// The newest file's bytes, its torn tail cut off.
@@ -80,36 +78,39 @@ pub struct OpenJournal {
     /// The largest run that any record names.
     pub epoch_max: Option<u64>,
     number: u64,
-    lock: File,
+    lock: F::Lock,
 }
 
 fn file_name(number: u64) -> String {
     format!("{number:08}.journal")
 }
 
-/// Numbers of the files of a directory, rising. What a crash left half made is removed.
-fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if name.ends_with(".journal.tmp") {
-            std::fs::remove_file(entry.path())?;
-        } else if let Some(Ok(number)) = name.strip_suffix(".journal").map(str::parse::<u64>) {
-            numbers.push(number);
-        }
-    }
+/// Numbers of the files of a directory, rising.
+fn numbers<F: Files>(files: &F, directory: &Path) -> io::Result<Vec<u64>> {
+    let names = files.names(directory)?;
+    let numbers = names.iter().filter_map(|name| name.strip_suffix(".journal")?.parse().ok());
+    let mut numbers: Vec<u64> = numbers.collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
 
+/// Removes what a crash left half made.
+fn clear_up<F: Files>(files: &F, directory: &Path) -> io::Result<()> {
+    for name in files.names(directory)? {
+        if name.ends_with(".journal.tmp") {
+            files.remove(&directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a journal in which a number that stands for something here stood for something else, and notes the numbers.
-fn check_numbers(directory: &Path, now: &[String]) -> Result<(), JournalError> {
+fn check_numbers<F: Files>(files: &F, directory: &Path, now: &[String]) -> Result<(), JournalError> {
     let path = directory.join("numbers");
     let io = |source| JournalError::Io { path: path.clone(), source };
-    let before = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let before = match files.read(&path, FILE_BYTES_MAX) {
+        Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        Ok(Err(bytes)) => return Err(JournalError::TooLarge { path: path.clone(), bytes }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(io(error)),
     };
@@ -125,7 +126,9 @@ fn check_numbers(directory: &Path, now: &[String]) -> Result<(), JournalError> {
             None => all.push(old.to_owned()),
         }
     }
-    std::fs::write(&path, all.join("\n") + "\n").map_err(io)
+    let all = all.join("\n") + "\n";
+    // Whole or not at all: half a line would stand for something else at the next start, and refuse it.
+    if all == before { Ok(()) } else { files.put(&path, all.as_bytes()).map_err(io) }
 }
 
 impl OpenJournal {
@@ -135,24 +138,36 @@ impl OpenJournal {
     /// # Errors
     /// [`JournalError`]
     pub fn open(plan: &JournalPlan, provider: &str, numbers_now: &[String]) -> Result<Self, JournalError> {
+        Self::open_on(Machine, plan, provider, numbers_now)
+    }
+}
+
+impl<F: Files> OpenJournal<F> {
+    /// [`open`](OpenJournal::open) on any file system.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub fn open_on(
+        files: F,
+        plan: &JournalPlan,
+        provider: &str,
+        numbers_now: &[String],
+    ) -> Result<Self, JournalError> {
         let directory = plan.dir.join(provider);
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| JournalError::Io { path, source }
         };
-        std::fs::create_dir_all(&directory).map_err(io(&directory))?;
+        files.make_directory(&directory).map_err(io(&directory))?;
         let lock_path = directory.join("lock");
-        let options = File::options().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = options.map_err(io(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JournalError::Locked { path: directory }),
-            Err(TryLockError::Error(source)) => return Err(JournalError::Io { path: lock_path, source }),
-        }
-        check_numbers(&directory, numbers_now)?;
-        let numbers = numbers(&directory).map_err(io(&directory))?;
+        let lock = files.lock(&lock_path).map_err(io(&lock_path))?;
+        let lock = lock.ok_or_else(|| JournalError::Locked { path: directory.clone() })?;
+        clear_up(&files, &directory).map_err(io(&directory))?;
+        check_numbers(&files, &directory, numbers_now)?;
+        let numbers = numbers(&files, &directory).map_err(io(&directory))?;
         let number = numbers.last().copied().unwrap_or(0);
         let mut journal = Self {
+            files,
             directory,
             plan: plan.clone(),
             bytes: Vec::new(),
@@ -172,12 +187,10 @@ impl OpenJournal {
 
     fn read(&mut self, path: &Path) -> Result<(), JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
-        let file = File::options().read(true).write(true).open(path).map_err(io)?;
-        let bytes = file.metadata().map_err(io)?.len();
-        if bytes > FILE_BYTES_MAX {
-            return Err(JournalError::TooLarge { path: path.to_owned(), bytes });
-        }
-        self.bytes = std::fs::read(path).map_err(io)?;
+        self.bytes = match self.files.read(path, FILE_BYTES_MAX).map_err(io)? {
+            Ok(bytes) => bytes,
+            Err(bytes) => return Err(JournalError::TooLarge { path: path.to_owned(), bytes }),
+        };
         let mut records = Records::new(&self.bytes);
         loop {
             for record in records.by_ref() {
@@ -188,8 +201,7 @@ impl OpenJournal {
             match records.tail() {
                 Some(Tail::Torn { at }) => {
                     self.cut_bytes = (self.bytes.len() - at) as u64;
-                    file.set_len(at as u64).map_err(io)?;
-                    file.sync_all().map_err(io)?;
+                    self.files.cut(path, at as u64).map_err(io)?;
                     self.bytes.truncate(at);
                     return Ok(());
                 }
@@ -208,20 +220,14 @@ impl OpenJournal {
     ///
     /// # Errors
     /// [`JournalError`]
-    pub fn begin(self, checkpoint: &[u8]) -> Result<BegunJournal, JournalError> {
+    pub fn begin(self, checkpoint: &[u8]) -> Result<BegunJournal<F>, JournalError> {
         let number = self.number + 1;
         let path = self.directory.join(file_name(number));
-        let made = temporary(&path);
-        let write = || {
-            let mut file = File::create(&made)?;
-            file.write_all(checkpoint)?;
-            file.sync_all()?;
-            std::fs::rename(&made, &path)?;
-            File::open(&self.directory)?.sync_all()
-        };
-        write().map_err(|source| JournalError::Io { path: path.clone(), source })?;
-        forget(&self.directory, self.plan.keep);
+        let put = self.files.put(&path, checkpoint);
+        put.map_err(|source| JournalError::Io { path: path.clone(), source })?;
+        forget(&self.files, &self.directory, self.plan.keep);
         Ok(BegunJournal {
+            files: self.files,
             directory: self.directory,
             plan: self.plan,
             number,
@@ -234,20 +240,22 @@ impl OpenJournal {
 
 /// A journal whose file of this run has begun; it goes to the shard that writes it.
 #[derive(Debug)]
-pub struct BegunJournal {
+pub struct BegunJournal<F: Files = Machine> {
+    files: F,
     directory: PathBuf,
     plan: JournalPlan,
     number: u64,
     path: PathBuf,
     at: u64,
-    lock: File,
+    lock: F::Lock,
 }
 
-impl BegunJournal {
+impl<F: Files> BegunJournal<F> {
     /// What writes it beside the turns of a shard, on that shard's thread.
-    pub fn writer(self, tasks: Tasks) -> JournalWriter {
+    pub fn writer<W: Writes<Files = F>>(self, writes: W) -> JournalWriter<W> {
         JournalWriter {
-            tasks,
+            writes,
+            files: self.files,
             directory: self.directory,
             plan: self.plan,
             number: self.number,
@@ -256,15 +264,12 @@ impl BegunJournal {
             handed_position: 0,
             durable_position: 0,
             synced_at_ns: 0,
+            is_unsynced: false,
             failure: None,
             counts: JournalCounts::default(),
             _lock: self.lock,
         }
     }
-}
-
-fn temporary(path: &Path) -> PathBuf {
-    path.with_extension("journal.tmp")
 }
 
 engine::counters! {
@@ -282,41 +287,44 @@ engine::counters! {
 }
 
 /// The file that is written.
-struct Current {
+struct Current<T> {
     path: PathBuf,
-    file: Option<Rc<file_io::BufferedFile>>,
+    file: Option<Rc<T>>,
     /// Its size.
     at: u64,
 }
 
 /// What a batch leaves: the file that goes on.
-type Written = Result<Current, (PathBuf, String)>;
+type Written<T> = Result<Current<T>, (PathBuf, String)>;
 
-struct UnderWay {
+struct UnderWay<T> {
     position: u64,
     bytes: u64,
     since_ns: u64,
-    task: TaskHandle<Written>,
+    task: TaskHandle<Written<T>>,
 }
 
 /// Writes the journal of one provider beside the turns of its shard.
-pub struct JournalWriter {
-    tasks: Tasks,
+pub struct JournalWriter<W: Writes = Tasks> {
+    writes: W,
+    files: W::Files,
     directory: PathBuf,
     plan: JournalPlan,
     number: u64,
-    current: Current,
-    under_way: Option<UnderWay>,
+    current: Current<W::File>,
+    under_way: Option<UnderWay<W::File>>,
     handed_position: u64,
     durable_position: u64,
     synced_at_ns: u64,
+    /// The kernel has bytes that nobody asked the disk to take.
+    is_unsynced: bool,
     failure: Option<String>,
     /// What was counted.
     pub counts: JournalCounts,
-    _lock: File,
+    _lock: <W::Files as Files>::Lock,
 }
 
-impl JournalWriter {
+impl<W: Writes> JournalWriter<W> {
     /// Takes over what has ended. Returns the position that is durable now, if it moved.
     pub fn poll(&mut self, now_ns: u64) -> Option<u64> {
         let result = self.under_way.as_ref()?.task.take()?;
@@ -325,10 +333,12 @@ impl JournalWriter {
             Ok(current) => {
                 self.current = current;
                 self.durable_position = done.position;
-                self.counts.written_bytes_total += done.bytes;
-                self.counts.batches_total += 1;
-                let took_ns = now_ns.saturating_sub(done.since_ns);
-                self.counts.batch_ns_max = self.counts.batch_ns_max.max(took_ns);
+                if done.bytes > 0 {
+                    self.counts.written_bytes_total += done.bytes;
+                    self.counts.batches_total += 1;
+                    let took_ns = now_ns.saturating_sub(done.since_ns);
+                    self.counts.batch_ns_max = self.counts.batch_ns_max.max(took_ns);
+                }
                 Some(done.position)
             }
             Err((path, reason)) => {
@@ -365,9 +375,12 @@ impl JournalWriter {
             Durability::Sync => true,
             Durability::Batch => now_ns.saturating_sub(self.synced_at_ns) >= SYNC_EVERY_NS,
         };
+        // A new file is synced whole.
+        let sync = sync || checkpoint.is_some();
         if sync {
             self.synced_at_ns = now_ns;
         }
+        self.is_unsynced = !sync;
         self.handed_position = position;
         let mut current =
             Current { path: self.current.path.clone(), file: self.current.file.clone(), at: self.current.at };
@@ -380,24 +393,36 @@ impl JournalWriter {
             self.counts.rotations_total += 1;
             let path = self.directory.join(file_name(self.number));
             let (directory, keep) = (self.directory.clone(), self.plan.keep);
-            self.tasks.spawn(async move {
-                let begun = begin(&path, checkpoint).await.map_err(|reason| (path, reason))?;
+            let (files, writes) = (self.files.clone(), self.writes.clone());
+            self.writes.spawn(async move {
+                let begun = begin(&writes, &path, checkpoint).await;
+                let begun = begun.map_err(|error| (path, error.to_string()))?;
                 if let Some(old) = current.file.take().and_then(Rc::into_inner) {
-                    // What it holds stands in the new file as well.
-                    let _ = old.close().await;
+                    writes.close(old).await;
                 }
-                forget(&directory, keep);
+                forget(&files, &directory, keep);
                 Ok(begun)
             })
         } else {
-            self.tasks.spawn(async move {
-                match append(&mut current, batch, sync).await {
+            let writes = self.writes.clone();
+            self.writes.spawn(async move {
+                match append(&writes, &mut current, batch, sync).await {
                     Ok(()) => Ok(current),
-                    Err(reason) => Err((current.path, reason)),
+                    Err(error) => Err((current.path, error.to_string())),
                 }
             })
         };
         self.under_way = Some(UnderWay { position, bytes, since_ns: now_ns, task });
+    }
+
+    /// When [`sync`](Self::sync) is due: under `batch` what came last would else wait for a batch that may never come.
+    pub const fn sync_due_ns(&self) -> Option<u64> {
+        if self.is_unsynced { Some(self.synced_at_ns + SYNC_EVERY_NS) } else { None }
+    }
+
+    /// Asks the disk to take what the kernel has. Call it when [`is_free`](Self::is_free).
+    pub fn sync(&mut self, now_ns: u64) {
+        self.write(&[], self.handed_position, None, now_ns);
     }
 
     /// The end: writes `batch` and waits until the disk has all. Blocks; no batch may be under way.
@@ -414,94 +439,65 @@ impl JournalWriter {
                 self.current.path.display()
             ));
         }
-        let path = self.current.path.clone();
-        let write = || {
-            let file = File::options().write(true).open(&path)?;
-            file.write_all_at(batch, self.current.at)?;
-            Ok(file)
-        };
-        let file = write().map_err(|source: io::Error| format!("journal {}: {source}", path.display()))?;
-        sync_soon(file).map_err(|reason| format!("journal {}: {reason}", path.display()))?;
+        let path = &self.current.path;
+        let ended = self.files.end(path, batch, self.current.at);
+        ended.map_err(|error| format!("journal {}: {error}", path.display()))?;
         self.counts.written_bytes_total += batch.len() as u64;
         Ok(self.counts)
     }
 }
 
-impl std::fmt::Debug for JournalWriter {
+impl<W: Writes> std::fmt::Debug for JournalWriter<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JournalWriter").field("file", &self.current.path).finish_non_exhaustive()
     }
 }
 
-/// Brings a file to the disk, on a thread of its own: a disk that is busy with others' writes takes seconds, and the shard
-/// has other providers to end.
-fn sync_soon(file: File) -> Result<(), String> {
-    let (done, answer) = std::sync::mpsc::channel();
-    let spawned = std::thread::Builder::new().name("journal-sync".to_owned()).spawn(move || {
-        let _ = done.send(file.sync_all()); // nobody waits for it any more
-    });
-    spawned.map_err(|error| error.to_string())?;
-    match answer.recv_timeout(SYNC_MAX) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err(format!(
-            "all is written, but the disk did not confirm it within {} ms: only a power cut can still lose it",
-            SYNC_MAX.as_millis()
-        )),
-    }
-}
-
 /// Removes files beyond the newest `keep`. One that cannot be removed costs space and nothing else.
-fn forget(directory: &Path, keep: u32) {
-    let Ok(numbers) = numbers_of(directory) else { return };
+fn forget<F: Files>(files: &F, directory: &Path, keep: u32) {
+    let Ok(numbers) = numbers(files, directory) else { return };
     let old = numbers.len().saturating_sub(keep as usize);
     for number in &numbers[..old] {
-        let _ = std::fs::remove_file(directory.join(file_name(*number)));
+        let _ = files.remove(&directory.join(file_name(*number)));
     }
-}
-
-fn numbers_of(directory: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".journal")).map(str::parse::<u64>);
-        numbers.extend(number.and_then(Result::ok));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
 }
 
 /// Writes all of it behind what is there.
-async fn append(current: &mut Current, mut batch: Vec<u8>, sync: bool) -> Result<(), String> {
-    let file = if let Some(file) = &current.file {
-        Rc::clone(file)
-    } else {
-        let opened = file_io::OpenOptions::new().write(true).buffered_open(&current.path).await;
-        Rc::new(opened.map_err(|error| error.to_string())?)
+async fn append<W: Writes>(
+    writes: &W,
+    current: &mut Current<W::File>,
+    mut batch: Vec<u8>,
+    sync: bool,
+) -> io::Result<()> {
+    let file = match &current.file {
+        Some(file) => Rc::clone(file),
+        None => Rc::new(writes.open(current.path.clone()).await?),
     };
     current.file = Some(Rc::clone(&file));
     while !batch.is_empty() {
         // The kernel keeps the buffer while it writes, and it is gone then: a short write needs the rest once more.
         let rest = batch.clone();
-        let written = file.write_at(batch, current.at).await.map_err(|error| error.to_string())?;
+        let written = writes.write(Rc::clone(&file), batch, current.at).await?;
         if written == 0 {
-            return Err("the disk takes no more".to_owned());
+            return Err(io::Error::other("the disk takes no more"));
         }
         current.at += written as u64;
         batch = rest[written.min(rest.len())..].to_vec();
     }
     if sync {
-        file.fdatasync().await.map_err(|error| error.to_string())?;
+        writes.sync(file).await?;
     }
     Ok(())
 }
 
-/// A new file with these bytes, under its name only when the disk has them.
-async fn begin(path: &Path, bytes: Vec<u8>) -> Result<Current, String> {
+/// A new file with these bytes, under its name only when the disk has them; and the disk has the name when this returns, or a
+/// power cut would leave the file before as the newest one, without what was called durable since.
+async fn begin<W: Writes>(writes: &W, path: &Path, bytes: Vec<u8>) -> io::Result<Current<W::File>> {
     let made = temporary(path);
-    let file = file_io::BufferedFile::create(&made).await.map_err(|error| error.to_string())?;
+    let file = writes.create(made.clone()).await?;
     let mut current = Current { path: path.to_owned(), file: Some(Rc::new(file)), at: 0 };
-    append(&mut current, bytes, true).await?;
-    file_io::rename(&made, path).await.map_err(|error| error.to_string())?;
+    append(writes, &mut current, bytes, true).await?;
+    writes.rename(made, path.to_owned()).await?;
     Ok(current)
 }
 
@@ -571,7 +567,7 @@ mod tests {
             assert_eq!(kept[0], 1_000, "the newest file begins with the checkpoint");
             assert_eq!(kept.last(), Some(&1_031), "and ends with the last record");
             assert!(kept[1..].is_sorted() && kept.len() < 20, "it was rotated: {kept:?}");
-            assert_eq!(numbers_of(&plan.dir.join("binance")).expect("ours").len(), 2, "two are kept");
+            assert_eq!(numbers(&Machine, &plan.dir.join("binance")).expect("ours").len(), 2, "two are kept");
             assert_eq!(read.next_epoch(500), 1_032, "a clock that went back makes no run twice");
             drop(read);
             write(&plan, 1);
@@ -611,7 +607,7 @@ mod tests {
         let plan = plan("torn", Durability::Batch);
         write(&plan, 3);
         let directory = plan.dir.join("binance");
-        let newest = *numbers_of(&directory).expect("ours").last().expect("one file");
+        let newest = *numbers(&Machine, &directory).expect("ours").last().expect("one file");
         let path = directory.join(file_name(newest));
         let whole = std::fs::read(&path).expect("ours");
         let mut torn = whole.clone();

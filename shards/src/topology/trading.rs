@@ -94,6 +94,13 @@ pub struct JournalPlan {
     pub keep: u32,
 }
 
+impl JournalPlan {
+    /// A plan that no file says, for a simulation.
+    pub const fn new(dir: PathBuf, durability: Durability, rotate_bytes: u64, keep: u32) -> Self {
+        Self { dir, durability, rotate_bytes, keep }
+    }
+}
+
 /// When an order may leave, compared with its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {

@@ -65,13 +65,16 @@ pub enum Kind {
     OrderFaults,
     /// Trading switches and the kill switch move, as the control shard moves them.
     Switches,
-    /// The process that trades dies, and another begins with its journal, torn where it was being written.
+    /// The process that trades dies, or its host loses power, and another begins with its journal, torn where it was being
+    /// written.
     Crashes,
+    /// The disk of the journal is full.
+    Disk,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -90,6 +93,7 @@ impl Kind {
         Self::OrderFaults,
         Self::Switches,
         Self::Crashes,
+        Self::Disk,
     ];
 }
 
@@ -235,8 +239,18 @@ impl Whole {
             Kind::OrderFaults => return self.order_fault(),
             Kind::Switches => return self.move_switch(),
             Kind::Crashes => {
-                self.trade.as_mut()?.restart();
-                return Some("the process that trades dies, another begins with its journal".to_owned());
+                let trade = self.trade.as_mut()?;
+                if self.chaos.rng.bool() {
+                    trade.restart();
+                    return Some("the process that trades dies, another begins with its journal".to_owned());
+                }
+                trade.power_cut();
+                return Some("the host that trades loses its power, and begins with its journal".to_owned());
+            }
+            Kind::Disk => {
+                let room = self.chaos.rng.usize(0..3_000);
+                self.trade.as_mut()?.fill_disk(room);
+                return Some(format!("the journal's disk takes {room} bytes more"));
             }
             Kind::Panics | Kind::SmallRings | Kind::TwoLines => return None,
         };
@@ -418,8 +432,8 @@ impl Whole {
     }
 }
 
-/// The orders of one account at simulated Binance.
-pub(super) fn trade_of(seed: u64) -> Trade<BinanceOrders> {
+/// The orders of one account at simulated Binance; the journal is in batches where the seed is even, else synced.
+pub fn trade_of(seed: u64) -> Trade<BinanceOrders> {
     let specs = default_instruments("USDT")[..BASES.len()].to_vec();
     let config = BinanceConfig {
         instruments: specs.clone(),

@@ -32,6 +32,18 @@ pub struct Summary {
     pub gaps: u64,
     /// Critical events told to the consumers that trade.
     pub critical: u64,
+    /// Processes that trade which died, those whose host lost its power counted.
+    pub crashes: u64,
+    /// Of those: with their host.
+    pub power_cuts: u64,
+    /// Bytes of torn journals that were cut off.
+    pub torn_bytes: u64,
+    /// Journals whose disk was full.
+    pub full_disks: u64,
+    /// Files that journals began while they ran.
+    pub rotations: u64,
+    /// Orders that a journal had to know after a crash, and did.
+    pub remembered: u64,
     /// Handlers that panicked.
     pub panics: u64,
     /// Simulated time, in nanoseconds.
@@ -48,6 +60,12 @@ impl Summary {
         self.books += other.books;
         self.gaps += other.gaps;
         self.critical += other.critical;
+        self.crashes += other.crashes;
+        self.power_cuts += other.power_cuts;
+        self.torn_bytes += other.torn_bytes;
+        self.full_disks += other.full_disks;
+        self.rotations += other.rotations;
+        self.remembered += other.remembered;
         self.panics += other.panics;
         self.simulated_ns += other.simulated_ns;
     }
@@ -185,7 +203,8 @@ impl Verdict {
         let mut text = format!(
             "{seeds} seeds from {from} in {second:.1} s: {:.2} seeds, {:.0} steps, {:.0} faults a second; {:.0} \
              simulated seconds\n{} event parts seen, {} of them merged, {} books compared, {} gaps, {} critical \
-             events, {} handlers panicked; hash {:016x}\n",
+             events, {} handlers panicked; hash {:016x}\n{} crashes of who trades, {} of them power cuts, {} torn bytes \
+             cut, {} full disks, {} rotations, {} orders remembered\n",
             *seeds as f64 / second,
             sum.steps as f64 / second,
             sum.faults as f64 / second,
@@ -197,6 +216,12 @@ impl Verdict {
             sum.critical,
             sum.panics,
             sum.hash,
+            sum.crashes,
+            sum.power_cuts,
+            sum.torn_bytes,
+            sum.full_disks,
+            sum.rotations,
+            sum.remembered,
         );
         match failure {
             Some(failure) => {
@@ -244,6 +269,12 @@ impl Whole {
             critical: self.news.iter().map(|news| news.len() as u64).sum(),
             ..Summary::default()
         };
+        if let Some(trade) = &self.trade {
+            let tally = &trade.tally;
+            (summary.crashes, summary.power_cuts) = (tally.restarts, tally.power_cuts);
+            (summary.torn_bytes, summary.full_disks) = (tally.cut_bytes, tally.journal_failures);
+            (summary.rotations, summary.remembered) = (tally.rotations, tally.remembered);
+        }
         for seated in self.shards.iter().flat_map(|shard| &shard.seated) {
             let audit = seated.audit.borrow();
             summary.hash = summary.hash.rotate_left(5) ^ audit.hash;
