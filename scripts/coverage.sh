@@ -1,67 +1,118 @@
 #!/usr/bin/env bash
-# Line coverage of the workspace's own code by its tests; fails below the promise (70 %).
+# Which lines of the workspace's own code its tests run; fails below the promises at the top of `summary`.
 #
-#   scripts/coverage.sh [arguments of cargo test]       for example: scripts/coverage.sh -p engine
+#   scripts/coverage.sh [arguments of cargo test]     runs scripts/test.sh with counters, then reports: -p engine, for example
+#   scripts/coverage.sh show FILE...                  the lines of these files with their counts, from the last run
 #
-# Uses the compiler's own instrumentation and LLVM's tools of the same major version: from the toolchain
-# (rustup component add llvm-tools), from the system (apt-get install llvm-22), or from LLVM_BIN.
+# Uses the compiler's own counters, and LLVM's tools of the same major version: from LLVM_BIN, from the toolchain (rustup component
+# add llvm-tools) or from the system (scripts/install-tools.sh coverage). Without them it says SKIPPED and exits with 3. Only this
+# workspace's crates are built anew (scripts/cover-rustc.sh); everything else is shared with the ordinary build, whose files stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-lines_percent_min="${COVERAGE_MIN:-70}"
-host=$(rustc -vV | sed -n 's/^host: //p')
-major=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+# Documentation examples leave no binary to read. Who names targets has those alone.
+targets=(--lib --bins --tests)
+for argument in "$@"; do
+  case $argument in --lib | --bin | --bins | --test | --tests) targets=() ;; esac
+done
 
-profdata="" cov=""
+major=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+host=$(rustc -vV | sed -n 's/^host: //p')
+bin=""
 for folder in "${LLVM_BIN:-}" "$(rustc --print sysroot)/lib/rustlib/$host/bin" "/usr/lib/llvm-$major/bin"; do
   if [[ -n $folder && -x $folder/llvm-cov && -x $folder/llvm-profdata ]]; then
-    profdata=$folder/llvm-profdata cov=$folder/llvm-cov
+    bin=$folder
     break
   fi
 done
-if [[ -z $cov ]]; then
-  echo "SKIPPED: coverage needs llvm-cov $major: rustup component add llvm-tools, or apt-get install llvm-$major" >&2
+if [[ -z $bin ]]; then
+  echo "SKIPPED: coverage needs llvm-cov $major: scripts/install-tools.sh coverage" >&2
   exit 3
 fi
 
-out="${CARGO_TARGET_DIR:-target}/coverage"
+out="${CARGO_TARGET_DIR:-$PWD/target}/coverage"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-rm -f "$out"/*.profraw
-export CARGO_TARGET_DIR="$out/build" CARGO_INCREMENTAL=0
-export RUSTFLAGS="-C instrument-coverage" LLVM_PROFILE_FILE="$out/%p-%m.profraw"
+# One file for each binary, into which its processes merge one after another. What ends by SIGKILL writes nothing.
+export RUSTC_WORKSPACE_WRAPPER="$PWD/scripts/cover-rustc.sh" LLVM_PROFILE_FILE="$out/%m.profraw"
 
-# Documentation examples are programs of their own that leave no binary to read.
-targets=(--lib --bins --tests)
-scripts/test.sh "${targets[@]}" "$@"
-
-scope=(--workspace)
-for argument in "$@"; do
-  case $argument in -p | --package | -p?* | --package=*) scope=() ;; esac
-done
-objects=()
-while IFS= read -r binary; do
-  objects+=(--object "$binary")
-done < <(
+# The test binaries and programs that these arguments build, which are built already.
+binaries() {
+  local scope=(--workspace) argument
+  for argument in "$@"; do
+    case $argument in -p | --package | -p?* | --package=*) scope=() ;; esac
+  done
   cargo test --locked "${scope[@]}" "${targets[@]}" "$@" --no-run --message-format=json 2>/dev/null |
     python3 -c 'import json, sys
 for line in sys.stdin:
     message = json.loads(line)
     if message.get("executable"):
-        print(message["executable"])'
-)
+        print("-object=" + message["executable"])' >"$out/objects"
+}
 
-"$profdata" merge -sparse "$out"/*.profraw -o "$out/all.profdata"
-rm -f "$out"/*.profraw
-# Tests do not count as code, dependencies even less.
-ignore='(/\.cargo/|/rustc/|/rustlib/|/tests/|/benches/|tests\.rs$)'
-"$cov" report "${objects[@]}" --instr-profile "$out/all.profdata" --ignore-filename-regex "$ignore" | tee "$out/report.txt"
-"$cov" export "${objects[@]}" --instr-profile "$out/all.profdata" --ignore-filename-regex "$ignore" --summary-only >"$out/summary.json"
-python3 - "$out/summary.json" "$lines_percent_min" <<'PYTHON'
+report() {
+  binaries "$@"
+  # A test may stop a process while that writes.
+  "$bin/llvm-profdata" merge -sparse --failure-mode=all "$out"/*.profraw -o "$out/all.profdata"
+  rm -f "$out"/*.profraw
+  # Tests do not count as code, dependencies even less.
+  local ignore='(/\.cargo/|/rustc/|/rustlib/|/tests/|/benches/|tests\.rs$)' objects
+  mapfile -t objects <"$out/objects"
+  "$bin/llvm-cov" export "${objects[@]}" --instr-profile "$out/all.profdata" --ignore-filename-regex "$ignore" \
+    --summary-only >"$out/summary.json"
+  summary
+}
+
+summary() {
+  python3 - "$out/summary.json" "$PWD" <<'PYTHON'
+import collections
 import json
+import pathlib
 import sys
 
-lines = json.load(open(sys.argv[1]))["data"][0]["totals"]["lines"]
-print(f"coverage: {lines['percent']:.1f} % of {lines['count']} lines, {sys.argv[2]} % promised")
-sys.exit(lines["percent"] < float(sys.argv[2]))
+# Per cent of lines. The whole: SPEC. The engine holds money, orders and books: a little under what was measured, so that a large
+# piece without tests is noticed and a small one is not an argument.
+LEAST = {"all": 70.0, "engine": 80.0}
+
+root = pathlib.Path(sys.argv[2])
+crates = collections.defaultdict(lambda: [0, 0])
+files = []
+for file in json.load(open(sys.argv[1]))["data"][0]["files"]:
+    path = pathlib.Path(file["filename"])
+    if not path.is_relative_to(root):
+        continue
+    path = path.relative_to(root)
+    lines = file["summary"]["lines"]
+    crate = str(path).split("/src/")[0]
+    for name in (crate, "all"):
+        crates[name][0] += lines["covered"]
+        crates[name][1] += lines["count"]
+    files.append((lines["count"] - lines["covered"], lines["percent"], path))
+
+print("lines that no test runs, by file:")
+for missed, percent, path in sorted(files, reverse=True)[:20]:
+    print(f"  {missed:6}  {percent:5.1f} %  {path}")
+failed = False
+for name, (covered, count) in sorted(crates.items(), key=lambda item: (item[0] == "all", item[0])):
+    percent = 100 * covered / count
+    least = LEAST.get(name)
+    failed |= least is not None and percent < least
+    wanted = "" if least is None else f", at least {least:g} % wanted"
+    print(f"coverage: {name}: {percent:.1f} % of {count} lines{wanted}")
+sys.exit(failed)
 PYTHON
+}
+
+case ${1:-} in
+  show)
+    shift
+    mapfile -t objects <"$out/objects"
+    exec "$bin/llvm-cov" show "${objects[@]}" --instr-profile "$out/all.profdata" --show-instantiations=false --use-color=false \
+      --sources "$@"
+    ;;
+  *)
+    rm -f "$out"/*.profraw
+    scripts/test.sh "${targets[@]}" "$@"
+    report "$@"
+    ;;
+esac

@@ -192,7 +192,8 @@ MUTATIONS = [
 def test_file(root: Path, target: str, test: str) -> Path:
     """Where a named test must stand."""
     if target != "lib":
-        return root / "engine/tests" / f"{target}.rs"
+        folder = root / "engine/tests"
+        return folder / target / "main.rs" if (folder / target).is_dir() else folder / f"{target}.rs"
     folder, modules = root / "engine/src", test.split("::")[:-1]
     tried = [folder.joinpath(*modules[:depth]) for depth in range(len(modules), 0, -1)]
     for path in tried:

@@ -7,7 +7,9 @@ use bench::counting::Counting;
 use bench::idle;
 use bench::latency::load::{Pace, Recording};
 use bench::latency::{self, Row, Setting, fan_out};
+use bench::orders;
 use bench::scale::{self, Axis};
+use bench::stalls;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shards::host::{HostView as _, RealHost};
 use shards::report::files::{ReportDirectory, percentiles_us};
@@ -15,6 +17,11 @@ use shards::report::host::HostFacts;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Messages a second of the bare loop: the rate that the design's figures are for.
+const BARE_LOOP_RATE: u64 = 50_000;
+/// How long it runs.
+const BARE_LOOP_TIME: Duration = Duration::from_secs(2);
 
 /// Measures Meltica.
 #[derive(Parser)]
@@ -30,6 +37,8 @@ enum Command {
     Latency(LatencyArgs),
     /// From the first consumer's handler to the last one's, over consumers on one shard and on several.
     Fanout(FanoutArgs),
+    /// Orders to the socket and reports to their consumer, against a simulated venue.
+    Orders(OrdersArgs),
     /// A quiet market: time on a core of parked shards, turns and system calls of spinning ones.
     Idle(IdleArgs),
     /// What a message costs as instruments, consumers, shards, books and messages grow: a table, a picture, a CSV file.
@@ -98,6 +107,22 @@ struct FanoutArgs {
 }
 
 #[derive(Args)]
+struct OrdersArgs {
+    /// How shards wait; one run each
+    #[arg(long, value_delimiter = ',', default_value = "spin,park")]
+    modes: Vec<Mode>,
+    /// Orders a second
+    #[arg(long, default_value_t = 50)]
+    per_s: u64,
+    /// Seconds of a run
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Sign with Ed25519 instead of HMAC
+    #[arg(long)]
+    ed25519: bool,
+}
+
+#[derive(Args)]
 struct IdleArgs {
     /// How shards wait; one run each
     #[arg(long, value_delimiter = ',', default_value = "park,spin")]
@@ -131,6 +156,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Latency(args) => run_latency(&args),
         Command::Fanout(args) => run_fanout(&args),
+        Command::Orders(args) => run_orders(&args).map(|()| true),
         Command::Idle(args) => run_idle(&args).map(|()| true),
         Command::Scale(args) => run_scale(&args).map(|()| true),
     };
@@ -168,6 +194,18 @@ fn run_fanout(args: &FanoutArgs) -> Result<bool, String> {
         }
     }
     Ok(good)
+}
+
+/// Orders in each mode.
+fn run_orders(args: &OrdersArgs) -> Result<(), String> {
+    println!("{}, governor {}, commit {}", HostFacts::read().line(), governor(), commit());
+    print!("{}", bare_loops()?);
+    for &mode in &args.modes {
+        let (time, spin) = (Duration::from_secs(args.seconds), mode == Mode::Spin);
+        let setting = orders::Setting { per_s: args.per_s, time, spin, ed25519: args.ed25519 };
+        print!("{}", orders::table(&orders::run(setting)?));
+    }
+    Ok(())
 }
 
 /// A quiet market in each mode.
@@ -238,6 +276,7 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
     let directory =
         ReportDirectory::create(&args.report_dir, SystemTime::now()).map_err(|error| error.to_string())?;
     println!("{}, governor {}, commit {}", HostFacts::read().line(), governor(), commit());
+    print!("{}", bare_loops()?);
     println!("{}", latency::HEADING);
     let mut good = true;
     for &mode in &args.modes {
@@ -280,6 +319,16 @@ fn run_latency(args: &LatencyArgs) -> Result<bool, String> {
     }
     println!("histograms: {}", directory.path().display());
     Ok(good)
+}
+
+/// What the host takes from a bare loop on the two cores that spinning shards will have.
+fn bare_loops() -> Result<String, String> {
+    let cores = RealHost.cores().ok_or("this host does not say which cores it has")?;
+    let mut cores: Vec<u32> = cores.allowed.iter().collect();
+    cores.sort_unstable();
+    cores.truncate(2);
+    let all = stalls::measure(&cores, BARE_LOOP_RATE, BARE_LOOP_TIME);
+    Ok(all.iter().map(|one| stalls::line(one) + "\n").collect())
 }
 
 /// The row's histograms, as files that HdrHistogram's plotter reads.

@@ -254,6 +254,14 @@ impl Connection {
         matches!(self.state, State::Waiting { .. } | State::Spare | State::Down)
     }
 
+    /// How long it waits until it is tried again, in nanoseconds; `None` if it does not wait.
+    pub const fn retry_ns(&self, now: ReceiveTime) -> Option<u64> {
+        match self.state {
+            State::Waiting { until } => Some(until.ns().saturating_sub(now.ns())),
+            _ => None,
+        }
+    }
+
     /// The word for its state in status lines.
     pub const fn state_name(&self) -> &'static str {
         match self.state {

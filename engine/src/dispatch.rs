@@ -170,6 +170,16 @@ impl Dispatcher {
         }
     }
 
+    /// Offers the book event `parts` to one shard: the first that wants `depth` levels a side from the route number `from` on.
+    /// Returns the number of the route behind it; `None` where there is no more.
+    pub fn offer_next(&mut self, depth: usize, parts: &[Event], from: usize) -> Option<usize> {
+        self.forget_ended();
+        let routes = self.routing.of(parts.first()?.header.stream);
+        let at = from + routes.get(from..)?.iter().position(|route| route.book_depth == depth)?;
+        self.outputs[routes[at].output].offer(&routes[at], parts, &mut self.letters);
+        Some(at + 1)
+    }
+
     #[inline]
     fn offer_where(&mut self, parts: &[Event], wants: impl Fn(&Route) -> bool) {
         self.forget_ended();

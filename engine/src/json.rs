@@ -190,6 +190,63 @@ impl<'a> Value<'a> {
     }
 }
 
+/// What has fields with names.
+pub trait Object<'a>: Copy {
+    /// The value of the first field named `key`.
+    fn get(self, key: &str) -> Option<Value<'a>>;
+}
+
+impl<'a> Object<'a> for Value<'a> {
+    #[inline]
+    fn get(self, key: &str) -> Option<Value<'a>> {
+        Value::get(self, key)
+    }
+}
+
+/// The first letter that [`Letters`] has a place for, and how many places from it to `z`.
+const FIRST_LETTER: u8 = b'A';
+const LETTERS: usize = (b'z' - FIRST_LETTER + 1) as usize;
+
+/// An object whose fields are named by single letters, each found in one walk over all of them: for messages of which
+/// most fields are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Letters<'a> {
+    object: Value<'a>,
+    places: [Option<Value<'a>>; LETTERS],
+}
+
+impl<'a> Letters<'a> {
+    /// The letters of an object; none of another value.
+    pub fn of(object: Value<'a>) -> Self {
+        let mut places = [None; LETTERS];
+        for (name, value) in object.fields().into_iter().flatten() {
+            if let Some(at) = Self::place(name) {
+                places[at].get_or_insert(value);
+            }
+        }
+        Self { object, places }
+    }
+
+    #[inline]
+    fn place(name: &str) -> Option<usize> {
+        match name.as_bytes() {
+            [letter @ FIRST_LETTER..=b'z'] => Some(usize::from(letter - FIRST_LETTER)),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Object<'a> for &Letters<'a> {
+    /// Any other name is looked for by a walk.
+    #[inline]
+    fn get(self, key: &str) -> Option<Value<'a>> {
+        match Letters::place(key) {
+            Some(at) => self.places[at],
+            None => self.object.get(key),
+        }
+    }
+}
+
 /// See [`Value::fields`].
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
@@ -363,6 +420,21 @@ mod tests {
             root.get("list")
                 .is_some_and(|list| list.is_array() && !list.is_object() && list.get("x").is_none())
         );
+    }
+
+    #[test]
+    fn letters_are_what_a_walk_finds() {
+        let text =
+            r#"{"e":"x","E":1,"":0,"1":2,"z":[{"a":3}],"A":null,"e":"second","eR":"long","\u00e9":4,"~":5}"#;
+        let mut bytes = text.as_bytes().to_vec();
+        let mut tape = Tape::default();
+        let parsed = tape.parse(&mut bytes).expect("valid");
+        let (root, letters) = (parsed.root(), Letters::of(parsed.root()));
+        for key in ["e", "E", "z", "A", "eR", "a", "Q", "", "1", "~", "é"] {
+            let (walked, found) = (root.get(key).map(print), (&letters).get(key).map(print));
+            assert_eq!(walked, found, "{key:?}");
+        }
+        assert!((&Letters::of(root.get("z").expect("a list"))).get("a").is_none(), "a list has no fields");
     }
 
     #[test]

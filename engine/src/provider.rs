@@ -101,7 +101,8 @@ const HAPPENINGS_MAX: usize = 256;
 
 impl<V: Venue> Provider<V> {
     /// A provider that begins at `now`: it asks for the instrument list, then connects.
-    pub fn new(pipeline: Pipeline<V>, options: ProviderOptions, now: ReceiveTime) -> Self {
+    pub fn new(mut pipeline: Pipeline<V>, options: ProviderOptions, now: ReceiveTime) -> Self {
+        pipeline.work_in_turns();
         let limits = pipeline.venue.limits();
         // The pipeline counts the spare line too: while a roll lasts, it is one more that carries the same streams.
         let lines_per_group = usize::from(pipeline.options().lines).max(1);
@@ -190,10 +191,17 @@ impl<V: Venue> Provider<V> {
         self.take_frames(line, now, probe)
     }
 
-    /// Takes whole frames of a connection, at most [`FRAMES_PER_TURN_MAX`].
+    /// Takes whole frames of a connection, at most [`FRAMES_PER_TURN_MAX`]. What a turn has left is done first, and one with work
+    /// left takes no more.
     #[inline]
     pub fn take_frames(&mut self, line: LineId, now: ReceiveTime, probe: &mut impl Probe) -> usize {
         for handled in 0..FRAMES_PER_TURN_MAX {
+            if self.pipeline.has_work_left() {
+                if handled == 0 {
+                    self.pipeline.go_on(probe);
+                }
+                return FRAMES_PER_TURN_MAX;
+            }
             if self.pipeline.waits_to_join(line, now) {
                 self.stall(now.plus_ns(JOIN_LOOK_NS));
                 return handled;
@@ -309,7 +317,8 @@ impl<V: Venue> Provider<V> {
         if matches!(lost, Lost::Ours(_)) {
             return;
         }
-        self.happened(Happening::Lost(line, lost));
+        let retry_ns = self.connections[line.index()].retry_ns(now);
+        self.happened(Happening::Lost(line, lost, retry_ns));
     }
 
     /// How many live lines carry the streams of `line` now: with two, one may fill the holes of the other.
@@ -337,7 +346,7 @@ impl<V: Venue> Provider<V> {
     /// Whether [`timeout`](Self::timeout) has something to do now, whatever [`deadline`](Self::deadline) said before.
     #[inline]
     pub fn needs_attention(&self) -> bool {
-        self.pipeline.has_wants() || !self.happenings.is_empty()
+        self.pipeline.has_wants() || !self.happenings.is_empty() || self.pipeline.has_work_left()
     }
 
     /// What an operator wants to know, oldest first.
@@ -347,6 +356,9 @@ impl<V: Venue> Provider<V> {
 
     /// Does what is due. Call it when [`deadline`](Self::deadline) has come, and once a turn that did something.
     pub fn timeout(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
+        if self.pipeline.has_work_left() {
+            self.pipeline.go_on(probe);
+        }
         self.pipeline.timeout(now, probe);
         if self.stalled_until.is_some_and(|until| now >= until) {
             self.resume(now, probe);
@@ -393,7 +405,9 @@ impl<V: Venue> Provider<V> {
     fn resume(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
         self.stalled_until = None;
         for index in 0..self.connections.len() {
-            if self.take_frames(LineId(index as u8), now, probe) == FRAMES_PER_TURN_MAX {
+            if self.pipeline.has_work_left()
+                || self.take_frames(LineId(index as u8), now, probe) == FRAMES_PER_TURN_MAX
+            {
                 self.stalled_until = Some(now);
             }
         }
@@ -437,6 +451,9 @@ impl<V: Venue> Provider<V> {
         }
         if self.listed && !self.stopping {
             soonest = soonest.into_iter().chain(self.care_deadline()).min();
+        }
+        if self.pipeline.has_work_left() {
+            return Some(now);
         }
         if self.pipeline.dispatcher.is_congested() {
             // A consumer shard wakes nobody when it has drained its ring: look again soon.

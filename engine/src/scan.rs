@@ -246,15 +246,6 @@ impl<'a> Scanner<'a> {
         self.skip(length)
     }
 
-    /// Takes `"` decimal `"`.
-    #[inline]
-    pub fn quoted_decimal(&mut self) -> Option<Number> {
-        self.lit(b"\"")?;
-        let number = self.decimal()?;
-        self.lit(b"\"")?;
-        Some(number)
-    }
-
     /// Takes `[["1.5","0.2"],["1.4","3"]]`, which may be empty, and gives each pair to `each`, whose `None` ends it.
     #[inline]
     pub fn pairs(&mut self, mut each: impl FnMut(Number, Number) -> Option<()>) -> Option<()> {
@@ -271,6 +262,37 @@ impl<'a> Scanner<'a> {
             // All that stands between two pairs is one comparison.
             if !self.maybe(b"\"],[\"") {
                 return self.lit(b"\"]]");
+            }
+        }
+    }
+
+    /// As [`pairs`](Self::pairs), and stops behind a pair once fewer than `left_min` bytes are left. Returns whether the list
+    /// has ended; if not, a scanner of the bytes that are left goes on with it, `resumed`.
+    #[inline]
+    pub fn some_pairs(
+        &mut self,
+        resumed: bool,
+        left_min: usize,
+        mut each: impl FnMut(Number, Number) -> Option<()>,
+    ) -> Option<bool> {
+        if !resumed {
+            self.lit(b"[")?;
+            if self.maybe(b"]") {
+                return Some(true);
+            }
+            self.lit(b"[\"")?;
+        }
+        loop {
+            let first = self.decimal()?;
+            self.lit(b"\",\"")?;
+            let second = self.decimal()?;
+            each(first, second)?;
+            if !self.maybe(b"\"],[\"") {
+                self.lit(b"\"]]")?;
+                return Some(true);
+            }
+            if self.rest().len() < left_min {
+                return Some(false);
             }
         }
     }

@@ -8,28 +8,15 @@
 //! So no consumer gets less than the smaller of a quarter of its demand and an equal share. Demand is what is due:
 //! every lossless event, and of a stream that coalesces the newest state at the end of each turn that brought news.
 
-use engine::dispatch::{BookSource, Dispatcher, Fairness, LaneCounts};
-use engine::event::{Body, BookStatus, Event, Flags, Header, Level, Parts, Proof, Side, Trade};
+mod shares;
+
+use engine::dispatch::{Dispatcher, Fairness, LaneCounts};
+use engine::event::{Event, Flags, Header};
 use engine::ids::{ConsumerId, ShardId, StreamId};
 use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
 
-/// Books of one level a side, so that a snapshot is one part, for the streams that have a book.
-struct Books<'a>(&'a [Delivery]);
-
-impl BookSource for Books<'_> {
-    fn conflated(&mut self, stream: StreamId, _: usize, parts: &mut Vec<Event>) {
-        parts.clear();
-        if self.0[stream.index()] != Delivery::Book {
-            return;
-        }
-        let level = Level { price: engine::decimal::Price(1), qty: engine::decimal::Qty(1) };
-        for (flags, part) in Parts::new(&[level], &[level], BookStatus::Proved, Proof::Continuity) {
-            let header = Header { stream, flags, ..Header::default() };
-            parts.push(Event { header, body: Body::BookSnapshot(part) });
-        }
-    }
-}
+use shares::{Books, event};
 
 /// A stream of a scene.
 #[derive(Clone, Debug)]
@@ -274,24 +261,14 @@ impl Plan {
 }
 
 fn events(stream: usize, sequence: u64, of: &Stream) -> Vec<Event> {
-    let header = Header {
-        stream: StreamId(stream as u32),
-        sequence_first: sequence,
-        sequence_last: sequence,
-        flags: Flags::WHOLE,
-        ..Header::default()
-    };
+    let whole = event(stream, sequence, of.rule == Delivery::Book);
     if of.rule == Delivery::Book {
-        let (_, part) =
-            Parts::new(&[], &[], BookStatus::Proved, Proof::Continuity).next().expect("one part at least");
-        return vec![Event { header, body: Body::BookUpdate(part) }];
+        return vec![whole];
     }
-    let (price, qty) = (engine::decimal::Price(1), engine::decimal::Qty(1));
-    let body = Body::Trade(Trade { price, qty, id: sequence, taker_side: Side::Buy });
     let parts = (0..of.parts).map(|part| {
         let is_first = if part == 0 { Flags::FIRST } else { Flags::default() };
         let flags = if part + 1 == of.parts { is_first.with(Flags::LAST) } else { is_first };
-        Event { header: Header { flags, part: part as u16, ..header }, body }
+        Event { header: Header { flags, part: part as u16, ..whole.header }, body: whole.body }
     });
     parts.collect()
 }

@@ -1,52 +1,22 @@
 //! Who gets what when a shard takes less than is offered to it: by data. By seed, and by consumer: `fair_consumers.rs`.
 
+mod shares;
+
 use std::ops::Range;
 
-use engine::dispatch::{BookSource, Dispatcher, Fairness};
-use engine::event::{Body, BookStatus, Event, Flags, Header, Level, Parts, Proof, Side, Trade};
+use engine::dispatch::{Dispatcher, Fairness};
+use engine::event::Event;
 use engine::ids::{ShardId, StreamId};
 use engine::ring::{Receiver, ring};
 use engine::routing::{Delivery, Route};
+
+use shares::{Books, event};
 
 const STREAMS: usize = 150;
 /// Consumers of the shard, with as many of the streams each.
 const CONSUMERS: usize = 3;
 /// The mark is at the top: only what has no room waits.
 const TOP: Fairness = Fairness { high_water_permille: 1_000, ..Fairness::DEFAULT };
-
-/// Books of one level a side, so that a snapshot is one part, for the streams that have a book.
-struct Books<'a>(&'a [Delivery]);
-
-impl BookSource for Books<'_> {
-    fn conflated(&mut self, stream: StreamId, _: usize, parts: &mut Vec<Event>) {
-        parts.clear();
-        if self.0[stream.index()] != Delivery::Book {
-            return;
-        }
-        let level = Level { price: engine::decimal::Price(1), qty: engine::decimal::Qty(1) };
-        for (flags, part) in Parts::new(&[level], &[level], BookStatus::Proved, Proof::Continuity) {
-            let header = Header { stream, flags, ..Header::default() };
-            parts.push(Event { header, body: Body::BookSnapshot(part) });
-        }
-    }
-}
-
-fn event(stream: usize, sequence: u64, book: bool) -> Event {
-    let header = Header {
-        stream: StreamId(stream as u32),
-        sequence_first: sequence,
-        sequence_last: sequence,
-        flags: Flags::WHOLE,
-        ..Header::default()
-    };
-    if book {
-        let (_, part) =
-            Parts::new(&[], &[], BookStatus::Proved, Proof::Continuity).next().expect("one part at least");
-        return Event { header, body: Body::BookUpdate(part) };
-    }
-    let (price, qty) = (engine::decimal::Price(1), engine::decimal::Qty(1));
-    Event { header, body: Body::Trade(Trade { price, qty, id: sequence, taker_side: Side::Buy }) }
-}
 
 /// A shard under overload: what is offered to it, and what it takes.
 struct Scene {

@@ -26,7 +26,7 @@ impl Happened {
     pub fn code(&self) -> Option<String> {
         match self {
             Self::Feed(happening) => happening.code(),
-            Self::Orders(_) => None,
+            Self::Orders(happening) => happening.code().map(str::to_owned),
         }
     }
 }
@@ -74,6 +74,8 @@ pub enum OrdersHappening {
         unknown_orders: u32,
         /// Why.
         reason: String,
+        /// The same as a word.
+        code: &'static str,
     },
     /// A session was joined, and everything that the venue did before was told.
     SessionReady {
@@ -118,13 +120,25 @@ impl OrdersHappening {
     }
 }
 
+impl OrdersHappening {
+    /// As [`engine::provider::Happening::code`].
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::SessionLost { code, .. } => Some(*code),
+            Self::CriticalRingFull { .. } => Some("critical_ring_full"),
+            Self::JournalFailed { .. } => Some("journal"),
+            Self::SessionReady { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for OrdersHappening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SessionLost { unknown_orders, reason } => {
+            Self::SessionLost { unknown_orders, reason, code } => {
                 write!(
                     f,
-                    "orders failed: session lost: {reason}; {unknown_orders} orders unknown until it is back"
+                    "orders failed: session lost: {reason}; {unknown_orders} orders unknown until it is back ({code})"
                 )
             }
             Self::SessionReady {
@@ -164,7 +178,22 @@ impl fmt::Display for OrdersHappening {
 
 #[cfg(test)]
 mod tests {
+    use engine::connection::Lost;
+    use engine::ids::LineId;
+
     use super::*;
+
+    #[test]
+    fn a_lost_line_says_when_it_is_tried_again() {
+        let lost = |retry_ns| {
+            let reason = Lost::Connect("Connection refused".to_owned());
+            Happened::Feed(Happening::Lost(LineId(0), reason, retry_ns)).to_string()
+        };
+        let expected =
+            "line 0 failed: connect failed: Connection refused; tried again in 4.2 s (connect_failed)";
+        assert_eq!(lost(Some(4_180_000_000)), expected);
+        assert_eq!(lost(None), "line 0 failed: connect failed: Connection refused (connect_failed)");
+    }
 
     #[test]
     fn a_line_says_what_is_not_well_and_nothing_else() {
@@ -181,5 +210,15 @@ mod tests {
             "orders: session 2 is live; 5 orders checked, 3 reports recovered, 1 orders still unknown"
         );
         assert!(!ready(3, 0).is_warning() && ready(0, 1).is_warning());
+        let lost = OrdersHappening::SessionLost {
+            unknown_orders: 2,
+            reason: "the venue closed".to_owned(),
+            code: "closed",
+        };
+        assert_eq!(
+            lost.to_string(),
+            "orders failed: session lost: the venue closed; 2 orders unknown until it is back (closed)"
+        );
+        assert_eq!(Happened::Orders(lost).code().as_deref(), Some("closed"));
     }
 }

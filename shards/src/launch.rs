@@ -22,7 +22,7 @@ use crate::happened::Report;
 use crate::io::{Budget, Io};
 use crate::machine::clock::Clock;
 use crate::machine::executor::{
-    JoinHandle, LoopCounters, ShardError, ShardOptions, Stop, drive, spawn_shard,
+    JoinHandle, LoopCounters, ShardError, ShardOptions, Stop, Tasks, Turn, drive, spawn_shard,
 };
 use crate::machine::idle::{Idle, IdlePolicy, Waker};
 use crate::machine::poller::Poller;
@@ -37,7 +37,7 @@ use crate::report_of::{ConsumerShardSummary, MergerSummary, ProviderSummary};
 use crate::stages::{ShardStages, StageLayout};
 use crate::status::{STATUS_RING, Status};
 use crate::topology::catalog::catalog_of;
-use crate::topology::{self, ConsumerPlan, HostMode, Role, ShardIndex, Topology};
+use crate::topology::{self, ConsumerPlan, HostMode, Role, ShardIndex, ShardPlan, Topology};
 
 use merges::Merges;
 pub use venues::{Simulation, SimulationError};
@@ -162,6 +162,45 @@ impl<T> Thread<T> {
     }
 }
 
+/// How a shard's loop runs, and who ends it: one for its thread, one for the gateway.
+#[derive(Clone)]
+struct Life {
+    policy: IdlePolicy,
+    waker: Waker,
+    stop: Stop,
+    counters: Arc<LoopCounters>,
+}
+
+impl Life {
+    fn idle(&self, poller: &Poller) -> Idle {
+        Idle::new(self.policy, self.waker.clone(), poller).expect("epoll takes an eventfd")
+    }
+
+    /// Turns a shard that waits for nothing but its rings until it is to stop.
+    async fn turn(&self, shard: &mut impl Turn, tasks: &Tasks) {
+        let poller = Poller::new().expect("one more descriptor: the limit was checked");
+        self.turn_with(&mut self.idle(&poller), shard, tasks).await;
+    }
+
+    async fn turn_with(&self, idle: &mut Idle, shard: &mut impl Turn, tasks: &Tasks) {
+        drive(shard, idle, tasks, &self.stop, &self.counters)
+            .await
+            .expect("the wait of an open epoll set does not fail");
+    }
+
+    fn thread<T>(self, shard: ShardIndex, handle: JoinHandle<(T, ThreadUsage)>) -> Thread<T> {
+        Thread { shard, stop: self.stop, counters: self.counters, handle }
+    }
+}
+
+/// What a shard gets, whatever its role.
+struct Kit {
+    options: ShardOptions,
+    stages: ShardStages,
+    statuses: rtrb::Producer<Status>,
+    life: Life,
+}
+
 /// A running gateway.
 pub struct Gateway {
     /// The topology that it runs.
@@ -264,11 +303,6 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         wires: control_ends,
         switches: Arc::clone(&switches),
     };
-    let policy = match topology.host {
-        HostMode::Dedicated => IdlePolicy::Spin,
-        HostMode::Shared => IdlePolicy::PARK,
-    };
-    let interval_ns = u64::from(topology.report.interval_ms) * 1_000_000;
     let (report_sender, reports) = mpsc::channel();
     let clock = Clock::new();
     let (started_ns, started_at) = (clock.now(), SystemTime::now());
@@ -302,18 +336,10 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         let orders = consumer_orders[number].take().expect("each consumer shard has its order rings");
         let layout = StageLayout::new(seats.iter().map(|(_, name, ..)| name.clone()));
         let (layout, reports) = orders.layout(layout);
-        let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
-        gateway.collector.register(identity(&plan), end);
-        let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
-        gateway.statuses.push(status_end);
+        let Kit { options, stages, statuses, life } = gateway.kit(&plan, &layout, waker, clock.now());
         let rings = std::mem::take(&mut receivers[number]);
         let wire = shard_ends[number].take().expect("each shard has one wire");
-        let waker = waker.clone();
-        let stop = Stop::new(waker.clone());
-        let counters = Arc::new(LoopCounters::default());
-        stages.show_place(counters.place.clone());
-        let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
-        let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
+        let (own_life, catalog) = (life.clone(), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let mut host = Host::new(catalog, LETTERS_MAX);
@@ -330,48 +356,33 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
             }
             let mut shard = ConsumerShard::new(number as u8, host, rings, stages, statuses, wire)
                 .with_orders(orders, reports);
-            let poller = Poller::new().expect("one more descriptor: the limit was checked");
-            let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
-            drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
-                .await
-                .expect("the wait of an open epoll set does not fail");
+            own_life.turn(&mut shard, &context.tasks).await;
             let deadline_ns = Clock::new().now() + CONSUMERS_END_NS_MAX;
             let summary = shard.finish(deadline_ns);
             (summary, ThreadUsage::read(context.thread_id as u32).since(&before))
         })?;
-        gateway.consumers.push(Thread { shard, stop, counters, handle });
+        gateway.consumers.push(life.thread(shard, handle));
     }
     for (shard, mut own) in merger_parts {
         let plan = gateway.topology.shard(shard).clone();
         let Role::Merger { pools, .. } = plan.role else { continue };
-        let (mut stages, end) =
-            ShardStages::new(&StageLayout::new(Vec::<String>::new()), interval_ns, clock.now());
-        gateway.collector.register(identity(&plan), end);
-        let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
-        gateway.statuses.push(status_end);
-        let rings = std::mem::take(&mut receivers[usize::from(shard.0)]);
+        let number = usize::from(shard.0);
+        let kit = gateway.kit(&plan, &StageLayout::default(), &wakers[number], clock.now());
+        let Kit { options, stages, statuses, life } = kit;
+        let rings = std::mem::take(&mut receivers[number]);
         let rings: Vec<_> = own.inputs.iter().copied().zip(rings).collect();
-        let wire = shard_ends[usize::from(shard.0)].take().expect("each shard has one wire");
-        let waker = wakers[usize::from(shard.0)].clone();
-        let stop = Stop::new(waker.clone());
-        let counters = Arc::new(LoopCounters::default());
-        stages.show_place(counters.place.clone());
-        let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
-        let (own_stop, own_counters, catalog) = (stop.clone(), Arc::clone(&counters), Arc::clone(&catalog));
+        let wire = shard_ends[number].take().expect("each shard has one wire");
+        let (own_life, catalog) = (life.clone(), Arc::clone(&catalog));
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let merger = own.merger(pools, catalog);
             let mut shard = MergerShard::new(shard.0, merger, rings, own.wakers, stages, statuses, wire);
-            let poller = Poller::new().expect("one more descriptor: the limit was checked");
-            let mut idle = Idle::new(policy, waker, &poller).expect("epoll takes an eventfd");
-            drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
-                .await
-                .expect("the wait of an open epoll set does not fail");
+            own_life.turn(&mut shard, &context.tasks).await;
             let deadline_ns = Clock::new().now() + MERGERS_END_NS_MAX;
             let summary = shard.finish(deadline_ns);
             (summary, ThreadUsage::read(context.thread_id as u32).since(&before))
         })?;
-        gateway.mergers.push(Thread { shard, stop, counters, handle });
+        gateway.mergers.push(life.thread(shard, handle));
     }
     for (number, waker) in wakers.iter().enumerate() {
         let shard = ShardIndex(number as u8);
@@ -386,22 +397,15 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
         for orders in own.iter_mut().filter_map(|part| part.orders.as_mut()) {
             layout = orders.add_stages(layout);
         }
-        let (mut stages, end) = ShardStages::new(&layout, interval_ns, clock.now());
-        gateway.collector.register(identity(&plan), end);
-        let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
-        gateway.statuses.push(status_end);
-        let waker = waker.clone();
-        let stop = Stop::new(waker.clone());
-        let counters = Arc::new(LoopCounters::default());
-        stages.show_place(counters.place.clone());
-        let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
-        let (own_stop, own_counters, resolver) = (stop.clone(), Arc::clone(&counters), resolver.clone());
+        let Kit { options, stages, statuses, life } = gateway.kit(&plan, &layout, waker, clock.now());
+        let (own_life, resolver) = (life.clone(), resolver.clone());
         let reports = report_sender.clone();
         let wire = shard_ends[number].take().expect("each shard has one wire");
         let handle = spawn_shard(options, move |context| async move {
             let before = ThreadUsage::read(context.thread_id as u32);
             let poller = Poller::new().expect("one more descriptor: the limit was checked");
-            let mut idle = Idle::new(policy, waker.clone(), &poller).expect("epoll takes an eventfd");
+            let mut idle = own_life.idle(&poller);
+            let waker = own_life.waker.clone();
             let clock = Clock::new();
             let now_ns = clock.now();
             let drivers = own
@@ -413,25 +417,41 @@ pub fn launch(topology: Topology, make: &MakeFactory<'_>) -> Result<Gateway, Lau
                 .collect();
             let io = Io { poller, resolver, waker, clock, stages, budget: Budget::default() };
             let mut shard = ProviderShard::new(io, drivers, statuses, wire);
-            drive(&mut shard, &mut idle, &context.tasks, &own_stop, &own_counters)
-                .await
-                .expect("the wait of an open epoll set does not fail");
+            own_life.turn_with(&mut idle, &mut shard, &context.tasks).await;
             let began_ns = Clock::new().now();
             shard.end_orders(began_ns + ORDERS_END_NS_MAX).await;
             let deadline_ns = began_ns + PROVIDERS_END_NS_MAX;
             let summaries = shard.finish(deadline_ns);
             (summaries, ThreadUsage::read(context.thread_id as u32).since(&before))
         })?;
-        gateway.providers.push(Thread { shard, stop, counters, handle });
+        gateway.providers.push(life.thread(shard, handle));
     }
     Ok(gateway)
 }
 
-fn identity(plan: &topology::ShardPlan) -> ShardIdentity {
+fn identity(plan: &ShardPlan) -> ShardIdentity {
     ShardIdentity { name: plan.name.clone(), core: Some(plan.core), role: plan.role_name().to_owned() }
 }
 
 impl Gateway {
+    /// What a shard gets; the other ends are kept.
+    fn kit(&mut self, plan: &ShardPlan, layout: &StageLayout, waker: &Waker, now_ns: u64) -> Kit {
+        let policy = match self.topology.host {
+            HostMode::Dedicated => IdlePolicy::Spin,
+            HostMode::Shared => IdlePolicy::PARK,
+        };
+        let interval_ns = u64::from(self.topology.report.interval_ms) * 1_000_000;
+        let (mut stages, end) = ShardStages::new(layout, interval_ns, now_ns);
+        self.collector.register(identity(plan), end);
+        let (statuses, status_end) = rtrb::RingBuffer::new(STATUS_RING);
+        self.statuses.push(status_end);
+        let counters = Arc::new(LoopCounters::default());
+        stages.show_place(counters.place.clone());
+        let options = ShardOptions { name: plan.name.clone(), core: Some(plan.core as usize), idle: policy };
+        let life = Life { policy, stop: Stop::new(waker.clone()), waker: waker.clone(), counters };
+        Kit { options, stages, statuses, life }
+    }
+
     /// Takes what the shards have told since the last call.
     pub fn poll_statuses(&mut self, mut take: impl FnMut(Status)) {
         for ring in &mut self.statuses {

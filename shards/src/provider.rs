@@ -23,7 +23,7 @@ use crate::control::link::{NewInstrument, Reply, RollAnswer, RouteChange, ShardE
 use crate::happened::{Happened, Report};
 use crate::io::Io;
 use crate::machine::executor::{Turn, sleep};
-use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId};
+use crate::machine::http::{Endpoint, HttpClient, HttpOptions, Request, RequestId, Response};
 use crate::machine::idle::Waker;
 use crate::machine::place::Place;
 use crate::machine::poller::{Ready, Token};
@@ -71,7 +71,9 @@ pub struct Driver<V: Venue> {
     line_first: usize,
     http: HttpClient,
     under_way: Vec<(RequestId, RestId)>,
-    /// An answer was taken in this turn; there may be another.
+    /// An answer of which only some pieces are read.
+    answer: Option<(RestId, Response)>,
+    /// An answer, or a piece of one, was taken in this turn; there may be another.
     answered: bool,
     /// Wakes the consumer shard behind each output.
     wakers: Vec<Waker>,
@@ -144,6 +146,7 @@ impl<V: Venue> Driver<V> {
             line_first: 0,
             http: HttpClient::new(endpoint, HttpOptions::default(), first),
             under_way: Vec::new(),
+            answer: None,
             answered: false,
             wakers,
             reports,
@@ -214,36 +217,42 @@ impl<V: Venue> Driver<V> {
         if self.http.open_requests() > 0 || self.http.next_deadline_ns() == Some(0) {
             worked += self.http.turn(&io.poller, now_ns);
         }
-        // One a turn: a body is decoded whole, and its book published.
-        if let Some((request, answer)) = self.http.poll_response() {
-            worked += 1;
+        worked + self.take_answer(io)
+    }
+
+    /// Takes an answer, one a turn, or one more piece of it.
+    fn take_answer(&mut self, io: &mut Io) -> usize {
+        let now = ReceiveTime::from_ns(io.clock.now());
+        if self.answer.is_none()
+            && let Some((request, answer)) = self.http.poll_response()
+        {
             self.answered = true;
             let Some(at) = self.under_way.iter().position(|(known, _)| *known == request) else {
-                return worked;
+                return 1;
             };
             let (_, id) = self.under_way.swap_remove(at);
-            let now = ReceiveTime::from_ns(io.clock.now());
             if let Some(tap) = &mut self.tap {
                 let body = answer.as_ref().ok().filter(|response| response.status == 200);
                 let list = self.provider.pipeline.venue.instruments_request();
                 tap.answered(request, body.map(|response| &response.body[..]), &list.path, now.ns());
             }
             match answer {
-                Ok(mut response) => {
-                    let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
-                    self.provider.rest_answered(
-                        id,
-                        response.status,
-                        response.retry_after_s,
-                        &mut response.body,
-                        now,
-                        &mut probe,
-                    );
-                }
+                Ok(response) => self.answer = Some((id, response)),
                 Err(failure) => self.provider.rest_failed(id, failure.to_string(), now),
             }
         }
-        worked
+        let Some((id, response)) = &mut self.answer else { return usize::from(self.answered) };
+        self.answered = true;
+        if self.provider.pipeline.has_work_left() {
+            // The book that the last one made is not out.
+            return 1;
+        }
+        let Response { status, retry_after_s, body, .. } = response;
+        let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
+        if self.provider.rest_answered(*id, *status, *retry_after_s, body, now, &mut probe) {
+            self.answer = None;
+        }
+        1
     }
 
     fn publish(&mut self, io: &mut Io) {
@@ -305,7 +314,7 @@ impl<V: Venue> Drive for Driver<V> {
             worked += 1;
         }
         if ready.readable {
-            if io.budget.is_over() {
+            if io.budget.is_over() || self.provider.pipeline.has_work_left() {
                 self.sockets[line.index()].more = true;
                 return worked + 1;
             }
@@ -318,12 +327,13 @@ impl<V: Venue> Drive for Driver<V> {
     fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize {
         let mut worked = 0;
         io.stages.enter(Place::Provider(u16::from(self.index)));
-        // One line has something of every turn, whatever the others took; the first that had nothing is that one next time.
+        // What the last turn left is this one's part, in `due`; else one line has something of every turn, whatever the others
+        // took, and the first that had nothing is that one next time.
         let (first, count, mut has_had, mut is_left) = (self.line_first, self.sockets.len(), false, false);
         for step in 0..count {
             let index = (first + step) % count;
             let line = LineId(index as u8);
-            if self.sockets[index].more {
+            if self.sockets[index].more && !self.provider.pipeline.has_work_left() {
                 if !has_had || !io.budget.is_over() {
                     worked += self.go_on(line, io);
                     has_had = true;
@@ -342,7 +352,7 @@ impl<V: Venue> Drive for Driver<V> {
         if now_ns >= self.deadline_ns || self.provider.needs_attention() {
             worked += self.due(now_ns, io);
         }
-        if now_ns >= self.markers.deadline_ns() {
+        if now_ns >= self.markers.deadline_ns() && !self.provider.pipeline.has_work_left() {
             let pipeline = &mut self.provider.pipeline;
             let hole = pipeline.deadline();
             self.markers.send(ReceiveTime::from_ns(now_ns), hole, &mut pipeline.dispatcher);

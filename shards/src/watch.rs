@@ -179,9 +179,10 @@ impl Watch {
         }
     }
 
-    /// Whether the kernel is to be asked at the look of `run_ns`.
+    /// Whether the kernel is to be asked at the look of `run_ns`. It is at the first: what is said later is the difference to that,
+    /// and the first second of a run is the one in which most happens.
     pub fn asks_kernel(&self, run_ns: u64) -> bool {
-        run_ns >= self.asked_ns + ASK_EVERY_NS
+        run_ns >= self.asked_ns + ASK_EVERY_NS || self.shards.iter().all(|shard| shard.kernel.is_none())
     }
 
     /// Takes what was seen of every shard, in their order, `run_ns` after the start. Returns stalls that began or ended.
@@ -411,13 +412,17 @@ mod tests {
     #[test]
     fn what_the_kernel_did_to_a_thread_has_its_second() {
         let mut watch = watch(true);
-        assert!(!watch.asks_kernel(999 * MS));
-        assert!(watch.asks_kernel(1_000 * MS));
+        assert!(
+            watch.asks_kernel(50 * MS),
+            "what comes in the first second has to be compared with something"
+        );
         let look = |watch: &mut Watch, run_ms: u64, kernel: KernelSight| {
             let sight = Sight { kernel: Some(kernel), turns_total: run_ms, ..Sight::default() };
             watch.look(run_ms * MS, &[sight]);
         };
         look(&mut watch, 1_000, kernel(0, "0", 5));
+        assert!(!watch.asks_kernel(1_999 * MS));
+        assert!(watch.asks_kernel(2_000 * MS));
         look(&mut watch, 2_000, kernel(0, "0", 8));
         look(&mut watch, 3_000, kernel(1, "0-1", 8));
         look(&mut watch, 4_000, kernel(1, "0-1", 8));

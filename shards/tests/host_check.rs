@@ -309,6 +309,8 @@ fn tuned_throughout() -> FixtureHost {
         ("/sys/class/net/eth0/queues/rx-0/rps_cpus", "00\n"),
         ("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
         ("/proc/sys/kernel/nmi_watchdog", "0\n"),
+        ("/proc/sys/kernel/soft_watchdog", "1\n"),
+        ("/proc/sys/kernel/watchdog_cpumask", "0-1\n"),
         ("/proc/sys/kernel/timer_migration", "0\n"),
         ("/proc/sys/kernel/numa_balancing", "0\n"),
         ("/proc/sys/vm/swappiness", "10\n"),
@@ -368,6 +370,29 @@ fn doctor_tells_what_runs_beside_and_where_packets_arrive() {
         told(&doctor(&plan("dedicated", 4, 5), &without))
             .contains(&"time: warning: no time daemon runs".to_owned())
     );
+}
+
+#[test]
+fn the_soft_watchdog_may_run_where_no_shard_is() {
+    let soft = |host: &FixtureHost| {
+        let findings = doctor(&plan("dedicated", 4, 5), host);
+        let found = findings.iter().find(|finding| finding.check == "soft watchdog").unwrap();
+        (found.severity, found.current.clone())
+    };
+    let host = tuned_throughout();
+    assert_eq!(soft(&host), (Severity::Ok, "on, on 0-1".to_owned()));
+    let (mask, switch) = ("/proc/sys/kernel/watchdog_cpumask", "/proc/sys/kernel/soft_watchdog");
+    let host = host.with(mask, "0-7\n");
+    assert_eq!(soft(&host), (Severity::Note, "on, on 0-7".to_owned()));
+    let topology = plan("dedicated", 4, 5);
+    let script = fix_script(&topology, &host, &doctor(&topology, &host));
+    assert!(script.contains("echo 0-3,6-7 > /proc/sys/kernel/watchdog_cpumask"), "{script}");
+    assert_eq!(
+        soft(&host.clone().without(mask)),
+        (Severity::Note, "on".to_owned()),
+        "an old kernel has no mask"
+    );
+    assert_eq!(soft(&host.with(switch, "0\n")), (Severity::Ok, "off".to_owned()));
 }
 
 /// Two sockets of four cores; the card hangs on the second one.
@@ -477,7 +502,7 @@ fn tables_keep_to_their_width_and_json_holds_every_finding() {
             let row = text.lines().find(|line| line.starts_with(finding.check)).unwrap();
             assert!(row[at..].starts_with(finding.severity.name()), "{row}");
         }
-        assert_eq!(text.lines().last(), Some("1 errors, 7 warnings, 13 unknown, 0 notes"));
+        assert_eq!(text.lines().last(), Some("1 errors, 7 warnings, 14 unknown, 0 notes"));
         println!("{text}");
     }
     let object: serde_json::Value = serde_json::from_str(&json(&findings)).unwrap();

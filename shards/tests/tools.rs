@@ -2,28 +2,14 @@
 
 #![cfg(feature = "simulate")]
 
+mod scratch;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A directory of this test alone, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("meltica-tools-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("the temporary directory can be written");
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use scratch::Scratch;
 
 fn meltica(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meltica"));
@@ -107,7 +93,7 @@ fn from_a_proposal_to_a_comparison_of_two_runs() {
     assert!(run.wait().expect("it ends by itself").code().is_some_and(|code| code == 0));
     let first = runs(dir).pop().expect("the run left a directory");
     let shown = text(&done(dir, &["report", &first], 0));
-    assert!(shown.contains("receive_to_delivered") && shown.contains("Latest deliveries:"), "{shown}");
+    assert!(shown.contains("receive_to_delivered") && shown.contains("Longest deliveries:"), "{shown}");
     let page = fs::read_to_string(dir.join(&first).join("report.html")).expect("it was written");
     for part in ["The run over time", "messages of venues", "receive to delivered", "<td>strategies0</td>"] {
         assert!(page.contains(part), "{part}");

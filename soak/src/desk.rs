@@ -60,13 +60,13 @@ struct Asked {
 }
 
 /// Everything.
-pub struct Desk<G> {
+pub struct Desk {
     /// The simulated clock, in nanoseconds since 1970.
     pub now_ns: u64,
     /// The venue.
     pub site: Site,
     /// The gateway under test.
-    pub gateway: G,
+    pub gateway: Box<dyn OrderGateway>,
     /// The ledger under test.
     pub ledger: Ledger,
     /// What consumers were told, in its order.
@@ -91,7 +91,7 @@ pub struct Desk<G> {
     orders: u32,
 }
 
-impl<G: OrderGateway> Desk<G> {
+impl Desk {
     /// A desk whose private connection is opened at `target`. `gateway` gets the venue with its keys. `symbol` spells
     /// an instrument as the venue does.
     pub fn new(
@@ -100,7 +100,7 @@ impl<G: OrderGateway> Desk<G> {
         specs: Vec<InstrumentSpec>,
         target: &'static str,
         symbol: impl Fn(&InstrumentSpec) -> String,
-        gateway: impl FnOnce(&Site) -> G,
+        gateway: impl FnOnce(&Site) -> Box<dyn OrderGateway>,
     ) -> Self {
         let output_bytes_max = config.output_bytes_max();
         let site = Site::new(config.build(START_NS), output_bytes_max);

@@ -12,6 +12,7 @@ pub mod lines;
 pub mod orders;
 pub mod overload;
 pub mod rolls;
+mod running;
 pub mod sim;
 pub mod subscribe;
 mod tape;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use engine::consumer::Consumer;
 use shards::host::{HostView as _, RealHost};
 use shards::launch::{Factory, Gateway, launch};
-use shards::live::Board;
 use shards::topology::{self, Against, Topology};
 use simvenues::{Fault, How, Target};
 
 use crate::ledger::{Ledger, Observer};
+use crate::running::{Run, Told};
 
 /// Depth of Kraken's books here.
 const KRAKEN_DEPTH: usize = 100;
@@ -124,22 +124,19 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
         Ok(Box::new(move || Box::new(observer.clone()) as Box<dyn Consumer>) as Factory)
     })
     .map_err(|error| error.to_string())?;
-    let mut run = Run { board: Board::default(), rolled: vec![0; 3], ended: vec![0; 3] };
-    run.wait(&mut gateway, "all books proved", Run::is_whole)?;
+    let mut run = Lines { told: Told::default(), ended: [0; 3] };
+    run.wait(&mut gateway, "all books proved", Lines::is_whole)?;
     std::thread::sleep(SETTLE);
     let pause = options.duration / options.disconnects.max(1);
     for number in 0..options.disconnects {
         let next = Instant::now() + pause;
         let provider = number as usize % 3;
         // A second line must be there: it had the time of two other venues' turns.
-        run.wait(&mut gateway, "both lines of each venue", Run::is_whole)?;
+        run.wait(&mut gateway, "both lines of each venue", Lines::is_whole)?;
         run.end_line(&gateway, provider, number);
-        while Instant::now() < next {
-            run.poll(&mut gateway);
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        run.pass(&mut gateway, next.saturating_duration_since(Instant::now()))?;
     }
-    run.wait(&mut gateway, "both lines of each venue", Run::is_whole)?;
+    run.wait(&mut gateway, "both lines of each venue", Lines::is_whole)?;
     std::thread::sleep(SETTLE);
     for provider in 0..3 {
         if let Some(server) = gateway.simulation.server(provider) {
@@ -148,7 +145,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     }
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(20) {
-        run.poll(&mut gateway);
+        run.told.take(&mut gateway)?;
         let equal = (0..3).all(|provider| {
             let (equal, books) = equal_books(&gateway, provider, &observer.ledger());
             equal == books
@@ -166,55 +163,26 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     Ok(verdict)
 }
 
-struct Run {
-    board: Board,
-    rolled: Vec<u64>,
-    ended: Vec<u32>,
+struct Lines {
+    told: Told,
+    ended: [u32; 3],
 }
 
-impl Run {
-    fn poll(&mut self, gateway: &mut Gateway) {
-        gateway.collector.collect();
-        let board = &mut self.board;
-        gateway.poll_statuses(|status| board.take(status));
-        while let Some(report) = gateway.poll_report() {
-            if matches!(
-                report.happening,
-                shards::happened::Happened::Feed(engine::provider::Happening::Rolled { .. })
-            ) {
-                self.rolled[usize::from(report.provider)] += 1;
-            }
-        }
-    }
+impl Run for Lines {
+    const WAIT_MAX: Duration = WAIT_MAX;
 
+    fn told(&mut self) -> &mut Told {
+        &mut self.told
+    }
+}
+
+impl Lines {
     /// Every book is proved, and two lines of each venue carry everything.
     fn is_whole(&self) -> bool {
-        self.board.providers().count() == 3
-            && self.board.providers().all(|status| {
+        self.told.board.providers().count() == 3
+            && self.told.board.providers().all(|status| {
                 status.books > 0 && status.books_proved == status.books && status.connections_live >= 2
             })
-    }
-
-    fn wait(
-        &mut self,
-        gateway: &mut Gateway,
-        what: &str,
-        done: impl Fn(&Self) -> bool,
-    ) -> Result<(), String> {
-        let began = Instant::now();
-        loop {
-            self.poll(gateway);
-            if done(self) {
-                return Ok(());
-            }
-            if let Some(shard) = gateway.fallen() {
-                return Err(format!("shard {shard} fell"));
-            }
-            if began.elapsed() > WAIT_MAX {
-                return Err(format!("no {what} within {} s", WAIT_MAX.as_secs()));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// Ends the oldest line of a venue: without a word, with a close frame, or (Binance) after a notice.
@@ -239,12 +207,12 @@ impl Run {
                 .collect();
             let trades: Vec<_> = symbols.iter().filter_map(|symbol| ledger.trades.get(symbol)).collect();
             let (books_equal, books) = equal_books(gateway, index, ledger);
-            let lost = self.board.providers().find(|status| usize::from(status.provider) == index);
+            let lost = self.told.board.providers().find(|status| usize::from(status.provider) == index);
             Row {
                 provider: plan.name.clone(),
                 disconnects: self.ended[index],
                 lost_total: lost.map_or(0, |status| status.lost_total),
-                rolled_total: self.rolled[index],
+                rolled_total: self.told.rolled[index],
                 trades_total: trades.iter().map(|log| log.seen_total).sum(),
                 missing_total: trades.iter().map(|log| log.missing_total).sum(),
                 gaps_total: ledger.gaps.iter().filter(|gap| symbols.contains(&gap.symbol)).count() as u64,

@@ -17,15 +17,14 @@ use engine::consumer::{Consumer, Context};
 use engine::event::Event;
 use shards::host::{HostView as _, RealHost};
 use shards::launch::{Factory, Gateway, launch};
-use shards::live::Board;
 use shards::report::table::latency;
-use shards::report::total::StageTotal;
 use shards::stages::Stage;
 use shards::topology::{self, Against, Topology};
 use simvenues::exchange::{OrderFault, TradingTruth};
 use simvenues::{Fault, VenueFault};
 
 use self::trader::{Notes, Trader};
+use crate::running::{Run, Told, between, latencies};
 
 /// Venues: name, product, quote asset, how books are kept.
 const VENUES: [(&str, &str, &str, &str); 3] = [
@@ -169,7 +168,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     })
     .map_err(|error| error.to_string())?;
     let mut run =
-        Run { board: Board::default(), notes, is_slow, rows: Vec::new(), overload_reports: 0, full: 0 };
+        Orders { told: Told::default(), notes, is_slow, rows: Vec::new(), overload_reports: 0, full: 0 };
     let outcome = run.through(options, &mut gateway);
     let ended = gateway.stop();
     let latencies = outcome?;
@@ -183,7 +182,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
         run.notes[number].judge(row, &truth, &mut broken);
     }
     let _ = std::fs::remove_dir_all(&options.home);
-    let Run { rows, full, overload_reports, .. } = run;
+    let Orders { rows, full, overload_reports, .. } = run;
     Ok(Verdict { rows, latencies, ring_full_total: full, overload_reports, broken })
 }
 
@@ -192,8 +191,8 @@ fn truth(gateway: &Gateway, venue: usize) -> TradingTruth {
     gateway.simulation.server(venue).map(|server| server.faults().trading()).unwrap_or_default()
 }
 
-struct Run {
-    board: Board,
+struct Orders {
+    told: Told,
     notes: Vec<Notes>,
     is_slow: Arc<AtomicBool>,
     rows: Vec<Row>,
@@ -201,13 +200,26 @@ struct Run {
     full: u64,
 }
 
-impl Run {
+impl Run for Orders {
+    const WAIT_MAX: Duration = WAIT_MAX;
+
+    fn told(&mut self) -> &mut Told {
+        &mut self.told
+    }
+
+    fn why(&self) -> String {
+        let notes: Vec<String> = self.notes.iter().map(|at| format!("{:?}", at.lock())).collect();
+        format!("; {}", notes.join("; "))
+    }
+}
+
+impl Orders {
     fn through(&mut self, options: &Options, gateway: &mut Gateway) -> Result<Vec<Compared>, String> {
         self.rows = VENUES.iter().map(|&(provider, ..)| Row { provider, ..Row::default() }).collect();
         self.wait(gateway, "orders at every venue", |run| run.notes.iter().all(|at| at.lock().reports > 4))?;
-        let zero = latencies(gateway);
+        let zero = latencies(gateway, STAGES);
         self.pass(gateway, options.duration / 4)?;
-        let idle = latencies(gateway);
+        let idle = latencies(gateway, STAGES);
         let (reports, full) = (self.reports(), self.ring_full());
         self.load(gateway, f64::from(options.rate), true);
         self.pass(gateway, options.duration / 4)?;
@@ -215,7 +227,7 @@ impl Run {
             run.ring_full() > full && run.reports() > reports
         })?;
         (self.overload_reports, self.full) = (self.reports() - reports, self.ring_full() - full);
-        let overload = latencies(gateway);
+        let overload = latencies(gateway, STAGES);
         self.load(gateway, RATE_QUIET, false);
         let (began, storms_take) = (Instant::now(), options.duration / 2);
         for storm in 0..options.disconnects {
@@ -289,66 +301,13 @@ impl Run {
     }
 
     fn ring_full(&self) -> u64 {
-        let outputs = self.board.providers().flat_map(|at| &at.outputs[..usize::from(at.output_count)]);
+        let outputs = self.told.board.providers().flat_map(|at| &at.outputs[..usize::from(at.output_count)]);
         outputs.map(|output| output.state.full_total).sum()
-    }
-
-    fn pass(&mut self, gateway: &mut Gateway, time: Duration) -> Result<(), String> {
-        let began = Instant::now();
-        loop {
-            gateway.collector.collect();
-            let board = &mut self.board;
-            gateway.poll_statuses(|status| board.take(status));
-            while gateway.poll_report().is_some() {}
-            if let Some(shard) = gateway.fallen() {
-                return Err(format!("shard {shard} fell"));
-            }
-            if began.elapsed() >= time {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn wait(
-        &mut self,
-        gateway: &mut Gateway,
-        what: &str,
-        done: impl Fn(&Self) -> bool,
-    ) -> Result<(), String> {
-        let began = Instant::now();
-        while !done(self) {
-            if began.elapsed() > WAIT_MAX {
-                let notes: Vec<String> = self.notes.iter().map(|at| format!("{:?}", at.lock())).collect();
-                return Err(format!("no {what} within {} s; {}", WAIT_MAX.as_secs(), notes.join("; ")));
-            }
-            self.pass(gateway, Duration::from_millis(5))?;
-        }
-        Ok(())
     }
 }
 
 /// What is compared.
 const STAGES: [Stage; 3] = [Stage::SubmitToWritten, Stage::WrittenToAck, Stage::ReportToDelivered];
-
-/// What each stage has recorded so far, over all shards.
-fn latencies(gateway: &Gateway) -> [StageTotal; 3] {
-    STAGES.map(|stage| {
-        let mut sum = StageTotal::new();
-        for (_, _, total) in gateway.collector.totals().filter(|(_, name, _)| name == stage.name()) {
-            sum.add(total);
-        }
-        sum
-    })
-}
-
-/// Percentiles of what was recorded between two moments, and the largest, in nanoseconds.
-fn between(before: &StageTotal, after: &StageTotal) -> [u64; 4] {
-    let mut histogram = after.histogram().clone();
-    histogram.subtract(before.histogram()).expect("all totals have one range, and only grow");
-    let at = |percentile: f64| histogram.value_at_percentile(percentile);
-    [at(50.0), at(99.0), at(99.9), histogram.max()]
-}
 
 /// A consumer that takes its time over each event, while it is told to.
 struct Slow(Arc<AtomicBool>);

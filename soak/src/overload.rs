@@ -20,7 +20,7 @@ use shards::report::total::StageTotal;
 use shards::stages::Stage;
 use shards::topology::{self, Against, Topology};
 
-use crate::rolls::between;
+use crate::running::between;
 
 /// Streams that a run can count; the topology has fewer.
 const STREAMS_MAX: usize = 256;

@@ -9,16 +9,14 @@ use std::time::{Duration, Instant};
 use engine::consumer::{Consumer, Context};
 use engine::event::{Body, BookStatus, Event};
 use engine::ids::{ProviderId, StreamId};
-use engine::provider::Happening;
 use shards::command::ctl::ask;
 use shards::control::thread::Control;
 use shards::launch::{Factory, Gateway, launch};
-use shards::live::Board;
 use shards::report::table::latency;
-use shards::report::total::StageTotal;
 use shards::stages::Stage;
 
 use crate::lines::{Market, topology_of};
+use crate::running::{Run, Told, between, latencies};
 
 /// Simulated venues.
 const VENUES: usize = 3;
@@ -26,6 +24,8 @@ const VENUES: usize = 3;
 const WAIT_MAX: Duration = Duration::from_mins(1);
 /// Between two commands to roll everything; a shorter time of rolls has two of them.
 const ROLL_EVERY: Duration = Duration::from_secs(10);
+/// What is compared.
+const STAGES: [Stage; 2] = [Stage::ReceiveToOrdered, Stage::ReceiveToDelivered];
 /// Violations kept; more say nothing new.
 const VIOLATIONS_MAX: usize = 20;
 
@@ -158,7 +158,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     .map_err(|error| error.to_string())?;
     let start = gateway.take_control().ok_or("the control endpoint is taken")?;
     let mut control = Control::start(start).map_err(|error| error.to_string())?;
-    let mut run = Run { board: Board::default(), rolled: [0; VENUES], asked: [0; VENUES] };
+    let mut run = Rolls { told: Told::default(), asked: [0; VENUES] };
     let outcome = run.through(options, &mut gateway, &control, &watched);
     control.stop();
     let ended = gateway.stop();
@@ -174,13 +174,20 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     Ok(Verdict { rows, latencies, violations })
 }
 
-struct Run {
-    board: Board,
-    rolled: [u64; VENUES],
+struct Rolls {
+    told: Told,
     asked: [u64; VENUES],
 }
 
-impl Run {
+impl Run for Rolls {
+    const WAIT_MAX: Duration = WAIT_MAX;
+
+    fn told(&mut self) -> &mut Told {
+        &mut self.told
+    }
+}
+
+impl Rolls {
     fn through(
         &mut self,
         options: &Options,
@@ -189,14 +196,14 @@ impl Run {
         watched: &Watched,
     ) -> Result<(Vec<Row>, Vec<Compared>), String> {
         self.wait(gateway, "all books proved", |run| {
-            run.board.providers().count() == VENUES
-                && run.board.providers().all(|at| at.books > 0 && at.books_proved == at.books)
+            run.told.board.providers().count() == VENUES
+                && run.told.board.providers().all(|at| at.books > 0 && at.books_proved == at.books)
         })?;
         // What the start disturbed is not what is looked for.
         *watched.lock() = Notes::default();
-        let zero = latencies(gateway);
+        let zero = latencies(gateway, STAGES);
         self.pass(gateway, options.duration)?;
-        let quiet = latencies(gateway);
+        let quiet = latencies(gateway, STAGES);
         let messages = self.messages();
         let began = Instant::now();
         let every = ROLL_EVERY.min(options.duration / 2);
@@ -211,9 +218,9 @@ impl Run {
             .zip(messages)
             .map(|(after, before)| (after - before) as f64 / seconds);
         let rates: Vec<f64> = rates.collect();
-        self.wait(gateway, "end of the rolls", |run| run.rolled == run.asked)?;
-        let rolls = latencies(gateway);
-        let stages = [Stage::ReceiveToOrdered, Stage::ReceiveToDelivered].iter().enumerate();
+        self.wait(gateway, "end of the rolls", |run| run.told.rolled == run.asked)?;
+        let rolls = latencies(gateway, STAGES);
+        let stages = STAGES.iter().enumerate();
         let compared = stages.map(|(at, stage)| Compared {
             stage: stage.name(),
             quiet_ns: between(&zero[at], &quiet[at]),
@@ -224,7 +231,7 @@ impl Run {
             provider: plan.name.clone(),
             messages_per_s: rates[index],
             asked_total: self.asked[index],
-            rolled_total: self.rolled[index],
+            rolled_total: self.told.rolled[index],
             lost_total: 0,
             dropped_total: 0,
             seen: notes.seen[index],
@@ -249,69 +256,11 @@ impl Run {
 
     fn messages(&self) -> [u64; VENUES] {
         let mut messages = [0; VENUES];
-        for status in self.board.providers() {
+        for status in self.told.board.providers() {
             messages[usize::from(status.provider)] = status.counts.messages_total;
         }
         messages
     }
-
-    fn poll(&mut self, gateway: &mut Gateway) {
-        gateway.collector.collect();
-        let board = &mut self.board;
-        gateway.poll_statuses(|status| board.take(status));
-        while let Some(report) = gateway.poll_report() {
-            if matches!(report.happening, shards::happened::Happened::Feed(Happening::Rolled { .. })) {
-                self.rolled[usize::from(report.provider)] += 1;
-            }
-        }
-    }
-
-    fn pass(&mut self, gateway: &mut Gateway, time: Duration) -> Result<(), String> {
-        let began = Instant::now();
-        while began.elapsed() < time {
-            self.poll(gateway);
-            if let Some(shard) = gateway.fallen() {
-                return Err(format!("shard {shard} fell"));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
-    }
-
-    fn wait(
-        &mut self,
-        gateway: &mut Gateway,
-        what: &str,
-        done: impl Fn(&Self) -> bool,
-    ) -> Result<(), String> {
-        let began = Instant::now();
-        while !done(self) {
-            if began.elapsed() > WAIT_MAX {
-                return Err(format!("no {what} within {} s", WAIT_MAX.as_secs()));
-            }
-            self.pass(gateway, Duration::from_millis(20))?;
-        }
-        Ok(())
-    }
-}
-
-/// What each stage has recorded so far, over all shards.
-fn latencies(gateway: &Gateway) -> [StageTotal; 2] {
-    [Stage::ReceiveToOrdered, Stage::ReceiveToDelivered].map(|stage| {
-        let mut sum = StageTotal::new();
-        for (_, _, total) in gateway.collector.totals().filter(|(_, name, _)| name == stage.name()) {
-            sum.add(total);
-        }
-        sum
-    })
-}
-
-/// Percentiles of what was recorded between two moments, and the largest, in nanoseconds.
-pub(crate) fn between(before: &StageTotal, after: &StageTotal) -> [u64; 4] {
-    let mut histogram = after.histogram().clone();
-    histogram.subtract(before.histogram()).expect("all totals have one range, and only grow");
-    let at = |percentile: f64| histogram.value_at_percentile(percentile);
-    [at(50.0), at(99.0), at(99.9), histogram.max()]
 }
 
 /// What the consumer notes.

@@ -346,7 +346,7 @@ impl<V: Venue> World<V> {
 
     /// How often a connection was lost for a reason, by its name.
     pub fn lost_count(&self, name: &str) -> usize {
-        let lost = |(_, happening): &&(u64, Happening)| matches!(happening, Happening::Lost(_, lost) if lost.name() == name);
+        let lost = |(_, happening): &&(u64, Happening)| matches!(happening, Happening::Lost(_, lost, _) if lost.name() == name);
         self.happenings.iter().filter(lost).count()
     }
 
@@ -556,7 +556,8 @@ impl<V: Venue> World<V> {
             tape.answer(path, &body, self.now_ns);
         }
         self.hang_up(index);
-        self.provider.rest_answered(id, status, retry_after_s, &mut body, now, &mut FixedClock(now));
+        let mut clock = FixedClock(now);
+        while !self.provider.rest_answered(id, status, retry_after_s, &mut body, now, &mut clock) {}
     }
 
     /// We close a link.

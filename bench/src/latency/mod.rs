@@ -370,9 +370,10 @@ fn topology_text(
     address: std::net::SocketAddr,
     identity: Option<&Identity>,
 ) -> String {
-    let (channels, delivery) = match setting.pace {
-        None => ("trade, book", "trade: lossless, book: book"),
-        Some(_) => ("trade, book, ticker", "trade: lossless, book: book, ticker: lossless"),
+    // A ring as small as its books allow: what sender and receiver touch stays in their caches.
+    let (channels, delivery, depth, ring_events) = match setting.pace {
+        None => ("trade, book", "trade: lossless, book: book", 1_000, 2_048),
+        Some(_) => ("trade, book, ticker", "trade: lossless, book: book, ticker: lossless", 10_000, 8_192),
     };
     let host = if setting.spin { "dedicated" } else { "shared" };
     let path = counting::NAMES;
@@ -389,7 +390,7 @@ fn topology_text(
     let consumer_shards = (0..setting.shards).map(|number| {
         let core = consumer_cores[number % consumer_cores.len()];
         format!(
-            "  - {{name: {path}readers{number}, core: {core}, role: consumer, ring_events: 65536, critical_ring_events: 64, \
+            "  - {{name: {path}readers{number}, core: {core}, role: consumer, ring_events: {ring_events}, critical_ring_events: 64, \
              spill_events: 65536}}\n"
         )
     });
@@ -407,7 +408,7 @@ shards:
     lines: 1
     instruments: [{symbols}]
     channels: [{channels}]
-    book: {{depth_max: 10000, snapshot_limit: 1000, verify_s: 300}}
+    book: {{depth_max: {depth}, snapshot_limit: 1000, verify_s: 300}}
     rest_weight_share: 0.8
     reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}
 merges: []

@@ -6,9 +6,17 @@ mod driver;
 #[path = "../../tests/fuzz/targets.rs"]
 #[allow(dead_code, reason = "seeds are written by the tests")]
 mod in_engine;
+#[cfg(feature = "shards")]
 #[path = "../../../shards/tests/fuzz/targets.rs"]
 #[allow(dead_code, reason = "seeds are written by the tests")]
 mod in_shards;
+
+/// Writes the seeds of this target to where `MELTICA_FUZZ_CORPUS` says, if it says so; libFuzzer reads its corpus after that.
+pub fn write_seeds(name: &str) {
+    if std::env::var_os("MELTICA_FUZZ_CORPUS").is_some() {
+        driver::drive(target(name));
+    }
+}
 
 /// Runs one input of the target of this name.
 ///
@@ -16,7 +24,15 @@ mod in_shards;
 ///
 /// On a finding.
 pub fn run(name: &str, data: &[u8]) {
-    let mut all = in_engine::TARGETS.iter().chain(&in_shards::TARGETS);
-    let target = all.find(|target| target.name == name).expect("a target of that name");
-    (target.run)(data);
+    (target(name).run)(data);
+}
+
+fn target(name: &str) -> &'static driver::Target {
+    // Constants: neither list is built again for each input.
+    #[cfg(feature = "shards")]
+    static ALL: [&[driver::Target]; 2] = [&in_engine::TARGETS, &in_shards::TARGETS];
+    #[cfg(not(feature = "shards"))]
+    static ALL: [&[driver::Target]; 1] = [&in_engine::TARGETS];
+    let mut all = ALL.into_iter().flatten();
+    all.find(|target| target.name == name).expect("a target of that name")
 }

@@ -98,11 +98,6 @@ impl BookSide {
         self.levels.iter().rev()
     }
 
-    /// The quantity at a price.
-    pub fn qty_at(&self, price: Price) -> Option<Qty> {
-        self.place(price).ok().map(|at| self.levels[at].qty)
-    }
-
     /// Grows with how good a price is, on either side.
     #[inline]
     const fn rank(&self, price: Price) -> i64 {

@@ -29,6 +29,7 @@ impl<V: Venue> Pipeline<V> {
         decoded_after_ns: u32,
         probe: &mut impl Probe,
     ) -> bool {
+        self.finish_left(message.listing, probe);
         if book.snapshot && raw.trace.line() == LineId(u8::MAX) && !self.waits(message.listing) {
             self.take_top(message, book, raw);
             return false;
@@ -100,12 +101,7 @@ impl<V: Venue> Pipeline<V> {
             }
             Outcome::Replaced => {
                 self.note_top(message.listing);
-                self.publish_whole(&header, message.listing, Flags::default());
-                let proved = self.books[message.listing.index()].as_ref().map(BookFeed::status);
-                if proved == Some(BookStatus::Proved) {
-                    self.publish_state(&header, message.listing, BookReason::Joined);
-                }
-                self.apply_waiting(message.listing, probe);
+                self.publish_replaced(&header, message.listing, probe);
             }
             Outcome::Broken { reason, missing } => {
                 self.broken(&header, message.listing, reason, missing);
@@ -130,18 +126,30 @@ impl<V: Venue> Pipeline<V> {
         self.book_of(listing).is_some_and(BookFeed::snapshot_by_rest)
     }
 
-    /// Applies the updates that waited for a snapshot.
-    pub(super) fn apply_waiting(&mut self, listing: Listing, probe: &mut impl Probe) {
-        while let Some(held) = self.books[listing.index()].as_mut().and_then(BookFeed::next_waiting) {
+    /// Applies updates that waited, `updates_max` at most. Returns how many.
+    pub(super) fn apply_waiting(
+        &mut self,
+        listing: Listing,
+        updates_max: usize,
+        probe: &mut impl Probe,
+    ) -> usize {
+        self.is_applying = true;
+        let mut updates = 0;
+        while updates < updates_max
+            && let Some(held) = self.books[listing.index()].as_mut().and_then(BookFeed::next_waiting)
+        {
             let message = held.messages[0].clone();
             let Some(book) = message.as_book() else { continue };
             if self.book(&held, &message, book, 0, probe)
                 && let Some(Some(feed)) = self.books.get_mut(listing.index())
             {
                 feed.hold_first(held);
-                return;
+                break;
             }
+            updates += 1;
         }
+        self.is_applying = false;
+        updates
     }
 
     /// Keeps the raw that was just applied for its book; gives back one that cannot be kept.
@@ -218,6 +226,7 @@ impl<V: Venue> Pipeline<V> {
     #[cold]
     pub fn mark_unprovable(&mut self, stream: StreamId, at: ReceiveTime) {
         let listing = self.streams[stream.index()].listing;
+        self.finish_publishing(listing);
         self.counts.unprovable_total += 1;
         if self.book_of(listing).is_some_and(|feed| feed.status() == BookStatus::Suspect) {
             let last = self.book_position(stream);
@@ -230,6 +239,7 @@ impl<V: Venue> Pipeline<V> {
     /// Gives up the book of an instrument that is not traded any more, and says so.
     #[cold]
     pub(super) fn give_up_delisted(&mut self, stream: StreamId, listing: Listing, at: ReceiveTime) {
+        self.finish_publishing(listing);
         self.forget_shadow(listing);
         let last = self.book_position(stream);
         let mut header = self.bare_header(stream, listing, at);
@@ -335,6 +345,7 @@ impl<V: Venue> Pipeline<V> {
             if !channel.is_book() || !self.keeps(listing) {
                 continue;
             }
+            self.finish_publishing(listing);
             let last = self.book_position(stream);
             self.forget_shadow(listing);
             let mut header = self.bare_header(stream, listing, at);
@@ -436,7 +447,7 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
-    /// Publishes all of a book: to each shard as far down as it asked.
+    /// Publishes all of a book at once: to each shard as far down as it asked.
     pub(super) fn publish_whole(&mut self, header: &Header, listing: Listing, marks: Flags) {
         self.counts.events_total += 1;
         let Self { books, views, dispatcher, parts, bids, asks, .. } = self;
@@ -446,9 +457,7 @@ impl<V: Venue> Pipeline<V> {
         };
         let version = dispatcher.routing.version();
         let header = Header { decimals: feed.book().decimals(), routing_version: version, ..*header };
-        let none = (views.whole.is_empty() && views.depths.is_empty()).then_some(usize::MAX);
-        let whole = none.into_iter().chain(views.whole.iter().copied());
-        for depth in whole.chain(views.depths.iter().map(View::depth)) {
+        for depth in views.depths() {
             feed.book().copy_best(depth, bids, asks);
             parts.clear();
             let levels = Parts::new(bids, asks, feed.status(), feed.proof());
@@ -517,7 +526,7 @@ pub(super) struct Views {
     /// Depths that reach as far as the book ever does: those shards are sent every update as it came, without a number
     /// left out.
     whole: Vec<usize>,
-    depths: Vec<View>,
+    pub(super) depths: Vec<View>,
 }
 
 impl Views {
@@ -529,6 +538,14 @@ impl Views {
             self.routes = routes;
             self.adopt(routing, stream, feed, depth_max);
         }
+    }
+
+    /// The depths at which a book is published.
+    pub(super) fn depths(&self) -> impl Iterator<Item = usize> + '_ {
+        // Nobody wants it: counted as that.
+        let none = (self.whole.is_empty() && self.depths.is_empty()).then_some(usize::MAX);
+        let whole = none.into_iter().chain(self.whole.iter().copied());
+        whole.chain(self.depths.iter().map(View::depth))
     }
 
     /// Offers an event to the shards that see the whole book.
@@ -565,7 +582,7 @@ impl Views {
 
 /// Appends the parts of a book event under one header.
 #[inline]
-fn fill(
+pub(super) fn fill(
     events: &mut Vec<Event>,
     header: &Header,
     parts: Parts<'_>,

@@ -47,8 +47,10 @@ crate::counters! {
         verification_failures_total,
         /// Times an instrument's scale grew.
         widenings_total,
-        /// Pieces of frames that were too long for one turn.
+        /// Pieces of frames and bodies that were too long for one turn.
         pieces_total,
+        /// Books that were published over several turns, because one had enough without them.
+        books_in_turns_total,
         /// Frames of which only some pieces were read when their connection ended.
         halves_given_up_total,
         /// Frames too long to be taken; their books were given up.

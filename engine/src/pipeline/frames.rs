@@ -130,30 +130,59 @@ impl<V: Venue> Pipeline<V> {
             begin(&mut raw, self.trace_frame(line), at);
             Half { raw, progress: V::Progress::default(), widenings: 0, decoded: None }
         };
-        let Half { raw, progress, widenings, decoded } = &mut half;
-        let (trace, at) = (raw.trace, raw.receive_time);
+        match self.piece(&mut half, |venue, directory, raw, progress| {
+            venue.decode_piece(payload, directory, raw, progress, bytes_max)
+        }) {
+            None => {
+                self.halves[line.index()] = Some(half);
+                None
+            }
+            Some(decoded) => Some(self.half_decoded(decoded, half, payload, probe)),
+        }
+    }
+
+    /// Reads one more piece of a frame or a body. What it says comes in a call of its own: a book of ten thousand levels is
+    /// applied in a turn of its own.
+    fn piece(
+        &mut self,
+        half: &mut Half<V::Progress>,
+        decode: impl FnOnce(
+            &mut V,
+            &mut Directory,
+            &mut Raw,
+            &mut V::Progress,
+        ) -> Result<Option<Decoded>, DecodeError>,
+    ) -> Option<Result<Decoded, DecodeError>> {
+        let Half { raw, progress, widenings, decoded } = half;
         if let Some(decoded) = decoded.take() {
-            return Some(self.decoded(Ok(decoded), Place::Pooled(half.raw), payload, trace, at, probe));
+            return Some(Ok(decoded));
         }
         self.counts.pieces_total += 1;
-        let error = match self.venue.decode_piece(payload, &mut self.directory, raw, progress, bytes_max) {
-            Ok(outcome) => {
-                *decoded = outcome;
-                self.halves[line.index()] = Some(half);
-                return None;
-            }
+        match decode(&mut self.venue, &mut self.directory, raw, progress) {
+            Ok(outcome) => *decoded = outcome,
             Err(DecodeError::Wider { listing, decimals }) if *widenings < WIDENINGS_MAX => {
                 self.directory.widen(listing, decimals);
                 self.counts.widenings_total += 1;
                 *widenings += 1;
                 *progress = V::Progress::default();
+                let (trace, at) = (raw.trace, raw.receive_time);
                 begin(raw, trace, at);
-                self.halves[line.index()] = Some(half);
-                return None;
             }
-            Err(error) => error,
-        };
-        Some(self.decoded(Err(error), Place::Pooled(half.raw), payload, trace, at, probe))
+            Err(error) => return Some(Err(error)),
+        }
+        None
+    }
+
+    /// Goes on with a frame or a body that was read in pieces to its end.
+    fn half_decoded(
+        &mut self,
+        decoded: Result<Decoded, DecodeError>,
+        half: Half<V::Progress>,
+        payload: &[u8],
+        probe: &mut impl Probe,
+    ) -> FrameOutcome {
+        let (trace, at) = (half.raw.trace, half.raw.receive_time);
+        self.decoded(decoded, Place::Pooled(half.raw), payload, trace, at, probe)
     }
 
     /// The connection of `line` is gone, and with it the rest of a frame that was half read.
@@ -210,6 +239,41 @@ impl<V: Venue> Pipeline<V> {
         self.decode_and_apply(trace, at, body, probe, |venue, body, directory, raw| {
             venue.decode_rest(path, body, directory, raw)
         })
+    }
+
+    /// As [`rest`](Self::rest), about `bytes_max` bytes of the body. `None`: it has not ended; hand it over again, untouched,
+    /// before any other body.
+    pub fn rest_piece(
+        &mut self,
+        path: &str,
+        body: &mut [u8],
+        bytes_max: usize,
+        at: ReceiveTime,
+        probe: &mut impl Probe,
+    ) -> Option<FrameOutcome> {
+        if body.len() <= bytes_max {
+            return Some(self.rest(path, body, at, probe));
+        }
+        let mut half = if let Some(half) = self.rest_half.take() {
+            half
+        } else {
+            let Some(mut raw) = self.raw.take().or_else(|| self.pools.raws.take()) else {
+                // Nothing to keep it in between its pieces.
+                return Some(self.rest(path, body, at, probe));
+            };
+            self.counts.rest_bodies_total += 1;
+            begin(&mut raw, TraceId::new(LineId(u8::MAX), self.counts.rest_bodies_total), at);
+            Half { raw, progress: V::Progress::default(), widenings: 0, decoded: None }
+        };
+        match self.piece(&mut half, |venue, directory, raw, progress| {
+            venue.decode_rest_piece(path, body, directory, raw, progress, bytes_max)
+        }) {
+            None => {
+                self.rest_half = Some(half);
+                None
+            }
+            Some(decoded) => Some(self.half_decoded(decoded, half, body, probe)),
+        }
     }
 
     #[inline]

@@ -122,6 +122,7 @@ impl<V: Venue> Pipeline<V> {
             book.map(|(_, stream)| (listing, stream, standby))
         });
         let Some((listing, stream, standby)) = next else { return false };
+        self.finish_publishing(listing);
         self.forget_shadow(listing);
         let header = self.bare_header(stream, listing, at);
         self.take_over(&header, listing, standby);
@@ -144,8 +145,7 @@ impl<V: Venue> Pipeline<V> {
             last => last,
         };
         let header = Header { sequence_first: position, sequence_last: position, ..*header };
-        self.publish_whole(&header, listing, Flags::SWITCHED);
-        self.publish_state(&header, listing, BookReason::LineSwitched);
+        self.publish_book(&header, listing, Flags::SWITCHED, Some(BookReason::LineSwitched));
         from
     }
 
@@ -268,9 +268,10 @@ impl<V: Venue> Pipeline<V> {
             }
         }
         if self.options.lines > 1
+            && !self.is_applying
             && self.books[message.listing.index()].as_ref().is_some_and(|feed| feed.waiting() > 0)
         {
-            self.apply_waiting(message.listing, probe);
+            self.apply_awaited(message.listing, probe);
         }
     }
 
@@ -284,7 +285,7 @@ impl<V: Venue> Pipeline<V> {
             let overdue = |since: ReceiveTime| now.since_ns(since) >= self.options.patience.lateness_ns;
             if feed.status() == BookStatus::Proved && feed.waiting_since().is_some_and(overdue) {
                 self.impatient = true;
-                self.apply_waiting(Listing(listing as u16), probe);
+                self.apply_awaited(Listing(listing as u16), probe);
                 self.impatient = false;
             }
         }
@@ -415,9 +416,6 @@ impl<V: Venue> Pipeline<V> {
         if let Some(Some(feed)) = self.books.get_mut(listing.index()) {
             feed.adopt(book, reach);
         }
-        self.publish_whole(&header, listing, Flags::default());
-        if failed {
-            self.publish_state(&header, listing, BookReason::Joined);
-        }
+        self.publish_book(&header, listing, Flags::default(), failed.then_some(BookReason::Joined));
     }
 }

@@ -6,6 +6,7 @@ mod book;
 mod counts;
 mod frames;
 mod join;
+mod later;
 mod lines;
 mod order;
 mod pace;
@@ -156,6 +157,10 @@ pub struct Pipeline<V: Venue> {
     shadow: Option<(Listing, Box<Shadow>)>,
     /// The verification by best prices under way, if one is.
     top: Option<top::TopCheck>,
+    /// What turns have left.
+    later: later::Later,
+    /// Updates that waited are being applied: each of them need not look for the next.
+    is_applying: bool,
     /// Books give up a hole at once: the wait for another line is over.
     impatient: bool,
     /// What is held is not looked at again before.
@@ -165,6 +170,8 @@ pub struct Pipeline<V: Venue> {
     lines: Vec<LineState>,
     /// Frames that are read in pieces, by line.
     halves: Vec<Option<Half<V::Progress>>>,
+    /// A REST body that is read in pieces.
+    rest_half: Option<Half<V::Progress>>,
     wants: VecDeque<Want>,
     counts: PipelineCounts,
     errors: Tally,
@@ -209,11 +216,14 @@ impl<V: Venue> Pipeline<V> {
             active_line: Vec::new(),
             shadow: None,
             top: None,
+            later: later::Later::default(),
+            is_applying: false,
             impatient: false,
             look_at: ReceiveTime::default(),
             snapshot_wanted: Vec::new(),
             lines: vec![LineState::default(); usize::from(options.lines).max(1)],
             halves: (0..options.lines.max(1)).map(|_| None).collect(),
+            rest_half: None,
             wants: VecDeque::new(),
             counts: PipelineCounts::default(),
             errors: Tally::default(),
@@ -350,6 +360,7 @@ impl<V: Venue> Pipeline<V> {
             now: probe.now(),
         };
         self.dispatcher.flush(&mut source, published);
+        self.later.flushed();
     }
 
     /// Whether it wants something fetched.
@@ -426,6 +437,8 @@ impl<V: Venue> Pipeline<V> {
     pub fn release_slots(&mut self) {
         self.raw = None;
         self.halves.fill_with(|| None);
+        self.rest_half = None;
+        self.finish_books();
         for book in self.books.iter_mut().flatten() {
             self.counts.unusable_total += book.close();
         }

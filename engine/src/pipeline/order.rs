@@ -291,11 +291,15 @@ impl<V: Venue> Pipeline<V> {
     pub fn deadline(&self) -> Option<ReceiveTime> {
         let streams = self.streams.iter();
         let holes = streams.filter_map(|stream| stream.reorder.deadline(&self.patience_of(stream)));
-        holes.chain(self.book_hole_deadline()).min().map(|overdue| overdue.max(self.look_at))
+        let holes = holes.chain(self.book_hole_deadline()).min().map(|overdue| overdue.max(self.look_at));
+        // What is not out is not passed either: a marker goes back by as much.
+        let left = self.later.oldest().map(|at| at.plus_ns(self.options.patience.lateness_ns));
+        holes.into_iter().chain(left).min()
     }
 
     /// The end of the input: what waits for missing numbers is published, with its Gaps.
     pub fn finish(&mut self) {
+        self.finish_books();
         for index in 0..self.streams.len() {
             while !self.streams[index].reorder.is_empty() {
                 self.give_up_hole(StreamId(index as u32));

@@ -137,6 +137,7 @@ impl<V: Venue> Pipeline<V> {
                 self.snapshot_wanted.resize(carried.listing.index() + 1, false);
                 self.standby.resize_with(carried.listing.index() + 1, Vec::new);
                 self.active_line.resize(carried.listing.index() + 1, None);
+                self.later.reserve(self.books.len());
             }
             if carried.channel.is_book() && self.books[carried.listing.index()].is_none() {
                 self.books[carried.listing.index()] = Some(self.new_book());
@@ -216,6 +217,7 @@ impl<V: Venue> Pipeline<V> {
         while !self.streams[stream.index()].reorder.is_empty() {
             self.give_up_hole(stream);
         }
+        self.finish_publishing(self.streams[stream.index()].listing);
         let state = &mut self.streams[stream.index()];
         state.sequence.restart();
         state.line = None;

@@ -2,7 +2,7 @@
 
 use super::rest::Purpose;
 use super::resync::Again;
-use super::{Happening, Provider, RestId};
+use super::{Happening, PIECE_BYTES_MAX, Provider, RestId};
 use crate::ids::{Listing, StreamId};
 use crate::pipeline::{FrameOutcome, Want};
 use crate::probe::Probe;
@@ -60,7 +60,9 @@ impl<V: Venue> Provider<V> {
         self.rest.next(now)
     }
 
-    /// The venue answered a request. The body may be changed.
+    /// The venue answered a request. The body may be changed. Returns whether it is dealt with: a long body is read in pieces, so
+    /// call again, with the same, in the next turn.
+    #[must_use = "a long body is read in pieces"]
     pub fn rest_answered(
         &mut self,
         id: RestId,
@@ -69,6 +71,28 @@ impl<V: Venue> Provider<V> {
         body: &mut [u8],
         now: ReceiveTime,
         probe: &mut impl Probe,
+    ) -> bool {
+        let Some(path) = self.rest.path_of(id) else { return true };
+        let mut outcome = None;
+        if status == 200 {
+            outcome = self.pipeline.rest_piece(path, body, PIECE_BYTES_MAX, now, probe);
+            if outcome.is_none() {
+                return false;
+            }
+        }
+        self.answered(id, status, retry_after_s, body, outcome, now);
+        true
+    }
+
+    /// An answer was read to its end; `outcome` is what came of a body of status 200.
+    fn answered(
+        &mut self,
+        id: RestId,
+        status: u16,
+        retry_after_s: Option<u64>,
+        body: &[u8],
+        outcome: Option<FrameOutcome>,
+        now: ReceiveTime,
     ) {
         let Some((purpose, request)) = self.rest.take(id) else { return };
         // A snapshot lets go of what waited for it, so slots may be free now.
@@ -79,12 +103,12 @@ impl<V: Venue> Provider<V> {
         if let (Purpose::Instrument(listing), 400 | 404) = (purpose, status) {
             return self.instrument_refused(listing, purpose, request, now);
         }
-        if status != 200 {
+        let Some(outcome) = outcome else {
             let text = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
             self.rest_failed_for(purpose, request, format!("HTTP {status}: {text}"), now);
             return;
-        }
-        match self.pipeline.rest(&request.path, body, now, probe) {
+        };
+        match outcome {
             FrameOutcome::Done => match purpose {
                 // The book could not use it and wants another: not at once, or it would spend everybody's weight.
                 Purpose::Snapshot(listing) if self.pipeline.snapshot_wanted(listing) => {

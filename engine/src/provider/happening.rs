@@ -8,8 +8,8 @@ use crate::ids::LineId;
 pub enum Happening {
     /// A connection shook hands.
     Connected(LineId),
-    /// A connection is over.
-    Lost(LineId, Lost),
+    /// A connection is over: why, and in how many nanoseconds it is tried again, if it is.
+    Lost(LineId, Lost, Option<u64>),
     /// The venue refused a subscription.
     SubscriptionRefused {
         /// On which connection.
@@ -124,13 +124,14 @@ impl Happening {
     /// The venue's number or our word for what went wrong; `None` where nothing did, or where neither has one.
     pub fn code(&self) -> Option<String> {
         match self {
-            Self::Lost(_, lost) => Some(lost.name().to_owned()),
+            Self::Lost(_, lost, _) => Some(lost.name().to_owned()),
             Self::SubscriptionRefused { code, .. } => Some(code.to_string()),
             Self::Oversized { .. } => Some("oversized".to_owned()),
             Self::Unlisted { .. } => Some("unlisted".to_owned()),
             Self::Delisted { .. } => Some("delisted".to_owned()),
             Self::Unprovable { .. } => Some("unprovable".to_owned()),
             Self::StreamDead { .. } => Some("stream_dead".to_owned()),
+            Self::RestFailed { .. } => Some("rest".to_owned()),
             Self::RestPaused { status, .. } => Some(format!("HTTP {status}")),
             _ => None,
         }
@@ -142,8 +143,16 @@ impl std::fmt::Display for Happening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Connected(line) => write!(f, "line {line} connected"),
-            Self::Lost(line, Lost::Ours(reason)) => write!(f, "line {line} ended: closed by us ({reason})"),
-            Self::Lost(line, lost) => write!(f, "line {line} failed: {lost} ({})", lost.name()),
+            Self::Lost(line, Lost::Ours(reason), _) => {
+                write!(f, "line {line} ended: closed by us ({reason})")
+            }
+            Self::Lost(line, lost, retry_ns) => {
+                write!(f, "line {line} failed: {lost}")?;
+                if let Some(retry_ns) = retry_ns {
+                    write!(f, "; tried again in {:.1} s", *retry_ns as f64 / 1e9)?;
+                }
+                write!(f, " ({})", lost.name())
+            }
             Self::SubscriptionRefused { line, code, reason, streams } => {
                 write!(
                     f,
@@ -183,7 +192,7 @@ impl std::fmt::Display for Happening {
                     "stream failed: {stream} was silent and had missed something; subscribed anew (stream_dead)"
                 )
             }
-            Self::RestFailed { path, reason } => write!(f, "GET {path} failed: {reason}"),
+            Self::RestFailed { path, reason } => write!(f, "GET {path} failed: {reason} (rest)"),
             Self::RestPaused { status, seconds } => {
                 write!(f, "REST failed: the venue asks to slow down, paused for {seconds} s (HTTP {status})")
             }

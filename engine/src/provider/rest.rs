@@ -148,6 +148,11 @@ impl RestQueue {
         Some((id, request))
     }
 
+    /// The path of a request under way.
+    pub fn path_of(&self, id: RestId) -> Option<&str> {
+        self.in_flight.iter().find(|of| of.id == id).map(|of| of.request.path.as_str())
+    }
+
     /// Takes a request out of those under way: it was answered, or will not be.
     pub fn take(&mut self, id: RestId) -> Option<(Purpose, RestRequest)> {
         let at = self.in_flight.iter().position(|request| request.id == id)?;

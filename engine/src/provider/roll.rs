@@ -57,7 +57,9 @@ impl<V: Venue> Provider<V> {
                 index += 1;
                 continue;
             }
-            self.rolls[index].hands_over = self.pipeline.hand_over(from, to, now);
+            // One book at a time: the next when the one before is out.
+            self.rolls[index].hands_over =
+                self.pipeline.has_work_left() || self.pipeline.hand_over(from, to, now);
             if self.rolls[index].hands_over {
                 index += 1;
                 continue;

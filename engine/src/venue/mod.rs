@@ -70,7 +70,7 @@ pub struct Endpoints {
 
 /// A venue's protocol. One value serves one provider, with all its connections, or one replay.
 pub trait Venue {
-    /// What is kept of a frame between two of its pieces; `()` where frames are always decoded whole.
+    /// What is kept of a frame or a body between two of its pieces; `()` where both are always decoded whole.
     type Progress: Default + std::fmt::Debug;
 
     /// The name in `topology.yaml`, metrics and errors.
@@ -211,6 +211,23 @@ pub trait Venue {
         directory: &mut Directory,
         raw: &mut Raw,
     ) -> Result<Decoded, DecodeError>;
+
+    /// As [`decode_rest`](Self::decode_rest), for bodies too long for one turn, by the rules of
+    /// [`decode_piece`](Self::decode_piece).
+    ///
+    /// # Errors
+    /// As [`decode_rest`](Self::decode_rest). A body that the scanner cannot read is decoded whole, in one call.
+    fn decode_rest_piece(
+        &mut self,
+        path: &str,
+        body: &mut [u8],
+        directory: &mut Directory,
+        raw: &mut Raw,
+        _progress: &mut Self::Progress,
+        _bytes_max: usize,
+    ) -> Result<Option<Decoded>, DecodeError> {
+        self.decode_rest(path, body, directory, raw).map(Some)
+    }
 
     /// Frames that the scanner could not read and the general decoder took over, and all that were tried: nobody
     /// falls back unseen.

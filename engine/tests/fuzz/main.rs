@@ -19,4 +19,4 @@ macro_rules! run {
     };
 }
 
-run! { frame handshake binance_spot binance_usdm kraken coinbase_advanced coinbase_exchange rest decimal journal events }
+run! { frame handshake binance_spot binance_usdm kraken coinbase_advanced coinbase_exchange rest order_reports decimal journal events }

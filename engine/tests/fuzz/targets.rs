@@ -18,12 +18,14 @@ use super::driver::Target;
 mod against;
 #[path = "number.rs"]
 mod number;
+#[path = "reports.rs"]
+mod reports;
 #[path = "../frame/wire.rs"]
 #[allow(dead_code, reason = "shared with the tests of the frame layer, which use all of it")]
 mod wire;
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "frame", run: frame, seeds: frame_seeds, runs: 100_000 },
     Target { name: "handshake", run: handshake, seeds: handshake_seeds, runs: 100_000 },
     Target {
@@ -52,6 +54,7 @@ pub const TARGETS: [Target; 11] = [
         runs: 40_000,
     },
     Target { name: "rest", run: rest, seeds: rest_seeds, runs: 40_000 },
+    Target { name: "order_reports", run: reports::order_reports, seeds: reports::seeds, runs: 40_000 },
     Target { name: "decimal", run: number::decimal, seeds: number::seeds, runs: 300_000 },
     Target { name: "journal", run: journal, seeds: journal_seeds, runs: 50_000 },
     Target { name: "events", run: events, seeds: event_seeds, runs: 100_000 },

@@ -1,5 +1,8 @@
 //! A recording of every kind of event becomes a Parquet file from which the example's questions are answered.
 
+#[path = "../../tests/scratch/mod.rs"]
+mod scratch;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,6 +21,8 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use shards::consumers::recorder::format::{End, FileFacts, Lost, Tag, put_event, record};
 
+use scratch::Scratch;
+
 #[path = "../examples/spread.rs"]
 #[allow(dead_code)] // `main` is for `cargo run --example spread`
 mod spread;
@@ -26,24 +31,6 @@ mod spread;
 const ZERO_UNIX_NS: u64 = 1_795_231_800_000_000_000;
 /// A minute, by both clocks.
 const MINUTE_NS: u64 = 60_000_000_000;
-
-/// A directory of this test alone, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("meltica-parquet-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("the temporary directory can be written");
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn facts() -> FileFacts {
     let stream = |channel| StreamFacts {

@@ -433,7 +433,12 @@ pub fn ask(
     token: Option<&str>,
 ) -> Result<(u16, Value), String> {
     let words = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX).map_err(words)?;
+    let nobody = |error: std::io::Error| {
+        format!(
+            "{error}; is the gateway running? Its address is printed at start and stands in report/control-address"
+        )
+    };
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX).map_err(nobody)?;
     stream.set_read_timeout(Some(ANSWER_MAX)).map_err(words)?;
     let body = body.map(Value::to_string).unwrap_or_default();
     let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();

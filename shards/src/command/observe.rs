@@ -44,6 +44,15 @@ impl Observer {
     /// Looks at every shard. Returns a notice for each stall that began or ended.
     pub(super) fn look(&mut self, gateway: &Gateway, run_ns: u64) -> Vec<Notice> {
         let ask = self.watch.asks_kernel(run_ns);
+        self.look_at(gateway, run_ns, ask)
+    }
+
+    /// The last look, while the shards still run: what the kernel did since it was asked last is part of the run too.
+    pub(super) fn look_at_last(&mut self, gateway: &Gateway, run_ns: u64) {
+        self.look_at(gateway, run_ns, true);
+    }
+
+    fn look_at(&mut self, gateway: &Gateway, run_ns: u64, ask: bool) -> Vec<Notice> {
         let sights = gateway.threads().map(|(shard, thread, counters)| {
             let long = long_words(&gateway.topology, shard, &counters.long.take());
             Sight { long_words: long, ..sight(counters, thread, ask) }

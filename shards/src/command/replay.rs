@@ -62,7 +62,12 @@ impl Arguments {
                 replay(&options, || coinbase::Coinbase::new(coinbase::Product::Exchange))
             }
             (venue, product) => {
-                errln!("meltica: replay: {venue:?} has no product {product:?}");
+                let fits = match venue {
+                    VenueName::Binance => "spot, usdm",
+                    VenueName::Kraken => "spot",
+                    VenueName::Coinbase => "advanced, exchange",
+                };
+                errln!("meltica: replay: {venue:?} has no product {product:?}; fits: {fits}");
                 return EXIT_REFUSED;
             }
         };

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns};
-use crate::report::compare::{CHANGE_MIN, Change, INTERVALS_MIN, Outcome, WARM_UP_MS, compare};
+use crate::report::compare::{CHANGE_MIN, Change, INTERVALS_MIN, Outcome, WARM_UP_MS, compare, counted};
 use crate::report::html::{comparison_page, page};
 use crate::report::read::LeftBehind;
 use crate::report::table::{TableStyle, exit_text, grouped, latency};
@@ -122,7 +122,6 @@ fn rule() -> String {
 
 /// The changes as a table: what is worse first, what is the same only as a count.
 fn shown(changes: &[Change]) -> String {
-    let count = |outcome: Outcome| changes.iter().filter(|change| change.outcome == outcome).count();
     let mut text = String::new();
     let rows: Vec<&Change> =
         changes.iter().filter(|change| matches!(change.outcome, Outcome::Worse | Outcome::Better)).collect();
@@ -152,13 +151,7 @@ fn shown(changes: &[Change]) -> String {
             value(change.second)
         );
     }
-    let _ = writeln!(
-        text,
-        "{} worse, {} better, {} within noise, {} with too few intervals",
-        count(Outcome::Worse),
-        count(Outcome::Better),
-        count(Outcome::Same),
-        count(Outcome::Unknown)
-    );
+    text.push_str(&counted(changes));
+    text.push('\n');
     text
 }

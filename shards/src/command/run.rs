@@ -241,6 +241,7 @@ impl Arguments {
                 }
             }
             if signals.asked.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
+                observer.look_at_last(gateway, run_ns);
                 return None;
             }
         }

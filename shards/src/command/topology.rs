@@ -7,7 +7,7 @@ use crate::host::{HostView, RealHost};
 use crate::topology::offer::PRODUCTS;
 use crate::topology::propose::{Aim, Wish, propose};
 use crate::topology::{
-    Against, CONSUMER_KINDS, Product, check, explain, json, memory, memory_text, read, table,
+    Against, CONSUMER_KINDS, Product, check, explain, json, memory, memory_text, narrowed, read, table,
 };
 
 /// Works on topology files.
@@ -83,7 +83,9 @@ impl Arguments {
             }
             Command::Explain { file } => match read_topology(&file) {
                 Ok(topology) => {
-                    out!("{}", explain(&topology, &RealHost));
+                    // Not where it is read by a program: `cores.sh` takes whole lines.
+                    let columns = super::columns_of(&std::io::stdout());
+                    out!("{}", narrowed(&explain(&topology, &RealHost), columns.max(40)));
                     EXIT_OK
                 }
                 Err(errors) => {
@@ -138,7 +140,7 @@ fn check_file(file: PathBuf, as_json: bool) -> u8 {
         outln!("{}", json(&findings));
     } else {
         out!("{}", table(&findings, super::columns()));
-        out!("{}", memory::memory_budget(&topology).render());
+        out!("{}", narrowed(&memory::memory_budget(&topology).render(), super::columns()));
     }
     check::exit_code(&findings) as u8
 }

@@ -61,8 +61,16 @@ impl Verdict {
             self.ways.iter().map(|way| cell(way).chars().count()).max().unwrap_or(0).max(head.len())
         };
         let (from, to) = (widest("from", |way| &way.from), widest("to", |way| &way.to));
+        // As wide as what is in it: the shipped topology's table fits 80 columns.
+        let mut wide = WAY_COUNTS.map(str::len);
+        for way in &self.ways {
+            for (wide, count) in wide.iter_mut().zip(&way.counts) {
+                *wide = (*wide).max(count.to_string().len());
+            }
+        }
         let row = |left: &str, right: &str, cells: [String; WAY_COUNTS.len()]| {
-            let cells = cells.map(|cell| format!("{cell:>9}"));
+            let cells: Vec<String> =
+                cells.iter().zip(wide).map(|(cell, wide)| format!("{cell:>wide$}")).collect();
             format!("{left:<from$} {right:<to$} {}", cells.join(" "))
         };
         let mut lines = vec![row("from", "to", WAY_COUNTS.map(str::to_owned))];
@@ -451,9 +459,9 @@ mod tests {
             way("kraken", [12_345_678, 12_345_671, 1, 2, 0, 4]),
         ];
         let expected = [
-            "from    to           offered delivered unchanged coalesced   dropped in flight",
-            "binance strategies      4964      4825       139         0         0         0",
-            "kraken  strategies  12345678  12345671         1         2         0         4",
+            "from    to          offered delivered unchanged coalesced dropped in flight",
+            "binance strategies     4964      4825       139         0       0         0",
+            "kraken  strategies 12345678  12345671         1         2       0         4",
         ];
         assert_eq!(verdict.ways_table(), expected);
         assert_eq!(

@@ -25,7 +25,9 @@ const TOKEN_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The address cannot be listened on.
-    #[error("control endpoint: cannot listen on {address}: {source}")]
+    #[error(
+        "control endpoint: cannot listen on {address}: {source}; is another gateway running? port 0 takes any free one"
+    )]
     Listen {
         /// The topology's.
         address: SocketAddr,
@@ -133,11 +135,6 @@ impl Control {
     /// What the next requests are answered from.
     pub fn show(&self, view: View) {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
-    }
-
-    /// Whether the thread is there.
-    pub fn is_up(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Ends it.

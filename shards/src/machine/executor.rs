@@ -73,10 +73,6 @@ const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of each of glommio's three rings. A shard has a journal, a recorder and a few timers.
 const RING_DEPTH: usize = 32;
 
-/// Locked memory that one executor takes, rings and `IO_MEMORY_BYTES` three times; measured 192 KiB and 24 of them
-/// within 8 MiB. For a check of a whole topology.
-pub const MEMLOCK_BYTES_PER_SHARD: u64 = 340 << 10;
-
 /// `RLIMIT_MEMLOCK` below which not even one executor starts: glommio refuses less than 512 KiB, and panics at
 /// exactly that much.
 pub const MEMLOCK_BYTES_MIN: u64 = 1 << 20;

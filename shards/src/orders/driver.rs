@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
 
+use engine::connection::Lost;
 use engine::directory::Directory;
 use engine::ids::{ConsumerId, InstrumentId, Listing};
 use engine::orders::check::{Limits, Market, Rule, Touch};
@@ -414,8 +415,10 @@ impl<G: OrderGateway> Orders<G> {
                     self.refused_total += 1;
                 }
                 OrderEvent::SessionGap { unknown_orders, .. } => {
-                    let reason = self.desk.last_lost().map(ToString::to_string).unwrap_or_default();
-                    self.say(OrdersHappening::SessionLost { unknown_orders: *unknown_orders, reason });
+                    let lost = self.desk.last_lost();
+                    let reason = lost.map(ToString::to_string).unwrap_or_default();
+                    let code = lost.map_or("session", Lost::name);
+                    self.say(OrdersHappening::SessionLost { unknown_orders: *unknown_orders, reason, code });
                 }
                 OrderEvent::SessionRestored {
                     session,

@@ -27,7 +27,7 @@ const SYNC_EVERY_NS: u64 = 1_000_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The system refused.
-    #[error("journal {}: {source}", path.display())]
+    #[error("journal {}: {source}; check the directory, its rights and its room", path.display())]
     Io {
         /// What was touched.
         path: PathBuf,

@@ -30,7 +30,7 @@ pub struct AccountKey {
 #[derive(Debug, thiserror::Error)]
 pub enum KeySourceError {
     /// The file cannot be read.
-    #[error("key file {}: {source}", path.display())]
+    #[error("key file {}: {source}; the user that runs this must be able to read it", path.display())]
     Io {
         /// Which.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum KeySourceError {
         owner: u32,
     },
     /// The variable is not there.
-    #[error("variable {0} of the environment: is not set, or is no text")]
+    #[error("variable {0} of the environment: is not set, or is no text; set it, or name a file instead")]
     Unset(String),
     /// One of the two parts is missing.
     #[error("{0}: has not two parts; the first line is the key's name, the lines after it are the secret")]
@@ -108,7 +108,7 @@ fn read_file(path: &Path) -> Result<Secret, KeySourceError> {
         return Err(KeySourceError::NoFile { path: path.to_owned() });
     }
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if !is_private(mode, metadata.uid(), metadata.gid()) {
         return Err(KeySourceError::Mode { path: path.to_owned(), mode });
     }
     if metadata.uid() != geteuid().as_raw() && metadata.uid() != 0 {
@@ -118,6 +118,16 @@ fn read_file(path: &Path) -> Result<Secret, KeySourceError> {
     let mut bytes = Vec::with_capacity(KEY_BYTES_MAX as usize + 1);
     file.take(KEY_BYTES_MAX).read_to_end(&mut bytes).map_err(io)?;
     Ok(Secret::new(bytes))
+}
+
+/// Whether nobody but its owner has a hand in it.
+///
+/// A credential of systemd is root's with mode 0440: the service's user may read it by an access list, and the list's mask shows
+/// where the group's bits are. Root's group may read what is root's here, but not write it.
+/// Seen: `LoadCredential=` with `DynamicUser=` of systemd 257; systemd 252 gives the file to the service's user, with mode 0400.
+const fn is_private(mode: u32, owner: u32, group: u32) -> bool {
+    let others = if owner == 0 && group == 0 { 0o037 } else { 0o077 };
+    mode & others == 0
 }
 
 fn split(text: &Secret, place: &str) -> Result<AccountKey, KeySourceError> {
@@ -177,12 +187,29 @@ mod tests {
     fn a_key_is_two_parts_in_a_file_that_is_ours_alone() {
         check("good", "my-key\nhunter2\n", 0o600, "my-key / hunter2");
         check("pem", "my-key\r\n-----BEGIN X-----\nhunter2\n-----END X-----\n", 0o400, "my-key / -----BEGIN");
-        check("open", "my-key\nhunter2\n", 0o640, "key file PATH: its mode is 0640");
+        check("open", "my-key\nhunter2\n", 0o660, "key file PATH: its mode is 0660");
         check("world", "my-key\nhunter2\n", 0o604, "key file PATH: its mode is 0604");
         check("one", "hunter2\n", 0o600, "key file PATH: has not two parts");
         check("spaced", "hunter2 and more\nx\n", 0o600, "key file PATH: has not two parts");
         check("empty", "", 0o600, "key file PATH: has not two parts");
         check("large", &"hunter2\n".repeat(4_000), 0o600, "key file PATH: is no plain file");
+    }
+
+    #[test]
+    fn a_credential_of_systemd_is_private_and_what_others_may_read_is_not() {
+        let cases = [
+            (0o400, 1000, 1000, true),
+            (0o600, 0, 0, true),
+            (0o440, 0, 0, true),
+            (0o440, 1000, 0, false),
+            (0o440, 0, 1000, false),
+            (0o640, 1000, 1000, false),
+            (0o460, 0, 0, false),
+            (0o444, 0, 0, false),
+        ];
+        for (mode, owner, group, private) in cases {
+            assert_eq!(is_private(mode, owner, group), private, "{mode:o} {owner} {group}");
+        }
     }
 
     #[test]

@@ -72,11 +72,6 @@ impl Session {
         self.more
     }
 
-    /// Whether the private connection stands.
-    pub const fn is_connected(&self) -> bool {
-        self.ready
-    }
-
     /// Takes a report of the poller.
     pub fn handle_ready<G: OrderGateway>(&mut self, ready: Ready, desk: &mut Desk<G>, io: &mut Io) {
         if ready.token != self.token {

@@ -121,6 +121,8 @@ impl<V: Venue> Driver<V> {
     #[cold]
     pub(super) fn take_routes(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
         let now = ReceiveTime::from_ns(now_ns);
+        // A book that is half out goes where it was to go.
+        self.provider.pipeline.finish_books();
         // Numbers and ways first: the control thread counts on them whatever becomes of the rest.
         for (listing, channel, stream) in change.streams {
             let made = self.provider.pipeline.add_stream(listing, channel);

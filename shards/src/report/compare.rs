@@ -101,6 +101,18 @@ pub fn compare(first: &LeftBehind, second: &LeftBehind) -> Vec<Change> {
     changes
 }
 
+/// How many are worse, better, within noise and not to be told.
+pub fn counted(changes: &[Change]) -> String {
+    let count = |outcome: Outcome| changes.iter().filter(|change| change.outcome == outcome).count();
+    format!(
+        "{} worse, {} better, {} within noise, {} with too few intervals",
+        count(Outcome::Worse),
+        count(Outcome::Better),
+        count(Outcome::Same),
+        count(Outcome::Unknown)
+    )
+}
+
 fn change(of: String, what: String, a: Option<Spread>, b: Option<Spread>) -> Change {
     let (Some(a), Some(b)) = (a, b) else {
         return Change {

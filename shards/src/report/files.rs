@@ -31,7 +31,9 @@ const HGRM_TICKS_PER_HALF: u32 = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The directory could not be made.
-    #[error("cannot create the report directory {path}: {source}")]
+    #[error(
+        "cannot create the report directory {path}: {source}; report.dir or --report-dir names another place"
+    )]
     Directory {
         /// The directory.
         path: PathBuf,

@@ -5,28 +5,47 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::RunReport;
-use super::compare::{Change, Outcome, providers};
+use super::compare::{Change, Outcome, counted, providers};
 use super::picture::{Curve, Picture};
 use super::read::LeftBehind;
-use super::table::{grouped, latency};
+use super::table::{grouped, in_families, latency};
+use super::timeline::{Outlier, beside_by_shard};
 use super::timeline_picture::{escaped, timeline_svg};
 
 /// Outliers that the page shows.
 const OUTLIERS_SHOWN: usize = 20;
 
+/// Tables and pictures keep their width on a narrow screen and are moved sideways; a shade at an edge says that there is more.
 const STYLE: &str = "\
-:root{color-scheme:light dark;--bg:#fff;--ink:#2b2f36;--soft:#6b7078;--line:#e3e5e9;--bad:#c83f49;--good:#2f7d32}\
-@media (prefers-color-scheme:dark){:root{--bg:#14171c;--ink:#e6e8ec;--soft:#9aa0aa;--line:#2a2f38;--bad:#f0767e;--good:#7fd08a}\
+:root{color-scheme:light dark;--bg:#fff;--ink:#2b2f36;--soft:#6b7078;--line:#e3e5e9;--bad:#c83f49;--good:#2f7d32;--edge:#c9cdd4}\
+@media (prefers-color-scheme:dark){:root{--bg:#14171c;--ink:#e6e8ec;--soft:#9aa0aa;--line:#2a2f38;--bad:#f0767e;--good:#7fd08a;--edge:#3a414c}\
 .light svg rect[fill='#ffffff']{fill:#14171c}.light svg,.light svg text[font-weight]{fill:#e6e8ec}\
 .light svg [fill='#6b7078']{fill:#9aa0aa}.light svg [stroke='#f0f1f3']{stroke:#1d2128}.light svg [stroke='#d5d8dd']{stroke:#2a2f38}}\
 body{background:var(--bg);color:var(--ink);font:14px/1.45 Inter,'Helvetica Neue',Helvetica,Arial,'DejaVu Sans',sans-serif;\
 max-width:1280px;margin:24px auto;padding:0 16px}h1{font-size:22px}h2{font-size:17px;margin:32px 0 8px}p,.soft{color:var(--soft)}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}th{text-align:left;font-weight:600}\
-th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right;white-space:nowrap}\
-.worse{color:var(--bad);font-weight:600}.better{color:var(--good);font-weight:600}svg{max-width:100%;height:auto}.wide{overflow-x:auto}";
+th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right;white-space:nowrap}td.name,td.own{white-space:nowrap}\
+.worse{color:var(--bad);font-weight:600}.better{color:var(--good);font-weight:600}td.own{padding-left:18px;color:var(--soft)}\
+td.long{min-width:20em}summary{cursor:pointer;color:var(--soft);padding:6px 0}svg{max-width:100%;min-width:860px;height:auto}\
+.wide{overflow-x:auto;background:linear-gradient(90deg,var(--bg) 30%,transparent) 0 0/40px 100% no-repeat local,\
+linear-gradient(270deg,var(--bg) 30%,transparent) 100% 0/40px 100% no-repeat local,\
+linear-gradient(90deg,var(--edge),transparent) 0 0/12px 100% no-repeat scroll,\
+linear-gradient(270deg,var(--edge),transparent) 100% 0/12px 100% no-repeat scroll}\
+@media (max-width:700px){body{font-size:12px;margin:8px auto;padding:0 10px}th,td{padding-right:8px}h1{overflow-wrap:anywhere}}";
 
 /// A cell: its text, and whether it is a number.
 type Cell = (String, bool);
+
+/// What the rows of two runs are headed by.
+const COMPARED: [(&str, bool); 7] = [
+    ("", false),
+    ("of", false),
+    ("what", false),
+    ("first", true),
+    ("second", true),
+    ("change", true),
+    ("noise", true),
+];
 
 /// The page of one run.
 pub fn page(run: &LeftBehind) -> String {
@@ -73,31 +92,32 @@ pub fn comparison_page(first: &LeftBehind, second: &LeftBehind, changes: &[Chang
     }
     head(&mut html, "What changed");
     let _ = writeln!(html, "<p>{}</p>", escaped(rule));
-    let heads = [
-        ("", false),
-        ("what", false),
-        ("of", false),
-        ("first", true),
-        ("second", true),
-        ("change", true),
-        ("noise", true),
-    ];
-    let rows = changes.iter().filter(|change| change.outcome != Outcome::Unknown).map(|change| {
+    let _ = writeln!(html, "<p>{}.</p>", escaped(&counted(changes)));
+    let row = |change: &Change| {
         let shown = |value: f64| {
             if change.is_latency { latency(value as u64) } else { grouped(value.round() as u64) }
         };
         let relative = change.relative().map_or("new".to_owned(), |part| format!("{:+.1} %", part * 100.0));
         vec![
             (change.outcome.name().to_owned(), false),
-            (change.what.clone(), false),
             (change.of.clone(), false),
+            (change.what.clone(), false),
             (shown(change.first), true),
             (shown(change.second), true),
             (relative, true),
             (shown(change.noise), true),
         ]
-    });
-    table(&mut html, &heads, rows);
+    };
+    let moved = |change: &&Change| matches!(change.outcome, Outcome::Worse | Outcome::Better);
+    let same = |change: &&Change| change.outcome == Outcome::Same;
+    if changes.iter().any(|change| moved(&change)) {
+        table(&mut html, &COMPARED, changes.iter().filter(moved).map(row));
+    }
+    if changes.iter().any(|change| same(&change)) {
+        html.push_str("<details><summary>What did not change beyond noise</summary>\n");
+        table(&mut html, &COMPARED, changes.iter().filter(same).map(row));
+        html.push_str("</details>\n");
+    }
     head(&mut html, "Percentiles of what was delivered");
     let curves = [("first", first), ("second", second)].into_iter().flat_map(|(name, run)| {
         run.report.shards.iter().flat_map(move |shard| {
@@ -163,13 +183,22 @@ fn notes(html: &mut String, run: &LeftBehind) {
     }
 }
 
-fn table(html: &mut String, heads: &[(&str, bool)], rows: impl Iterator<Item = Vec<Cell>>) {
-    let class = |number: bool| if number { " class=\"n\"" } else { "" };
+const TABLE_END: &str = "</table></div>\n";
+
+fn class(number: bool) -> &'static str {
+    if number { " class=\"n\"" } else { "" }
+}
+
+fn open_table(html: &mut String, heads: &[(&str, bool)]) {
     html.push_str("<div class=\"wide\"><table><tr>");
     for (name, number) in heads {
         let _ = write!(html, "<th{}>{name}</th>", class(*number));
     }
     html.push_str("</tr>\n");
+}
+
+fn table(html: &mut String, heads: &[(&str, bool)], rows: impl Iterator<Item = Vec<Cell>>) {
+    open_table(html, heads);
     for row in rows {
         html.push_str("<tr>");
         for (text, number) in row {
@@ -184,7 +213,7 @@ fn table(html: &mut String, heads: &[(&str, bool)], rows: impl Iterator<Item = V
         }
         html.push_str("</tr>\n");
     }
-    html.push_str("</table></div>\n");
+    html.push_str(TABLE_END);
 }
 
 fn latencies(html: &mut String, report: &RunReport) {
@@ -199,8 +228,22 @@ fn latencies(html: &mut String, report: &RunReport) {
         ("p99.99", true),
         ("max", true),
     ];
-    let rows = report.shards.iter().flat_map(|shard| {
-        shard.stages.iter().map(|stage| {
+    open_table(html, &heads);
+    for shard in &report.shards {
+        for (index, (stage, shown)) in in_families(&shard.stages).into_iter().enumerate() {
+            let (name, class) = match shown.strip_prefix("  ") {
+                Some(owner) => (owner, "own"),
+                None => (shown.as_str(), "name"),
+            };
+            // Once per shard, and those of one owner moved in: as on the terminal.
+            let shard = if index == 0 { shard.name.as_str() } else { "" };
+            let _ = write!(
+                html,
+                "<tr><td class=\"name\">{}</td><td class=\"{class}\">{}</td><td class=\"n\">{}</td>",
+                escaped(shard),
+                escaped(name),
+                grouped(stage.count)
+            );
             let figures = [
                 stage.latency_ns_p50,
                 stage.latency_ns_p90,
@@ -209,15 +252,16 @@ fn latencies(html: &mut String, report: &RunReport) {
                 stage.latency_ns_p99_99,
                 stage.latency_ns_max,
             ];
-            let mut row =
-                vec![(shard.name.clone(), false), (stage.stage.clone(), false), (grouped(stage.count), true)];
-            row.extend(figures.map(|ns| (latency(ns), true)));
-            row
-        })
-    });
-    table(html, &heads, rows);
+            for ns in figures {
+                let _ = write!(html, "<td class=\"n\">{}</td>", latency(ns));
+            }
+            html.push_str("</tr>\n");
+        }
+    }
+    html.push_str(TABLE_END);
 }
 
+/// The intervals with the longest latencies. What stood beside them is said once for all that share an interval: it is the same.
 fn outliers(html: &mut String, report: &RunReport) {
     let heads = [
         ("at", true),
@@ -227,19 +271,49 @@ fn outliers(html: &mut String, report: &RunReport) {
         ("p99", true),
         ("beside it", false),
     ];
-    let rows = report.outliers.iter().take(OUTLIERS_SHOWN).map(|one| {
-        let beside =
-            if one.beside.is_empty() { "nothing was seen".to_owned() } else { one.beside.join(", ") };
-        vec![
-            (format!("{:.1} s", one.from_ms as f64 / 1e3), true),
-            (one.shard.clone(), false),
-            (one.stage.clone(), false),
-            (latency(one.latency_ns_max), true),
-            (latency(one.latency_ns_p99), true),
-            (beside, false),
-        ]
-    });
-    table(html, &heads, rows);
+    let shown = &report.outliers[..report.outliers.len().min(OUTLIERS_SHOWN)];
+    // Shards are asked one after the other: what reads as the same moment is the same interval.
+    let moment = |one: &Outlier| format!("{:.1} s", one.from_ms as f64 / 1e3);
+    let mut moments: Vec<String> = Vec::new();
+    for one in shown {
+        if !moments.contains(&moment(one)) {
+            moments.push(moment(one));
+        }
+    }
+    open_table(html, &heads);
+    for at in moments {
+        let rows: Vec<_> = shown.iter().filter(|one| moment(one) == at).collect();
+        for (index, one) in rows.iter().enumerate() {
+            html.push_str("<tr>");
+            if index == 0 {
+                let _ = write!(html, "<td class=\"n\" rowspan=\"{}\">{at}</td>", rows.len());
+            }
+            let _ = write!(
+                html,
+                "<td class=\"name\">{}</td><td class=\"name\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>",
+                escaped(&one.shard),
+                escaped(&one.stage),
+                latency(one.latency_ns_max),
+                latency(one.latency_ns_p99)
+            );
+            if index == 0 {
+                // The first is the longest: its interval reaches back furthest.
+                let mut beside: Vec<String> =
+                    beside_by_shard(&one.beside).iter().map(|shard| escaped(shard)).collect();
+                if beside.is_empty() {
+                    beside.push("nothing was seen".to_owned());
+                }
+                let _ = write!(
+                    html,
+                    "<td class=\"long\" rowspan=\"{}\">{}</td>",
+                    rows.len(),
+                    beside.join("<br>")
+                );
+            }
+            html.push_str("</tr>\n");
+        }
+    }
+    html.push_str(TABLE_END);
 }
 
 fn disturbances(html: &mut String, report: &RunReport) {
@@ -372,7 +446,7 @@ mod tests {
     }
 
     fn well_formed(html: &str) {
-        for tag in ["table", "tr", "td", "th", "h2", "p", "div", "svg"] {
+        for tag in ["table", "tr", "td", "th", "h2", "p", "div", "svg", "details", "summary"] {
             let opened =
                 html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
             assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag}");
@@ -401,6 +475,31 @@ mod tests {
     }
 
     #[test]
+    fn what_shares_an_interval_is_explained_once() {
+        let mut left = left();
+        let outlier = |from_ms, shard: &str, beside: &[&str]| Outlier {
+            from_ms,
+            to_ms: from_ms + 1_000,
+            shard: shard.to_owned(),
+            stage: "turn".to_owned(),
+            count: 5,
+            latency_ns_p99: 1_000,
+            latency_ns_max: 2_000,
+            beside: beside.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        left.report.outliers = vec![
+            outlier(4_000, "a", &["long_turns x2 on a", "minor_faults x7 on <b>"]),
+            outlier(9_000, "a", &[]),
+            outlier(4_012, "b", &["long_turns x2 on a"]),
+        ];
+        let html = page(&left);
+        well_formed(&html);
+        assert!(html.contains("rowspan=\"2\">a: long_turns x2<br>&lt;b&gt;: minor_faults x7</td>"), "{html}");
+        assert_eq!(html.matches("a: long_turns x2").count(), 1);
+        assert!(html.contains("rowspan=\"1\">nothing was seen</td>"));
+    }
+
+    #[test]
     fn two_runs_stand_beside_each_other() {
         let (first, mut second) = (left(), left());
         second.report.providers["binance"]["outputs"][0]["dropped_total"] = serde_json::json!(900);
@@ -408,7 +507,7 @@ mod tests {
         let html = comparison_page(&first, &second, &changes, "the rule");
         well_formed(&html);
         assert!(
-            html.contains("<td class=\"worse\">worse</td><td>dropped_total</td><td>binance</td>"),
+            html.contains("<td class=\"worse\">worse</td><td>binance</td><td>dropped_total</td>"),
             "{html}"
         );
     }

@@ -24,6 +24,9 @@ const COLOURS: [&str; 10] = [
 /// Dash patterns by shard; the first is a full line.
 const DASHES: [&str; 6] = ["", "7 4", "2 3", "10 3 2 3", "14 4", "4 2 1 2"];
 
+/// The scale of latencies begins where the curves are from here on: the 5th percentile.
+const BODY_FROM: f64 = 0.022;
+
 const WIDTH: f64 = 1280.0;
 const HEIGHT_MIN: f64 = 700.0;
 const LEFT: f64 = 84.0;
@@ -92,15 +95,26 @@ impl Picture {
         Self { title: title.to_owned(), subtitles, curves, left_out }
     }
 
-    /// The picture of a run, with its facts as the title.
-    pub fn of_run(report: &RunReport, curves: Vec<Curve>) -> Self {
+    /// The picture of a run, with its facts as the title. Stages of one owner (`handler:maker`) are left out where the stage of all
+    /// is there: forty curves in ten colours tell nobody anything.
+    pub fn of_run(report: &RunReport, mut curves: Vec<Curve>) -> Self {
+        let all = curves.len();
+        let whole: Vec<(String, String)> =
+            curves.iter().map(|curve| (curve.shard.clone(), curve.stage.clone())).collect();
+        curves.retain(|curve| {
+            let of = curve.stage.split_once(':').map(|(of, _)| (curve.shard.clone(), of.to_owned()));
+            of.is_none_or(|of| !whole.contains(&of))
+        });
+        let owners = all - curves.len();
         let commit = report.commit.as_ref().map(|commit| format!(" ({commit})")).unwrap_or_default();
         let seconds = report.run_ns as f64 / 1e9;
         let run = format!(
             "Meltica {}{commit}, {}, from {} for {seconds:.0} s",
             report.version, report.topology, report.started_at
         );
-        Self::new("Latency by percentile", vec![run, report.host.line()], curves)
+        let mut picture = Self::new("Latency by percentile", vec![run, report.host.line()], curves);
+        picture.left_out += owners;
+        picture
     }
 
     /// The SVG text.
@@ -200,7 +214,11 @@ impl Scale {
         let points = || curves.iter().flat_map(|curve| &curve.points);
         let across = points().map(|&(across, _)| across).fold(2.0, f64::max);
         let log = |ns: u64| (ns.max(1) as f64).log10();
-        let lowest = points().map(|&(_, ns)| log(ns)).reduce(f64::min).unwrap_or(2.0);
+        // Not from the least of all: one latency of a nanosecond would leave half of the picture empty.
+        let lowest_from = |from: f64| {
+            points().filter(|(across, _)| *across >= from).map(|&(_, ns)| log(ns)).reduce(f64::min)
+        };
+        let lowest = lowest_from(BODY_FROM).or_else(|| lowest_from(0.0)).unwrap_or(2.0);
         let highest = points().map(|&(_, ns)| log(ns)).reduce(f64::max).unwrap_or(6.0);
         let low = lowest.floor() as i32;
         Self {
@@ -217,7 +235,7 @@ impl Scale {
     }
 
     fn y(&self, log_ns: f64) -> f64 {
-        let share = (log_ns - f64::from(self.low)) / f64::from(self.high - self.low);
+        let share = ((log_ns - f64::from(self.low)) / f64::from(self.high - self.low)).max(0.0);
         self.bottom - share * (self.bottom - TOP)
     }
 
@@ -443,6 +461,24 @@ mod tests {
         let svg = Picture::new("many", vec![], curves).to_svg();
         assert_well_formed(&svg);
         assert!(svg.contains("and 10 more in their .hgrm files"));
+    }
+
+    #[test]
+    fn owners_are_left_out_where_the_stage_of_all_is_there_and_one_nanosecond_does_not_set_the_scale() {
+        let (body, mixed) =
+            (lifelike(5, 300.0, 10_000), total(std::iter::once(1).chain(std::iter::repeat_n(40_000, 9_999))));
+        let curves = vec![
+            Curve::new("a", "handler", &body),
+            Curve::new("a", "handler:maker", &body),
+            Curve::new("b", "handler:alone", &body),
+            Curve::new("b", "turn", &mixed),
+        ];
+        let svg = Picture::of_run(&fixed_report(), curves).to_svg();
+        assert_well_formed(&svg);
+        assert_eq!(svg.matches("<path").count(), 3);
+        assert!(!svg.contains("handler:maker") && svg.contains("handler:alone"));
+        assert!(svg.contains("and 1 more in their .hgrm files"));
+        assert!(svg.contains(">100 ns<") && !svg.contains(">10 ns<"), "the scale begins with the curves");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::timeline::beside_by_shard;
 use super::{RunReport, ShardReport, StageSummary};
 
 /// From this width on the table has its wide form.
@@ -64,7 +65,7 @@ pub fn stage_table(shards: &[ShardReport], style: TableStyle) -> String {
 
 /// The stages in their order, those of one owner (`handler:maker`) below the stage of all, where there is one, and then by the
 /// owner alone: `  maker`.
-fn in_families(stages: &[StageSummary]) -> Vec<(&StageSummary, String)> {
+pub(super) fn in_families(stages: &[StageSummary]) -> Vec<(&StageSummary, String)> {
     let whole = |name: &str| stages.iter().any(|stage| stage.stage == name);
     let family = |stage: &StageSummary| {
         stage.stage.split_once(':').map(|(of, owner)| (of.to_owned(), owner.to_owned()))
@@ -200,16 +201,18 @@ fn outliers(text: &mut String, report: &RunReport, style: TableStyle) {
     if latest.is_empty() {
         return;
     }
-    line(text, &paint("Latest deliveries:", BOLD, style.colour));
+    line(text, &paint("Longest deliveries:", BOLD, style.colour));
     for one in latest {
         let lead = format!("  at {:>7.1} s  {:>7}  ", one.from_ms as f64 / 1e3, latency(one.latency_ns_max));
-        let mut beside = one.beside.iter().take(BESIDE_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        let mut beside = beside_by_shard(&one.beside[..one.beside.len().min(BESIDE_SHOWN)]).join("; ");
         if one.beside.is_empty() {
-            "nothing was seen beside it".clone_into(&mut beside);
+            beside = format!("{}: nothing was seen beside it", one.shard);
         } else if one.beside.len() > BESIDE_SHOWN {
-            let _ = write!(beside, ", and {} more", one.beside.len() - BESIDE_SHOWN);
+            let _ = write!(beside, "; and {} more", one.beside.len() - BESIDE_SHOWN);
         }
-        let detail = format!("{}: {beside}", one.shard);
+        let own = format!("{}: ", one.shard);
+        let detail =
+            if beside.starts_with(&own) { beside } else { format!("{own}nothing of its own; {beside}") };
         for (index, part) in wrapped(&detail, style.columns.max(80) - lead.len()).iter().enumerate() {
             let lead = if index == 0 { lead.clone() } else { " ".repeat(lead.len()) };
             line(text, &format!("{lead}{part}"));

@@ -132,6 +132,20 @@ impl Outliers {
     }
 }
 
+/// What stood beside an outlier, by shard, the outlier's own first: `strategies: involuntary_switches x1040, long_turns x9`.
+/// [`Outlier::beside`] names the shard each time, which is for machines.
+pub fn beside_by_shard(beside: &[String]) -> Vec<String> {
+    let mut shards: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in beside {
+        let (what, shard) = one.rsplit_once(" on ").unwrap_or((one, ""));
+        match shards.iter_mut().find(|(known, _)| *known == shard) {
+            Some((_, all)) => all.push(what),
+            None => shards.push((shard, vec![what])),
+        }
+    }
+    shards.into_iter().map(|(shard, all)| format!("{shard}: {}", all.join(", "))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +209,17 @@ mod tests {
         assert_eq!(timeline.points.last().map(|point| point.messages_total), Some(POINTS_MAX as u64 * 3 - 1));
         assert!(timeline.points.iter().any(|point| point.latency_ns_max == 5_000));
         assert!(timeline.points.is_sorted_by_key(|point| point.at_ms));
+    }
+
+    #[test]
+    fn what_was_beside_is_said_by_shard() {
+        let beside =
+            ["long_turns x3 on a", "minor_faults x4 on b on c", "minor_faults x1 on a"].map(str::to_owned);
+        assert_eq!(
+            beside_by_shard(&beside),
+            ["a: long_turns x3, minor_faults x1", "c: minor_faults x4 on b"],
+            "a name is what follows the last `on`"
+        );
+        assert!(beside_by_shard(&[]).is_empty());
     }
 }

@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use super::RunReport;
 use super::table::latency;
 use super::timeline::Point;
+use super::{Incident, RunReport};
 
 const WIDTH: f64 = 1280.0;
 const LEFT: f64 = 216.0;
@@ -16,6 +16,8 @@ const TOP: f64 = 46.0;
 const LANE: f64 = 17.0;
 /// Lanes of disturbances; more are named below.
 const LANES_MAX: usize = 24;
+/// Columns of a lane in which something happens all the time.
+const COLUMNS: u64 = 174;
 
 /// Colours by class, for both looks. Lines differ in lightness too, for print and the colour-blind.
 pub const STYLE: &str = "\
@@ -108,11 +110,11 @@ pub fn timeline_svg(report: &RunReport) -> String {
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{0:.1}\" y2=\"{0:.1}\"/>",
             top + LANE - 2.0
         );
-        for &(from_ms, to_ms, count, ref what) in marks {
+        for &Mark { from_ms, to_ms, count, ref what, strength } in marks {
             let (x, end) = (time.x(from_ms), time.x(to_ms));
             let _ = writeln!(
                 svg,
-                "<rect class=\"mark\" opacity=\"0.75\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{}\"><title>{} x{count} at {:.2} s</title></rect>",
+                "<rect class=\"mark\" opacity=\"{strength:.2}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{}\"><title>{} x{count} at {:.2} s</title></rect>",
                 top + 1.0,
                 (end - x).max(1.5),
                 LANE - 5.0,
@@ -136,36 +138,88 @@ pub fn timeline_svg(report: &RunReport) -> String {
     svg
 }
 
-/// Marks of one kind on one shard: from, to, count, words.
-type Lane = (String, Vec<(u64, u64, u64, String)>);
+/// When something happened, and how much of it.
+#[derive(Clone, Debug)]
+struct Mark {
+    from_ms: u64,
+    to_ms: u64,
+    count: u64,
+    what: String,
+    /// How dark it is drawn.
+    strength: f64,
+}
 
-/// The rarest kinds first: what happens all the time says least. Marks that touch are one.
+/// Marks of one kind on one shard.
+type Lane = (String, Vec<Mark>);
+
+/// The rarest kinds first: what happens all the time says least. Marks that touch are one; where they would fill most of the run,
+/// a bar from end to end says nothing, so they are columns there, as dark as there is much of it.
 fn lanes(report: &RunReport) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = Vec::new();
+    let mut all: Vec<(String, Vec<&Incident>)> = Vec::new();
     for incident in &report.incidents {
         let name = format!("{} {}", incident.shard, incident.what.name());
-        let at = lanes.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
-            lanes.push((name, Vec::new()));
-            lanes.len() - 1
-        });
-        let marks = &mut lanes[at].1;
-        match marks.last_mut() {
-            Some((_, to_ms, count, _)) if *to_ms >= incident.from_ms => {
-                *to_ms = incident.to_ms;
-                *count += incident.count;
-            }
-            _ => marks.push((
-                incident.from_ms,
-                incident.to_ms,
-                incident.count,
-                incident.what.name().to_owned(),
-            )),
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, incidents)) => incidents.push(incident),
+            None => all.push((name, vec![incident])),
         }
     }
-    let length =
-        |marks: &[(u64, u64, u64, String)]| marks.iter().map(|(from, to, ..)| to - from).sum::<u64>();
-    lanes.sort_by_key(|(_, marks)| length(marks));
-    lanes
+    let run_ms = (report.run_ns / 1_000_000).max(1);
+    let mut lanes: Vec<(u64, Lane)> = all
+        .into_iter()
+        .map(|(name, incidents)| {
+            let marks = joined(&incidents);
+            let length = marks.iter().map(|mark| mark.to_ms - mark.from_ms).sum::<u64>();
+            let marks = if 2 * length > run_ms { columns(&incidents, run_ms) } else { marks };
+            (length, (name, marks))
+        })
+        .collect();
+    lanes.sort_by_key(|(length, _)| *length);
+    lanes.into_iter().map(|(_, lane)| lane).collect()
+}
+
+/// Marks that touch as one.
+fn joined(incidents: &[&Incident]) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = Vec::new();
+    for incident in incidents {
+        match marks.last_mut() {
+            Some(mark) if mark.to_ms >= incident.from_ms => {
+                mark.to_ms = incident.to_ms;
+                mark.count += incident.count;
+            }
+            _ => marks.push(Mark {
+                from_ms: incident.from_ms,
+                to_ms: incident.to_ms,
+                count: incident.count,
+                what: incident.what.name().to_owned(),
+                strength: 0.75,
+            }),
+        }
+    }
+    marks
+}
+
+/// A column a second, or wider if the run is long; an incident counts where it began.
+fn columns(incidents: &[&Incident], run_ms: u64) -> Vec<Mark> {
+    let width_ms = run_ms.div_ceil(COLUMNS).max(1_000);
+    let mut marks: Vec<Mark> = Vec::new();
+    for incident in incidents {
+        let from_ms = incident.from_ms / width_ms * width_ms;
+        match marks.last_mut() {
+            Some(mark) if mark.from_ms == from_ms => mark.count += incident.count,
+            _ => marks.push(Mark {
+                from_ms,
+                to_ms: from_ms + width_ms,
+                count: incident.count,
+                what: incident.what.name().to_owned(),
+                strength: 0.0,
+            }),
+        }
+    }
+    let most = marks.iter().map(|mark| mark.count).max().unwrap_or(1) as f64;
+    for mark in &mut marks {
+        mark.strength = 0.1 + 0.75 * (mark.count as f64 / most);
+    }
+    marks
 }
 
 /// What a total grew by in a second, between neighbouring points.
@@ -332,7 +386,6 @@ mod tests {
     use super::super::DisturbanceKind as Kind;
     use super::super::tests::fixed_report;
     use super::*;
-    use crate::report::Incident;
 
     fn incident(from_ms: u64, to_ms: u64, shard: &str, what: Kind) -> Incident {
         Incident { from_ms, to_ms, shard: shard.to_owned(), what, count: 2, detail: String::new() }
@@ -366,12 +419,33 @@ mod tests {
         let lanes = lanes(&report);
         assert_eq!(lanes[0].0, "<md1> long_turns");
         assert_eq!(
-            lanes[1].1.iter().map(|mark| (mark.0, mark.1, mark.2)).collect::<Vec<_>>(),
+            lanes[1].1.iter().map(|mark| (mark.from_ms, mark.to_ms, mark.count)).collect::<Vec<_>>(),
             [(0, 2_000, 4), (5_000, 6_000, 2)]
         );
         let svg = timeline_svg(&report);
         assert!(svg.contains("&lt;md1&gt; long_turns") && !svg.contains("<md1>"), "names are escaped");
         assert!(svg.contains("long_turns x2 at 5.10 s"));
+    }
+
+    #[test]
+    fn what_happens_all_the_time_is_as_dark_as_there_is_much_of_it() {
+        let mut report = fixed_report();
+        report.run_ns = 4_000_000_000;
+        report.incidents = (0..4)
+            .map(|second| Incident {
+                count: 1 + 99 * u64::from(second == 2),
+                ..incident(second * 1_000, second * 1_000 + 1_000, "md0", Kind::InvoluntarySwitches)
+            })
+            .collect();
+        let strengths = |lane: &Lane| lane.1.iter().map(|mark| mark.strength).collect::<Vec<_>>();
+        let drawn = strengths(&lanes(&report)[0]);
+        assert_eq!(drawn.len(), 4, "one bar from end to end says nothing");
+        assert!(drawn[2] > 0.8 && drawn[1] < 0.2, "{drawn:?}");
+        report.run_ns = 7_200_000_000_000;
+        report.incidents = (0..7_200)
+            .map(|second| incident(second * 1_000, second * 1_000 + 1_000, "md0", Kind::InvoluntarySwitches))
+            .collect();
+        assert!(strengths(&lanes(&report)[0]).len() <= COLUMNS as usize, "the page stays small");
     }
 
     #[test]

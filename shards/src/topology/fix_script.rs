@@ -80,6 +80,8 @@ fn commands(finding: &Finding, facts: &HostFacts, cores: &CpuSet, others: &CpuSe
             .collect(),
         "huge pages" => set("/sys/kernel/mm/transparent_hugepage/enabled", "madvise"),
         "watchdog" => sysctl("kernel.nmi_watchdog", "0"),
+        "soft watchdog" if others.is_empty() => sysctl("kernel.soft_watchdog", "0"),
+        "soft watchdog" => sysctl("kernel.watchdog_cpumask", &others.to_string()),
         "timer migration" => sysctl("kernel.timer_migration", "0"),
         "statistics" => sysctl("vm.stat_interval", "10"),
         "swappiness" => sysctl("vm.swappiness", "1"),

@@ -85,6 +85,27 @@ pub fn json(findings: &[Finding]) -> String {
     format!("{object:#}")
 }
 
+/// The text with lines of at most `columns` characters. What follows a break stands under the last column of its line, and the
+/// trunk of a drawn tree goes on beside it.
+pub fn narrowed(text: &str, columns: usize) -> String {
+    let mut narrow = String::with_capacity(text.len() + text.len() / 8);
+    for line in text.lines() {
+        if line.chars().count() <= columns {
+            let _ = writeln!(narrow, "{line}");
+            continue;
+        }
+        // The last gap of two blanks in the left half: columns and branches end with one.
+        let half = line.char_indices().nth(columns / 2).map_or(line.len(), |(at, _)| at);
+        let begin = line[..half].rfind("  ").map_or(0, |at| at + 2);
+        let under: String = line[..begin].chars().map(|c| if c == '|' { c } else { ' ' }).collect();
+        for (index, part) in wrapped(&line[begin..], columns - begin).iter().enumerate() {
+            let lead = if index == 0 { &line[..begin] } else { under.as_str() };
+            let _ = writeln!(narrow, "{lead}{part}");
+        }
+    }
+    narrow
+}
+
 /// Lines of at most `width` characters, broken between words; a longer word is cut.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -111,6 +132,21 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_goes_on_under_its_own_column() {
+        let text = "core 0\n|-- md0\n|       binance: 50 instruments x 4 channels\n     1.5 MiB  ring of 8192 events held\n";
+        assert_eq!(
+            narrowed(text, 31),
+            "core 0\n|-- md0\n|       binance: 50 instruments\n|       x 4 channels\n     1.5 MiB  ring of 8192\n              events held\n"
+        );
+        assert_eq!(narrowed(text, usize::MAX), text);
+        assert_eq!(
+            narrowed(&"x".repeat(25), 10),
+            "xxxxxxxxxx\nxxxxxxxxxx\nxxxxx\n",
+            "a word without gaps is cut"
+        );
+    }
 
     #[test]
     fn cells_break_between_words_and_never_exceed_their_width() {

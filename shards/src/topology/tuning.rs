@@ -20,6 +20,7 @@ pub(super) fn look(topology: &Topology, facts: &HostFacts, host: &dyn HostView, 
     balancing(facts, &cores, report);
     cards(facts, &cores, report);
     time(facts, host, report);
+    soft_watchdog(&cores, host, report);
     for tuning in &TUNING {
         tuning.look(host, report);
     }
@@ -176,6 +177,27 @@ fn time(facts: &HostFacts, host: &dyn HostView, report: &mut Report) {
         report.add("time", required, "no time daemon runs", severity, fix);
     } else {
         report.unseen("time", required, fix);
+    }
+}
+
+/// The kernel's check for cores that do not schedule is a timer on each of its cores, and off by default on `nohz_full` ones.
+/// Source: Linux, Documentation/admin-guide/lockup-watchdogs.rst: the timer's period is 2/5 of `watchdog_thresh`, which is 10 s.
+fn soft_watchdog(cores: &CpuSet, host: &dyn HostView, report: &mut Report) {
+    const CHECK: &str = "soft watchdog";
+    let required = format!("off, or not on {cores}");
+    let read = |file: &str| host.read(&format!("/proc/sys/kernel/{file}")).map(|text| text.trim().to_owned());
+    let on = read("soft_watchdog");
+    let mask = read("watchdog_cpumask").and_then(|text| CpuSet::parse(&text));
+    let fix = "sysctl kernel.watchdog_cpumask=CORES without the shards', or kernel.soft_watchdog=0: its timer interrupts each core every 4 s";
+    match (on.as_deref(), mask) {
+        (None, _) => report.unseen(CHECK, required, fix),
+        (Some("0"), _) => report.add(CHECK, required, "off", Severity::Ok, ""),
+        (Some(_), Some(mask)) => {
+            let spared = mask.intersection(cores).is_empty();
+            let severity = if spared { Severity::Ok } else { Severity::Note };
+            report.add(CHECK, required, format!("on, on {mask}"), severity, fix);
+        }
+        (Some(_), None) => report.add(CHECK, required, "on", Severity::Note, fix),
     }
 }
 

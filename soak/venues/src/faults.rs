@@ -177,3 +177,18 @@ pub enum VenueFault {
     /// Ends the faults above.
     Clear,
 }
+
+impl VenueFault {
+    /// The instrument that it is about.
+    pub(crate) fn symbol(&self) -> Option<&str> {
+        match self {
+            Self::DropUpdates { symbol, .. }
+            | Self::ShiftUpdateIds { symbol, .. }
+            | Self::DropTrades { symbol, .. }
+            | Self::StaleSnapshots { symbol, .. }
+            | Self::LieChecksum { symbol, .. }
+            | Self::Delist { symbol } => Some(symbol),
+            Self::Orders(_) | Self::Clear => None,
+        }
+    }
+}

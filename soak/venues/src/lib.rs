@@ -23,7 +23,9 @@ pub mod kraken;
 mod limits;
 pub mod market;
 pub mod output;
+mod scale;
 pub mod server;
+mod sessions;
 pub mod site;
 mod text;
 mod topics;
@@ -37,7 +39,7 @@ pub use exchange::{OrderFault, TradingConfig, TradingTruth};
 pub use faults::{Fault, How, RestFault, Target, VenueFault};
 pub use instruments::{InstrumentSpec, default_instruments};
 pub use kraken::{KrakenConfig, KrakenLimits};
-pub use server::{FaultHandle, Options, Server, run_alone, start, start_with};
+pub use server::{Driven, FaultHandle, Options, Server, driven, run_alone, start, start_with};
 pub use venue::{BookTruth, InstrumentTruth, Stats};
 
 /// Which venue to simulate, and how.

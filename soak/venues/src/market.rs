@@ -17,6 +17,7 @@ use fastrand::Rng;
 pub use self::bars::{Bar, Bars, INTERVALS};
 pub use self::book::{Book, Level, Levels, Side, Top};
 use self::reference::{Reference, hash_text};
+use crate::clock::LAG_NS_MAX;
 use crate::instruments::InstrumentSpec;
 use crate::venue::InstrumentTruth;
 
@@ -282,10 +283,16 @@ impl Market {
         &self.event
     }
 
-    /// Forgets the events up to `now_ns` that were not made, so that a stalled caller need not make them all.
-    pub fn skip_to(&mut self, now_ns: u64) {
+    /// Forgets the events up to `now_ns` if the next one is [`LAG_NS_MAX`] late, so that a stalled caller need not make
+    /// them all. Gives how much time it skipped.
+    pub(crate) fn skip_lag(&mut self, now_ns: u64) -> u64 {
+        let lag_ns = now_ns.saturating_sub(self.next_ns());
+        if lag_ns <= LAG_NS_MAX {
+            return 0;
+        }
         self.now_ns = self.now_ns.max(now_ns);
         self.schedule();
+        lag_ns
     }
 
     /// All instruments, in the order of the configuration.
@@ -293,14 +300,15 @@ impl Market {
         &self.instruments
     }
 
-    /// What a venue has published, completed with the market's own numbers.
-    pub(crate) fn truth(&self, published: &[InstrumentTruth]) -> Vec<InstrumentTruth> {
+    /// What a venue has published of what is not `gone`, completed with the market's own numbers.
+    pub(crate) fn truth(&self, published: &[InstrumentTruth], gone: &[bool]) -> Vec<InstrumentTruth> {
         let now = |(truth, instrument): (&InstrumentTruth, &Instrument)| InstrumentTruth {
             update_id_last: instrument.last_update_id,
             trade_id_market: instrument.trades.back().map_or(0, |trade| trade.id),
             ..truth.clone()
         };
-        published.iter().zip(&self.instruments).map(now).collect()
+        let all = published.iter().zip(&self.instruments).zip(gone);
+        all.filter(|(_, gone)| !**gone).map(|(one, _)| now(one)).collect()
     }
 
     /// Closes the bars of one instrument that ended at or before `now_ns`.

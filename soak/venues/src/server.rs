@@ -26,6 +26,9 @@ use crate::venue::{BookTruth, InstrumentTruth, Stats};
 const LISTENER: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
 
+/// Sockets that have something, taken at once.
+const EVENTS_MAX: usize = 256;
+
 /// The shortest sleep. A venue with a thousand messages a second would wake for each of them otherwise.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// The longest sleep.
@@ -156,6 +159,47 @@ pub fn run_alone(
     shell.run()
 }
 
+/// A venue on the thread of whoever calls its turns: where no core is left for a thread of its own.
+pub struct Driven {
+    shell: Shell,
+    events: Events,
+}
+
+/// A venue that [`Driven::turn`] moves.
+///
+/// # Errors
+///
+/// Those of binding and of epoll.
+pub fn driven(listen: SocketAddr, venue: VenueConfig) -> io::Result<Driven> {
+    let (shell, _) = Shell::bind(listen, venue, None)?;
+    Ok(Driven { shell, events: Events::with_capacity(EVENTS_MAX) })
+}
+
+impl Driven {
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.shell.listener.local_addr()
+    }
+
+    /// The throw-away keys of all accounts.
+    pub fn keys(&self) -> Vec<ApiKey> {
+        self.shell.site.keys()
+    }
+
+    /// Sends what is due and takes what came, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll.
+    pub fn turn(&mut self) -> io::Result<()> {
+        self.shell.turn(&mut self.events, Some(Duration::ZERO)).map(drop)
+    }
+}
+
 impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
@@ -271,37 +315,42 @@ impl Shell {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(256);
-        loop {
-            let now_ns = self.clock.now_ns();
-            while let Ok(command) = self.commands.try_recv() {
-                if !self.obey(command, now_ns) {
-                    return Ok(());
-                }
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while self.turn(&mut events, None)? {}
+        Ok(())
+    }
+
+    /// One round; waits for `wait`, or until something is due. `false`: stop.
+    fn turn(&mut self, events: &mut Events, wait: Option<Duration>) -> io::Result<bool> {
+        let now_ns = self.clock.now_ns();
+        while let Ok(command) = self.commands.try_recv() {
+            if !self.obey(command, now_ns) {
+                return Ok(false);
             }
-            self.site.poll(now_ns);
-            self.flush_dirty();
-            let timeout = self.sleep();
-            match self.poll.poll(&mut events, Some(timeout)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept()?,
-                    WAKER => {}
-                    Token(index) => {
-                        let id = ConnectionId(index as u32);
-                        if event.is_readable() || event.is_read_closed() || event.is_error() {
-                            self.read(id);
-                        }
-                        if event.is_writable() {
-                            self.flush(id);
-                        }
+        }
+        self.site.poll(now_ns);
+        self.flush_dirty();
+        let timeout = wait.unwrap_or_else(|| self.sleep());
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in &*events {
+            match event.token() {
+                LISTENER => self.accept()?,
+                WAKER => {}
+                Token(index) => {
+                    let id = ConnectionId(index as u32);
+                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                        self.read(id);
+                    }
+                    if event.is_writable() {
+                        self.flush(id);
                     }
                 }
             }
         }
+        Ok(true)
     }
 
     fn sleep(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! Writes numbers as venues print them, into a byte buffer that the caller reuses.
 //!
 //! All that the simulated venues send is written with these few functions, by hand: the output is the same bytes
-//! for the same market, and costs no allocation. Knows nothing of JSON beyond quotes.
+//! for the same market, and costs no allocation. Knows nothing of JSON beyond quotes and lists.
 
 /// Ten to the power of the index, as far as an `i64` holds it.
 pub(crate) const POW10: [i64; 19] = {
@@ -18,6 +18,23 @@ pub(crate) const POW10: [i64; 19] = {
 #[inline]
 pub(crate) fn put(buffer: &mut Vec<u8>, bytes: &[u8]) {
     buffer.extend_from_slice(bytes);
+}
+
+/// Appends a list with commas.
+#[inline]
+pub(crate) fn put_list<T>(
+    buffer: &mut Vec<u8>,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    buffer.push(b'[');
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            buffer.push(b',');
+        }
+        write(buffer, item);
+    }
+    buffer.push(b']');
 }
 
 /// Appends an unsigned integer.

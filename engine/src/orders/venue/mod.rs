@@ -452,14 +452,14 @@ pub(super) mod write {
 /// Reading venues' JSON, where a field may be absent but not nonsense.
 pub(super) mod read {
     use crate::decimal::Number;
-    use crate::json::Value;
+    use crate::json::{Object, Value};
     use crate::orders::id::ClientOrderId;
     use crate::orders::life::ClientKey;
     use crate::orders::text::Text;
     use crate::raw::DecodeError;
 
     /// A decimal in quotes; absent if the field is.
-    pub fn number(object: Value<'_>, field: &'static str) -> Result<Option<Number>, DecodeError> {
+    pub fn number<'a>(object: impl Object<'a>, field: &'static str) -> Result<Option<Number>, DecodeError> {
         match object.get(field).and_then(Value::bytes) {
             None | Some(b"") => Ok(None),
             Some(text) => {
@@ -469,12 +469,12 @@ pub(super) mod read {
     }
 
     /// A decimal in quotes that must be there.
-    pub fn needed(object: Value<'_>, field: &'static str) -> Result<Number, DecodeError> {
+    pub fn needed<'a>(object: impl Object<'a>, field: &'static str) -> Result<Number, DecodeError> {
         number(object, field)?.ok_or(DecodeError::Missing { field })
     }
 
     /// A text, `""` if absent.
-    pub fn text<'a>(object: Value<'a>, field: &str) -> &'a [u8] {
+    pub fn text<'a>(object: impl Object<'a>, field: &str) -> &'a [u8] {
         object.get(field).and_then(Value::bytes).unwrap_or_default()
     }
 

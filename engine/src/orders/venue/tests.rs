@@ -228,6 +228,132 @@ fn coinbase_uses_a_prepared_token_once_and_a_uuid() {
     assert_eq!(String::from_utf8_lossy(&out.path), "/api/v3/brokerage/orders/historical/a1b2");
 }
 
+/// How an order works, as each venue says it. Binance: type, time in force. Kraken: type, time in force, post only, price.
+/// Coinbase: configuration, post only, price.
+#[test]
+fn how_an_order_works_is_said_in_each_venue_s_words() {
+    fn check(
+        (side, kind, time_in_force, post_only): (OrderSide, OrderKind, TimeInForce, bool),
+        at_binance: [Option<&str>; 2],
+        at_kraken: &Value,
+        at_coinbase: &Value,
+    ) {
+        let (directory, listing) = directory("BTCUSD");
+        let mut order = Order { side, kind, time_in_force, post_only, ..order(listing) };
+        if kind == OrderKind::Market {
+            order.price = Price(0);
+        }
+        let says = |gateway: &mut dyn OrderGateway| {
+            let mut out = Outgoing::new();
+            gateway.place(tag(), &order, &directory, &STAMP, &mut out).expect("encodes");
+            body(&out)
+        };
+        let (upper, lower) = if side == OrderSide::Buy { ("BUY", "buy") } else { ("SELL", "sell") };
+
+        let params = &says(&mut binance())["params"];
+        assert_eq!(params["side"], upper, "{order:?}");
+        assert_eq!([params["type"].as_str(), params["timeInForce"].as_str()], at_binance, "{order:?}");
+        assert_eq!(params.get("price").is_some(), kind == OrderKind::Limit, "{order:?}");
+
+        let mut params = says(&mut kraken())["params"].as_object().expect("an object").clone();
+        assert_eq!(params.remove("side"), Some(lower.into()), "{order:?}");
+        for named_always in ["symbol", "order_qty", "cl_ord_id", "deadline", "token"] {
+            assert!(params.remove(named_always).is_some(), "{named_always} of {order:?}");
+        }
+        assert_eq!(&Value::Object(params), at_kraken, "{order:?}");
+
+        let said = says(&mut coinbase());
+        assert_eq!((&said["side"], &said["order_configuration"]), (&upper.into(), at_coinbase), "{order:?}");
+    }
+    use OrderKind::{Limit, Market};
+    use OrderSide::{Buy, Sell};
+    use TimeInForce::{FillOrKill, GoodTillCancelled, ImmediateOrCancel};
+    let price = 64000.5;
+    let (base_size, limit_price) = ("0.001", "64000.5");
+    check(
+        (Buy, Limit, GoodTillCancelled, false),
+        [Some("LIMIT"), Some("GTC")],
+        &json!({"order_type": "limit", "limit_price": price, "time_in_force": "gtc"}),
+        &json!({"limit_limit_gtc": {"base_size": base_size, "limit_price": limit_price, "post_only": false}}),
+    );
+    check(
+        (Sell, Limit, GoodTillCancelled, true),
+        [Some("LIMIT_MAKER"), None],
+        &json!({"order_type": "limit", "limit_price": price, "time_in_force": "gtc", "post_only": true}),
+        &json!({"limit_limit_gtc": {"base_size": base_size, "limit_price": limit_price, "post_only": true}}),
+    );
+    check(
+        (Sell, Limit, ImmediateOrCancel, false),
+        [Some("LIMIT"), Some("IOC")],
+        &json!({"order_type": "limit", "limit_price": price, "time_in_force": "ioc"}),
+        &json!({"sor_limit_ioc": {"base_size": base_size, "limit_price": limit_price}}),
+    );
+    check(
+        (Buy, Limit, FillOrKill, false),
+        [Some("LIMIT"), Some("FOK")],
+        &json!({"order_type": "limit", "limit_price": price, "time_in_force": "fok"}),
+        &json!({"limit_limit_fok": {"base_size": base_size, "limit_price": limit_price}}),
+    );
+    check(
+        (Sell, Market, GoodTillCancelled, false),
+        [Some("MARKET"), None],
+        &json!({"order_type": "market"}),
+        &json!({"market_market_ioc": {"base_size": base_size}}),
+    );
+}
+
+/// Once the venue's id is known it is what cancels and questions go by; the one cancel of everything is for one instrument only
+/// where the venue has that.
+#[test]
+fn cancels_and_questions_go_by_the_venue_s_id_where_it_is_known() {
+    let (directory, listing) = directory("BTCUSD");
+    let mut known = order(listing);
+    known.life.venue_order_id = VenueOrderId::cut(b"OABC-123");
+    let mut out = Outgoing::new();
+    let form = |out: &Outgoing| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&out.path), text(&out.body).replace("nonce=1783000000000000000", "nonce"))
+    };
+
+    let mut gateway = kraken();
+    gateway.cancel(tag(), &known, &directory, &STAMP, &mut out).expect("encodes");
+    assert_eq!(body(&out)["params"], json!({"order_id": ["OABC-123"], "token": "TOKEN"}));
+    gateway.query(tag(), 0, &known, &directory, &STAMP, &mut out).expect("encodes");
+    let named = "nonce&trades=true&txid=OABC-123".to_owned();
+    assert_eq!(form(&out), ("/0/private/QueryOrders".to_owned(), named.clone()));
+    // The order has named no executions yet: it is asked which they are.
+    gateway.fills(tag(), &known, &directory, &STAMP, &mut out).expect("encodes");
+    assert_eq!(form(&out), ("/0/private/QueryOrders".to_owned(), named));
+    gateway.fills(tag(), &order(listing), &directory, &STAMP, &mut out).expect("encodes");
+    assert_eq!(form(&out), ("/0/private/TradesHistory".to_owned(), "nonce".to_owned()));
+    gateway.open_orders(tag(), &STAMP, &mut out).expect("encodes");
+    assert_eq!(form(&out), ("/0/private/OpenOrders".to_owned(), "nonce".to_owned()));
+
+    let mut gateway = binance();
+    gateway.cancel_all(listing, &directory, &STAMP, &mut out).expect("encodes");
+    let said = body(&out);
+    assert_eq!(
+        (&said["method"], &said["params"]["symbol"]),
+        (&"openOrders.cancelAll".into(), &"BTCUSD".into())
+    );
+    assert_eq!(said["id"], Tag::cancel_all(listing).0);
+    assert!(
+        gateway.fills(tag(), &order(listing), &directory, &STAMP, &mut out).is_err(),
+        "executions are asked for by the venue's id"
+    );
+
+    let mut gateway = coinbase();
+    assert!(gateway.cancel_all(listing, &directory, &STAMP, &mut out).is_err(), "one by one");
+    assert!(gateway.fills(tag(), &known, &directory, &STAMP, &mut out).is_err(), "an order says its sums");
+    for (step, channel) in [(0, "user"), (1, "heartbeats")] {
+        assert_eq!(gateway.join(step, &STAMP, &mut out), Ok(true));
+        let said = body(&out);
+        assert_eq!((&said["type"], &said["channel"]), (&"subscribe".into(), &channel.into()));
+        assert_eq!(said["jwt"].as_str().map(|token| token.split('.').count()), Some(3));
+    }
+    assert_eq!(gateway.join(2, &STAMP, &mut out), Ok(false));
+}
+
 #[test]
 fn nothing_secret_shows_when_a_gateway_is_printed() {
     let text = format!("{:?} {:?} {:?}", binance(), kraken(), coinbase());

@@ -144,7 +144,8 @@ impl Binance {
 }
 
 impl Venue for Binance {
-    type Progress = ();
+    /// Frames are short; the body of a book snapshot is not.
+    type Progress = scan::Depth;
 
     fn name(&self) -> &'static str {
         match self.product {
@@ -302,15 +303,37 @@ impl Venue for Binance {
         directory: &mut Directory,
         raw: &mut Raw,
     ) -> Result<Decoded, DecodeError> {
-        let sink = Sink {
+        // All of it in one piece.
+        let mut progress = scan::Depth::default();
+        let decoded = self.decode_rest_piece(path, body, directory, raw, &mut progress, usize::MAX)?;
+        Ok(decoded.expect("a piece of any length has no end before the body's"))
+    }
+
+    fn decode_rest_piece(
+        &mut self,
+        path: &str,
+        body: &mut [u8],
+        directory: &mut Directory,
+        raw: &mut Raw,
+        progress: &mut scan::Depth,
+        bytes_max: usize,
+    ) -> Result<Option<Decoded>, DecodeError> {
+        let mut sink = Sink {
             product: self.product,
             unit: TimeUnit::default(),
             symbols: &mut self.symbols,
             directory,
             raw,
         };
+        let symbol = || rest::snapshot_symbol(path);
+        if let Some(decoded) = scan::depth(body, symbol, progress, &mut sink, bytes_max) {
+            return decoded.map(|has_ended| has_ended.then_some(Decoded::Data));
+        }
+        sink.raw.messages.clear();
+        sink.raw.bids.clear();
+        sink.raw.asks.clear();
         let parsed = self.tape.parse(body)?;
-        rest::body(path, parsed.root(), sink)
+        rest::body(path, parsed.root(), sink).map(Some)
     }
 
     fn fallbacks(&self) -> Fallbacks {

@@ -91,6 +91,12 @@ fn decoded(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// The symbol that a GET of `path` asks the book of; `None` if it asks for something else.
+pub(super) fn snapshot_symbol(path: &str) -> Option<Vec<u8>> {
+    let query = path.strip_prefix("/api/v3/depth?").or_else(|| path.strip_prefix("/fapi/v1/depth?"))?;
+    query.split('&').find_map(|pair| pair.strip_prefix("symbol=")).map(decoded)
+}
+
 /// Decodes the answer to a GET of `path`.
 pub(super) fn body(path: &str, root: Value, mut sink: Sink) -> Result<Decoded, DecodeError> {
     if let Some(refused) = refusal(root, None) {

@@ -7,6 +7,7 @@
 use crate::channel::Channel;
 use crate::decimal::Number;
 use crate::event::Level;
+use crate::ids::Listing;
 use crate::raw::{DecodeError, Scale};
 use crate::scan::Scanner;
 use crate::time::VenueTime;
@@ -262,7 +263,87 @@ fn partial(mut scanner: Scanner, name: &[u8], sink: &mut Sink) -> Option<Result<
     Some(Ok(()))
 }
 
+/// Progress through the body of a book snapshot, which is read in pieces.
+#[derive(Debug, Default)]
+pub struct Depth(Option<OpenDepth>);
+
+/// A body whose levels come next.
+#[derive(Debug)]
+struct OpenDepth {
+    /// Bytes that were read.
+    at: usize,
+    listing: Listing,
+    number: u64,
+    time: VenueTime,
+    sides: Sides,
+    /// The bids are all read.
+    in_asks: bool,
+}
+
+/// `{"lastUpdateId":1,["E":1,"T":1,]"bids":[],"asks":[]}`, the answer to a GET whose path names the symbol: at most about
+/// `bytes_max` bytes more. Says whether the body has ended.
+pub(super) fn depth(
+    body: &[u8],
+    symbol: impl FnOnce() -> Option<Vec<u8>>,
+    progress: &mut Depth,
+    sink: &mut Sink,
+    bytes_max: usize,
+) -> Option<Result<bool, DecodeError>> {
+    let (mut scanner, mut open, mut resumed) = match progress.0.take() {
+        Some(open) => (Scanner::new(body.get(open.at..)?), open, true),
+        None => {
+            let symbol = symbol()?;
+            let mut scanner = Scanner::new(body);
+            scanner.lit(b"{\"lastUpdateId\":")?;
+            let number = scanner.u64()?;
+            let mut time = VenueTime::ABSENT;
+            if scanner.maybe(b",\"E\":") {
+                scanner.u64()?;
+                scanner.lit(b",\"T\":")?;
+                time = sink.unit.time(scanner.u64()?);
+            }
+            scanner.lit(b",\"bids\":")?;
+            let listing = sink.listing(&symbol).ok()?;
+            let sides = Sides::new(sink.scale(listing));
+            (scanner, OpenDepth { at: 0, listing, number, time, sides, in_asks: false }, false)
+        }
+    };
+    let decimals = sink.scale(open.listing).decimals();
+    if open.sides.scale.decimals() != decimals {
+        // A frame in between has widened the scale: what was read is at the old one.
+        return Some(Err(DecodeError::Wider { listing: open.listing, decimals }));
+    }
+    let left_min = scanner.rest().len().saturating_sub(bytes_max);
+    let has_ended = loop {
+        let (levels, field) =
+            if open.in_asks { (&mut sink.raw.asks, "asks") } else { (&mut sink.raw.bids, "bids") };
+        let sides = &mut open.sides;
+        let ended =
+            scanner.some_pairs(resumed, left_min, |price, qty| sides.push(price, qty, levels, field))?;
+        if !ended || open.in_asks {
+            break ended;
+        }
+        scanner.lit(b",\"asks\":")?;
+        (open.in_asks, resumed) = (true, false);
+    };
+    if !has_ended {
+        open.at = body.len() - scanner.rest().len();
+        progress.0 = Some(open);
+        return Some(Ok(false));
+    }
+    scanner.lit(b"}")?;
+    if !scanner.is_end() {
+        return None;
+    }
+    if let Some(wider) = open.sides.wider {
+        return Some(Err(wider));
+    }
+    sink.snapshot(open.listing, None, open.number, open.time);
+    Some(Ok(true))
+}
+
 /// Takes levels, and keeps the first need of a wider scale until the frame is known to be whole.
+#[derive(Debug)]
 struct Sides {
     scale: Scale,
     wider: Option<DecodeError>,
@@ -276,18 +357,27 @@ impl Sides {
 
     #[inline]
     fn take(&mut self, scanner: &mut Scanner, levels: &mut Vec<Level>, field: &'static str) -> Option<()> {
-        scanner.pairs(|price, qty| {
-            let price = match self.scale.price_of(price, field) {
-                Ok(price) => price,
-                Err(error) => self.keep(error)?,
-            };
-            let qty = match self.scale.qty_of(qty, field) {
-                Ok(qty) => qty,
-                Err(error) => self.keep(error)?,
-            };
-            levels.push(Level { price, qty });
-            Some(())
-        })
+        scanner.pairs(|price, qty| self.push(price, qty, levels, field))
+    }
+
+    #[inline(always)]
+    fn push(
+        &mut self,
+        price: Number,
+        qty: Number,
+        levels: &mut Vec<Level>,
+        field: &'static str,
+    ) -> Option<()> {
+        let price = match self.scale.price_of(price, field) {
+            Ok(price) => price,
+            Err(error) => self.keep(error)?,
+        };
+        let qty = match self.scale.qty_of(qty, field) {
+            Ok(qty) => qty,
+            Err(error) => self.keep(error)?,
+        };
+        levels.push(Level { price, qty });
+        Some(())
     }
 
     #[cold]

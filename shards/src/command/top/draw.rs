@@ -59,7 +59,7 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         .flat_map(|owner| list(owner, "outputs"))
         .map(|output| number(output, "dropped_total"))
         .sum();
-    let late = model.history.back().map_or("-".to_owned(), |(_, p99)| latency(*p99));
+    let lag = model.history.back().map_or("-".to_owned(), |(_, p99)| latency(*p99));
     let flag = |key: &str| now.get(key).and_then(Value::as_bool);
     let (state, style) = match (&model.silent, flag("killed_all"), flag("ready")) {
         (Some((seconds, reason)), ..) => (format!("NO ANSWER for {seconds} s: {reason}"), REVERSED),
@@ -77,7 +77,7 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Span::styled(paused, REVERSED),
     ]);
     let second = format!(
-        "{rate} msg/s  late p99 {late}  books {}/{} proved  gaps {}  dropped {dropped}",
+        "{rate} msg/s  lag p99 {lag}  books {}/{} proved  gaps {}  dropped {dropped}",
         sum("providers", "books_proved"),
         sum("providers", "books"),
         sum("providers", "gaps_total"),
@@ -87,7 +87,11 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let texts = Rect { width: area.width - curve_width, ..area };
     frame.render_widget(Paragraph::new(vec![first, Line::styled(second, BOLD)]), texts);
     if wide {
-        curve(frame, Rect { x: texts.right(), width: curve_width, ..area }, model);
+        // Its name above it: two lines of blocks alone say nothing.
+        let at = Rect { x: texts.right(), width: curve_width, ..area };
+        let (name, below) = (Rect { height: 1, ..at }, Rect { y: at.y + 1, height: 1, ..at });
+        frame.render_widget(Paragraph::new("lag p99 over time").right_aligned(), name);
+        curve(frame, below, model);
     }
 }
 

@@ -78,7 +78,7 @@ impl Arguments {
             Err(reason) => Err(reason),
         };
         if self.once {
-            return once(&question);
+            return once(address, &question);
         }
         if !std::io::stdout().is_terminal() {
             return refuse("top needs a terminal; --once prints one screen as text");
@@ -110,7 +110,7 @@ impl Arguments {
 }
 
 /// One screen as text.
-fn once(question: &dyn Fn() -> Result<Value, String>) -> u8 {
+fn once(address: SocketAddr, question: &dyn Fn() -> Result<Value, String>) -> u8 {
     let mut model = Model::default();
     for number in 0..2 {
         if number > 0 {
@@ -119,7 +119,7 @@ fn once(question: &dyn Fn() -> Result<Value, String>) -> u8 {
         match question() {
             Ok(status) => model.take(&status),
             Err(reason) => {
-                errln!("meltica: {reason}");
+                errln!("meltica: {address}: {reason}");
                 return EXIT_FAILED;
             }
         }

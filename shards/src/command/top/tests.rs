@@ -97,7 +97,7 @@ fn row<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 #[test]
 fn the_overview_has_everything_that_matters_at_80_columns() {
     let text = shown(&mut model(false), 80, 24);
-    assert!(text.starts_with("meltica 0.1.0  up 0:01:02  ready\n4000 msg/s  late p99 2.10ms  books 70/70 proved  gaps 2  dropped 10"), "{text}");
+    assert!(text.starts_with("meltica 0.1.0  up 0:01:02  ready\n4000 msg/s  lag p99 2.10ms  books 70/70 proved  gaps 2  dropped 10"), "{text}");
     assert_eq!(row(&text, "md0")[..4], ["md0", "0", "20000", "75.0%"]);
     assert_eq!(row(&text, "binance ")[..5], ["binance", "2/2", "3400", "50/50", "0"]);
     assert_eq!(row(&text, "binance > strategies")[3..6], ["1000", "512/8192", "6.2%"]);

@@ -6,7 +6,8 @@
 use super::Product;
 use crate::instruments::InstrumentSpec;
 use crate::market::{Bar, Book, INTERVALS, Level, Levels, Side, Top, Trade};
-use crate::text::{POW10, put, put_i64, put_quoted, put_u64, rescale};
+use crate::scale::Scale;
+use crate::text::{POW10, put, put_i64, put_list, put_quoted, put_u64, rescale};
 
 /// Digits after the point that spot prints for everything, whatever the tick.
 const SPOT_DECIMALS: usize = 8;
@@ -40,10 +41,7 @@ pub(super) struct Listing {
     pub lower: String,
     pub product: Product,
     pub spec: InstrumentSpec,
-    pub price_decimals: usize,
-    pub qty_decimals: usize,
-    price_factor: i64,
-    qty_factor: i64,
+    pub scale: Scale,
 }
 
 impl Listing {
@@ -57,27 +55,24 @@ impl Listing {
             lower: upper.to_lowercase(),
             upper,
             product,
-            price_decimals,
-            qty_decimals,
-            price_factor: spec.tick * POW10[price_decimals - spec.price_decimals],
-            qty_factor: spec.lot * POW10[qty_decimals - spec.qty_decimals],
+            scale: Scale::new(spec, price_decimals, qty_decimals),
             spec: spec.clone(),
         }
     }
 
     #[inline]
     pub(super) fn price(&self, buffer: &mut Vec<u8>, ticks: i64) {
-        put_quoted(buffer, i128::from(ticks * self.price_factor), self.price_decimals);
+        put_quoted(buffer, i128::from(self.scale.price(ticks)), self.scale.price_decimals);
     }
 
     #[inline]
     pub(super) fn qty(&self, buffer: &mut Vec<u8>, lots: i64) {
-        put_quoted(buffer, i128::from(lots * self.qty_factor), self.qty_decimals);
+        put_quoted(buffer, i128::from(self.scale.qty(lots)), self.scale.qty_decimals);
     }
 
     /// A sum of lots.
     pub(super) fn volume(&self, buffer: &mut Vec<u8>, lots: i128) {
-        put_quoted(buffer, lots * i128::from(self.qty_factor), self.qty_decimals);
+        put_quoted(buffer, self.scale.volume(lots), self.scale.qty_decimals);
     }
 
     /// A sum of ticks times lots; printed with 8 decimals at the most.
@@ -87,31 +82,25 @@ impl Listing {
         put_quoted(buffer, rescale(value, decimals, SPOT_DECIMALS), SPOT_DECIMALS);
     }
 
-    /// Mantissas of a level as printed.
-    pub(super) fn mantissas(&self, level: Level) -> (i64, i64) {
-        (level.price * self.price_factor, level.qty * self.qty_factor)
-    }
-
-    fn level(&self, buffer: &mut Vec<u8>, level: Level) {
-        buffer.push(b'[');
-        self.price(buffer, level.price);
-        buffer.push(b',');
-        self.qty(buffer, level.qty);
-        buffer.push(b']');
-    }
-
     /// `[["price","qty"],...]`.
     pub(super) fn levels(&self, buffer: &mut Vec<u8>, levels: impl Iterator<Item = Level>) {
-        buffer.push(b'[');
-        let mut first = true;
-        for level in levels {
-            if !first {
-                buffer.push(b',');
-            }
-            first = false;
-            self.level(buffer, level);
+        put_list(buffer, levels, |buffer, level| {
+            buffer.push(b'[');
+            self.price(buffer, level.price);
+            buffer.push(b',');
+            self.qty(buffer, level.qty);
+            buffer.push(b']');
+        });
+    }
+
+    /// `,"key":"price"` of each.
+    fn prices(&self, buffer: &mut Vec<u8>, prices: &[(&str, i64)]) {
+        for (key, price) in prices {
+            put(buffer, b",\"");
+            put(buffer, key.as_bytes());
+            put(buffer, b"\":");
+            self.price(buffer, *price);
         }
-        buffer.push(b']');
     }
 }
 
@@ -120,21 +109,38 @@ pub(super) fn put_bool(buffer: &mut Vec<u8>, value: bool) {
     put(buffer, if value { b"true" } else { b"false" });
 }
 
+/// How every event begins: its type, its time, that of the engine where it has one, and the symbol.
+#[inline]
+fn event_head(
+    b: &mut Vec<u8>,
+    listing: &Listing,
+    kind: &str,
+    event_ns: u64,
+    engine_ns: Option<u64>,
+    unit: Unit,
+) {
+    put(b, b"{\"e\":\"");
+    put(b, kind.as_bytes());
+    put(b, b"\",\"E\":");
+    unit.put(b, event_ns);
+    if let Some(engine_ns) = engine_ns {
+        put(b, b",\"T\":");
+        unit.put(b, engine_ns);
+    }
+    put(b, b",\"s\":\"");
+    put(b, listing.upper.as_bytes());
+    b.push(b'"');
+}
+
 /// `m`: whether the buyer was the maker.
 fn buyer_is_maker(trade: &Trade) -> bool {
     trade.taker == Side::Ask
 }
 
 pub(super) fn trade(b: &mut Vec<u8>, listing: &Listing, trade: &Trade, event_ns: u64, unit: Unit) {
-    put(b, b"{\"e\":\"trade\",\"E\":");
-    unit.put(b, event_ns);
-    if listing.product == Product::UsdM {
-        put(b, b",\"T\":");
-        unit.put(b, trade.time_ns);
-    }
-    put(b, b",\"s\":\"");
-    put(b, listing.upper.as_bytes());
-    put(b, b"\",\"t\":");
+    let engine_ns = (listing.product == Product::UsdM).then_some(trade.time_ns);
+    event_head(b, listing, "trade", event_ns, engine_ns, unit);
+    put(b, b",\"t\":");
     put_u64(b, trade.id);
     put(b, b",\"p\":");
     listing.price(b, trade.price);
@@ -158,13 +164,20 @@ pub(super) fn trade(b: &mut Vec<u8>, listing: &Listing, trade: &Trade, event_ns:
 
 /// Fills of one taker order at one price; `fills` is not empty.
 pub(super) fn agg_trade(b: &mut Vec<u8>, listing: &Listing, fills: &[Trade], event_ns: u64, unit: Unit) {
+    event_head(b, listing, "aggTrade", event_ns, None, unit);
+    put(b, b",");
+    agg_trade_fields(b, listing, fills, unit);
+}
+
+/// The fields that both forms have, and the end of the object.
+fn agg_trade_fields(b: &mut Vec<u8>, listing: &Listing, fills: &[Trade], unit: Unit) {
     let (first, last) = (&fills[0], &fills[fills.len() - 1]);
-    put(b, b"{\"e\":\"aggTrade\",\"E\":");
-    unit.put(b, event_ns);
-    put(b, b",\"s\":\"");
-    put(b, listing.upper.as_bytes());
-    put(b, b"\",");
-    agg_trade_fields(b, listing, fills);
+    put(b, b"\"a\":");
+    put_u64(b, first.group);
+    put(b, b",\"p\":");
+    listing.price(b, first.price);
+    put(b, b",\"q\":");
+    listing.qty(b, fills.iter().map(|fill| fill.qty).sum());
     put(b, b",\"f\":");
     put_u64(b, first.id);
     put(b, b",\"l\":");
@@ -177,34 +190,12 @@ pub(super) fn agg_trade(b: &mut Vec<u8>, listing: &Listing, fills: &[Trade], eve
         put(b, b",\"M\":true");
     }
     put(b, b"}");
-}
-
-fn agg_trade_fields(b: &mut Vec<u8>, listing: &Listing, fills: &[Trade]) {
-    put(b, b"\"a\":");
-    put_u64(b, fills[0].group);
-    put(b, b",\"p\":");
-    listing.price(b, fills[0].price);
-    put(b, b",\"q\":");
-    listing.qty(b, fills.iter().map(|fill| fill.qty).sum());
 }
 
 /// The REST form of [`agg_trade`], without event type and symbol.
 pub(super) fn agg_trade_rest(b: &mut Vec<u8>, listing: &Listing, fills: &[Trade], unit: Unit) {
-    let (first, last) = (&fills[0], &fills[fills.len() - 1]);
     put(b, b"{");
-    agg_trade_fields(b, listing, fills);
-    put(b, b",\"f\":");
-    put_u64(b, first.id);
-    put(b, b",\"l\":");
-    put_u64(b, last.id);
-    put(b, b",\"T\":");
-    unit.put(b, last.time_ns);
-    put(b, b",\"m\":");
-    put_bool(b, buyer_is_maker(last));
-    if listing.product == Product::Spot {
-        put(b, b",\"M\":true");
-    }
-    put(b, b"}");
+    agg_trade_fields(b, listing, fills, unit);
 }
 
 pub(super) fn trade_rest(b: &mut Vec<u8>, listing: &Listing, trade: &Trade, unit: Unit) {
@@ -292,15 +283,9 @@ pub(super) fn depth_update(
 }
 
 fn update_head(b: &mut Vec<u8>, listing: &Listing, head: &UpdateHead, unit: Unit) {
-    put(b, b"{\"e\":\"depthUpdate\",\"E\":");
-    unit.put(b, head.event_ns);
-    if listing.product == Product::UsdM {
-        put(b, b",\"T\":");
-        unit.put(b, head.engine_ns);
-    }
-    put(b, b",\"s\":\"");
-    put(b, listing.upper.as_bytes());
-    put(b, b"\",\"U\":");
+    let engine_ns = (listing.product == Product::UsdM).then_some(head.engine_ns);
+    event_head(b, listing, "depthUpdate", head.event_ns, engine_ns, unit);
+    put(b, b",\"U\":");
     put_u64(b, head.first_id);
     put(b, b",\"u\":");
     put_u64(b, head.last_id);
@@ -353,11 +338,8 @@ pub(super) fn kline(
     event_ns: u64,
     unit: Unit,
 ) {
-    put(b, b"{\"e\":\"kline\",\"E\":");
-    unit.put(b, event_ns);
-    put(b, b",\"s\":\"");
-    put(b, listing.upper.as_bytes());
-    put(b, b"\",\"k\":{\"t\":");
+    event_head(b, listing, "kline", event_ns, None, unit);
+    put(b, b",\"k\":{\"t\":");
     unit.put(b, bar.open_s * 1_000_000_000);
     put(b, b",\"T\":");
     put_u64(b, bar_close(bar, interval, unit));
@@ -369,12 +351,7 @@ pub(super) fn kline(
     put_i64(b, if bar.count == 0 { -1 } else { bar.first_id as i64 });
     put(b, b",\"L\":");
     put_i64(b, if bar.count == 0 { -1 } else { bar.last_id as i64 });
-    for (key, price) in [("o", bar.open), ("c", bar.close), ("h", bar.high), ("l", bar.low)] {
-        put(b, b",\"");
-        put(b, key.as_bytes());
-        put(b, b"\":");
-        listing.price(b, price);
-    }
+    listing.prices(b, &[("o", bar.open), ("c", bar.close), ("h", bar.high), ("l", bar.low)]);
     put(b, b",\"v\":");
     listing.volume(b, bar.volume);
     put(b, b",\"n\":");
@@ -423,11 +400,8 @@ pub(super) struct Day<'a> {
 pub(super) fn ticker(b: &mut Vec<u8>, listing: &Listing, day: &Day<'_>, event_ns: u64, unit: Unit) {
     let total = day.total;
     let change = total.close - total.open;
-    put(b, b"{\"e\":\"24hrTicker\",\"E\":");
-    unit.put(b, event_ns);
-    put(b, b",\"s\":\"");
-    put(b, listing.upper.as_bytes());
-    put(b, b"\",\"p\":");
+    event_head(b, listing, "24hrTicker", event_ns, None, unit);
+    put(b, b",\"p\":");
     listing.price(b, change);
     put(b, b",\"P\":");
     put_quoted(b, i128::from(change) * 100_000 / i128::from(total.open.max(1)), 3);
@@ -453,12 +427,7 @@ pub(super) fn ticker(b: &mut Vec<u8>, listing: &Listing, day: &Day<'_>, event_ns
         put(b, b",\"A\":");
         listing.qty(b, day.top.ask.qty);
     }
-    for (key, price) in [("o", total.open), ("h", total.high), ("l", total.low)] {
-        put(b, b",\"");
-        put(b, key.as_bytes());
-        put(b, b"\":");
-        listing.price(b, price);
-    }
+    listing.prices(b, &[("o", total.open), ("h", total.high), ("l", total.low)]);
     put(b, b",\"v\":");
     listing.volume(b, total.volume);
     put(b, b",\"q\":");
@@ -477,17 +446,8 @@ pub(super) fn ticker(b: &mut Vec<u8>, listing: &Listing, day: &Day<'_>, event_ns
 }
 
 pub(super) fn mini_ticker(b: &mut Vec<u8>, listing: &Listing, total: &Bar, event_ns: u64, unit: Unit) {
-    put(b, b"{\"e\":\"24hrMiniTicker\",\"E\":");
-    unit.put(b, event_ns);
-    put(b, b",\"s\":\"");
-    put(b, listing.upper.as_bytes());
-    put(b, b"\"");
-    for (key, price) in [("c", total.close), ("o", total.open), ("h", total.high), ("l", total.low)] {
-        put(b, b",\"");
-        put(b, key.as_bytes());
-        put(b, b"\":");
-        listing.price(b, price);
-    }
+    event_head(b, listing, "24hrMiniTicker", event_ns, None, unit);
+    listing.prices(b, &[("c", total.close), ("o", total.open), ("h", total.high), ("l", total.low)]);
     put(b, b",\"v\":");
     listing.volume(b, total.volume);
     put(b, b",\"q\":");

@@ -1,184 +1,40 @@
 //! Simulated Binance: spot, and USD-M futures where they differ.
 //!
-//! The order of reading: [`BinanceConfig`], [`Binance`] (what is published when), `streams` (names and subscribers),
+//! The order of reading: `config`, [`Binance`] (what is published when), `streams` (names and subscribers),
 //! `encode` (the JSON), `session` (control frames and the limits of a connection), `rest`, `trade` (order entry and user
 //! data of spot).
 //!
 //! Not simulated: order entry of USD-M, SBE, `!...@arr` streams, calendar intervals
 //! (`1w`, `1M`), UTC+8 klines. Streams that are unknown are acknowledged and stay silent, as at the venue.
 
+mod config;
 mod encode;
 mod rest;
 mod session;
 mod streams;
 mod trade;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
+pub use self::config::{BinanceConfig, BinanceLimits, Product, trading};
 use self::encode::{Day, Listing, UpdateHead};
 use self::rest::Usage;
 use self::session::{Attempts, Session};
 use self::streams::{Kind, PARTIAL_LEVELS, Topic, Topics};
 use self::trade::api::Late;
-use crate::clock::{LAG_NS_MAX, MS_NS, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
-use crate::exchange::{Exchange, OrderFault, OrderLimit, TradingConfig};
+use crate::clock::{
+    LAG_NS_MAX, MS_NS, MarketClock, Next, SECOND_NS, STEPS_PER_POLL_MAX, Timers, next_due_ns,
+};
+use crate::exchange::{Exchange, OrderFault, TradingConfig};
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
-use crate::instruments::{InstrumentSpec, default_instruments};
 use crate::market::{INTERVALS, Market, MarketConfig, Side, TRADE_AND_TOP_FRAMES_PER_EVENT, events_for};
 use crate::output::{ConnectionId, Output};
+use crate::sessions::Sessions;
 use crate::venue::{BookTruth, InstrumentTruth, Stats, Venue};
 
 /// Bars and tickers are published this long after their boundary, when the last trades before it are known.
 const BOUNDARY_DELAY_NS: u64 = 2 * MS_NS;
-
-/// Which product of the venue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Product {
-    /// Spot, `/api/v3`.
-    Spot,
-    /// Perpetual futures margined in USD, `/fapi/v1`.
-    UsdM,
-}
-
-impl Product {
-    /// Periods of the book streams, milliseconds.
-    fn speeds(self) -> &'static [u64] {
-        match self {
-            Self::Spot => &[100, 1000],
-            Self::UsdM => &[0, 100, 250, 500],
-        }
-    }
-
-    /// The period of a book stream whose name does not say one.
-    fn speed_default_ms(self) -> u64 {
-        match self {
-            Self::Spot => 1000,
-            Self::UsdM => 250,
-        }
-    }
-
-    /// The period of `1s` bars; the longer ones are published every second time.
-    fn bars_period_ns(self) -> u64 {
-        match self {
-            Self::Spot => SECOND_NS,
-            Self::UsdM => SECOND_NS / 4,
-        }
-    }
-}
-
-/// The limits of the venue. Defaults are the venue's own.
-///
-/// Source: binance-spot-api-docs, web-socket-streams.md and rest-api.md, commit a5e0bc3.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BinanceLimits {
-    /// Frames that a client may send in one second, pings and pongs included.
-    pub incoming_per_s_max: u32,
-    /// Streams of one connection.
-    pub streams_max: usize,
-    /// WebSocket connections that may be opened in five minutes. (All clients count as one address.)
-    pub connections_per_5_minutes_max: u32,
-    /// Nanoseconds between pings.
-    pub ping_every_ns: u64,
-    /// A ping unanswered for this long ends the connection, nanoseconds.
-    pub pong_within_ns: u64,
-    /// The greatest age of a connection, nanoseconds.
-    pub age_ns_max: u64,
-    /// The notice before that, nanoseconds. (The venue promises no time.)
-    pub shutdown_notice_ns: u64,
-    /// REST request weight in one minute.
-    pub weight_per_minute_max: u32,
-    /// Requests refused with 429 in one minute before the address is banned.
-    pub refusals_before_ban: u32,
-    /// How long a ban (418) lasts, seconds.
-    pub ban_s: u64,
-    /// Bytes that a client may leave unread before it is disconnected.
-    pub output_bytes_max: usize,
-}
-
-impl BinanceLimits {
-    /// The limits of a product.
-    pub fn of(product: Product) -> Self {
-        Self {
-            incoming_per_s_max: if product == Product::Spot { 5 } else { 10 },
-            streams_max: 1024,
-            connections_per_5_minutes_max: 300,
-            ping_every_ns: 20 * SECOND_NS,
-            pong_within_ns: 60 * SECOND_NS,
-            age_ns_max: 24 * 3600 * SECOND_NS,
-            shutdown_notice_ns: 60 * SECOND_NS,
-            weight_per_minute_max: if product == Product::Spot { 6000 } else { 2400 },
-            refusals_before_ban: 20,
-            ban_s: 120,
-            output_bytes_max: 16 << 20,
-        }
-    }
-}
-
-/// How a simulated Binance is made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BinanceConfig {
-    /// Spot or USD-M.
-    pub product: Product,
-    /// What is listed.
-    pub instruments: Vec<InstrumentSpec>,
-    /// Messages per second of each instrument, for a client with `trade`, `bookTicker` and `depth@100ms` of it.
-    pub messages_per_instrument_per_s: f64,
-    /// The only source of chance.
-    pub seed: u64,
-    /// How many seconds of market time pass in a second. All times in messages are market time; limits of connections
-    /// are the caller's time.
-    pub speed: f64,
-    /// Levels a side in the true book.
-    pub book_levels: usize,
-    /// Limits.
-    pub limits: BinanceLimits,
-    /// Order entry; `None`, or USD-M: market data only. The seed of its keys and ids is mixed with that of the market.
-    pub trading: Option<TradingConfig>,
-}
-
-impl Default for BinanceConfig {
-    fn default() -> Self {
-        Self {
-            product: Product::Spot,
-            instruments: default_instruments("USDT"),
-            messages_per_instrument_per_s: 20.0,
-            seed: 1,
-            speed: 1.0,
-            book_levels: 500,
-            limits: BinanceLimits::of(Product::Spot),
-            trading: Some(trading()),
-        }
-    }
-}
-
-/// An account of Binance Spot: fees of 0.1 % in what is received, a HMAC and an Ed25519 key, and the limits on unfilled
-/// orders that `exchangeInfo` prints.
-///
-/// Source: binance-spot-api-docs, rest-api.md and enums.md, commit a5e0bc3.
-pub fn trading() -> TradingConfig {
-    TradingConfig {
-        order_limits: vec![
-            OrderLimit { interval_ns: 10 * SECOND_NS, max: 100 },
-            OrderLimit { interval_ns: 24 * 3600 * SECOND_NS, max: 200_000 },
-        ],
-        fills_give_back: true,
-        ..TradingConfig::default()
-    }
-}
-
-impl BinanceConfig {
-    /// The defaults of one product.
-    pub fn of(product: Product) -> Self {
-        Self { product, limits: BinanceLimits::of(product), ..Self::default() }
-    }
-
-    /// The venue, with its clock at `start_ns` (nanoseconds since 1970).
-    pub fn build(self, start_ns: u64) -> Binance {
-        Binance::new(self, start_ns)
-    }
-}
 
 /// Market events that make this many messages per second: one `depth@100ms` in each tenth of a second with an event,
 /// and trades and best prices in proportion to the events.
@@ -227,11 +83,10 @@ pub struct Binance {
     /// Index by lower case symbol, which is how streams name it.
     index: HashMap<String, usize>,
     topics: Topics,
-    sessions: Vec<Option<Session>>,
-    sessions_wake_ns: u64,
+    sessions: Sessions<Session>,
     attempts: Attempts,
     usage: Usage,
-    timers: BinaryHeap<Reverse<(u64, Timer)>>,
+    timers: Timers<Timer>,
     /// By instrument, then by speed.
     pending: Vec<Vec<Pending>>,
     /// By instrument, then by interval: the bar that was published last, as (start, trades).
@@ -285,11 +140,10 @@ impl Binance {
             product: config.product,
             clock: MarketClock::new(start_ns, config.speed),
             topics: Topics::new(listings.len()),
-            sessions: Vec::new(),
-            sessions_wake_ns: u64::MAX,
+            sessions: Sessions::new(),
             attempts: Attempts::default(),
             usage: Usage::default(),
-            timers: BinaryHeap::new(),
+            timers: Timers::new(),
             pending: pending.collect(),
             published_bars: vec![[(0, 0); INTERVALS.len()]; listings.len()],
             faults: vec![InstrumentFaults::default(); listings.len()],
@@ -312,7 +166,7 @@ impl Binance {
     fn schedule_bars(&mut self, market_ns: u64) {
         let period_ns = self.product.bars_period_ns();
         self.bars_ticks = market_ns.saturating_sub(BOUNDARY_DELAY_NS) / period_ns + 1;
-        self.timers.push(Reverse((self.bars_ticks * period_ns + BOUNDARY_DELAY_NS, Timer::Bars)));
+        self.timers.set(self.bars_ticks * period_ns + BOUNDARY_DELAY_NS, Timer::Bars);
     }
 
     fn instrument_of(&self, symbol: &str) -> Option<usize> {
@@ -359,11 +213,8 @@ impl Binance {
             if pending.changed.is_empty() {
                 pending.first_id = event.first_update_id;
                 if *period_ms > 0 {
-                    // Instruments are spread over the period.
-                    let period_ns = period_ms * MS_NS;
-                    let phase_ns = period_ns * index as u64 / self.listings.len() as u64;
-                    let due_ns = (event.time_ns - phase_ns) / period_ns * period_ns + period_ns + phase_ns;
-                    self.timers.push(Reverse((due_ns, Timer::Depth { speed, instrument: index })));
+                    let due_ns = next_due_ns(period_ms * MS_NS, index, self.listings.len(), event.time_ns);
+                    self.timers.set(due_ns, Timer::Depth { speed, instrument: index });
                 }
             }
             pending.changed.extend(event.levels.iter().map(|level| (level.side, level.price)));
@@ -469,29 +320,16 @@ impl Binance {
         }
     }
 
-    fn timer_ns(&self) -> u64 {
-        self.timers.peek().map_or(u64::MAX, |Reverse((due_ns, _))| *due_ns)
-    }
-
     fn run_market(&mut self, market_ns: u64, output: &mut Output) {
-        let lag_ns = market_ns.saturating_sub(self.market.next_ns());
-        if lag_ns > LAG_NS_MAX {
-            self.skipped_ns += lag_ns;
-            self.market.skip_to(market_ns);
-        }
+        self.skipped_ns += self.market.skip_lag(market_ns);
         for _ in 0..STEPS_PER_POLL_MAX {
-            let (event_ns, timer_ns) = (self.market.next_ns(), self.timer_ns());
-            if event_ns.min(timer_ns) > market_ns {
-                return;
-            }
-            if event_ns <= timer_ns {
-                self.market_event(event_ns, output);
-                continue;
-            }
-            let Some(Reverse((due_ns, timer))) = self.timers.pop() else { return };
-            match timer {
-                Timer::Depth { speed, instrument } => self.publish_depth(instrument, speed, due_ns, output),
-                Timer::Bars => {
+            match self.timers.next(self.market.next_ns(), market_ns) {
+                Next::Wait => return,
+                Next::Event(event_ns) => self.market_event(event_ns, output),
+                Next::Timer(due_ns, Timer::Depth { speed, instrument }) => {
+                    self.publish_depth(instrument, speed, due_ns, output);
+                }
+                Next::Timer(due_ns, Timer::Bars) => {
                     self.publish_bars(due_ns, output);
                     // After a long stall, one late publication stands for all that were missed.
                     self.schedule_bars(due_ns.max(market_ns.saturating_sub(LAG_NS_MAX)));
@@ -549,16 +387,17 @@ impl Venue for Binance {
 
     fn poll(&mut self, now_ns: u64, output: &mut Output) {
         self.run_market(self.clock.market_ns(now_ns), output);
-        if now_ns >= self.sessions_wake_ns {
-            self.poll_sessions(now_ns, output);
+        for id in self.sessions.due(now_ns) {
+            let wake_ns = self.poll_session(id, now_ns, output);
+            self.sessions.wake_by(wake_ns);
         }
         self.deliver(now_ns, output);
     }
 
     fn next_wake_ns(&self) -> u64 {
         self.clock
-            .caller_ns(self.market.next_ns().min(self.timer_ns()))
-            .min(self.sessions_wake_ns)
+            .caller_ns(self.market.next_ns().min(self.timers.next_ns()))
+            .min(self.sessions.wake_ns())
             .min(self.deliver_wake_ns())
     }
 
@@ -568,42 +407,30 @@ impl Venue for Binance {
     }
 
     fn fault(&mut self, fault: &VenueFault, now_ns: u64) {
-        match fault {
-            VenueFault::DropUpdates { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.pending[index].iter_mut().for_each(|pending| pending.drop = *count);
-                }
+        let index = fault.symbol().and_then(|symbol| self.instrument_of(symbol));
+        match (fault, index) {
+            (VenueFault::DropUpdates { count, .. }, Some(index)) => {
+                self.pending[index].iter_mut().for_each(|pending| pending.drop = *count);
             }
-            VenueFault::ShiftUpdateIds { symbol, by, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.pending[index].iter_mut().for_each(|pending| pending.shift = (*by, *count));
-                }
+            (VenueFault::ShiftUpdateIds { by, count, .. }, Some(index)) => {
+                self.pending[index].iter_mut().for_each(|pending| pending.shift = (*by, *count));
             }
-            VenueFault::DropTrades { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.faults[index].drop_trades = *count;
-                }
+            (VenueFault::DropTrades { count, .. }, Some(index)) => {
+                self.faults[index].drop_trades = *count;
             }
-            VenueFault::StaleSnapshots { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    let instrument = &self.market.instruments()[index];
-                    self.faults[index].stale =
-                        Some((instrument.book.clone(), instrument.last_update_id, *count));
-                }
+            (VenueFault::StaleSnapshots { count, .. }, Some(index)) => {
+                let instrument = &self.market.instruments()[index];
+                self.faults[index].stale = Some((instrument.book.clone(), instrument.last_update_id, *count));
             }
-            VenueFault::Orders(fault) => {
+            (VenueFault::Orders(fault), _) => {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.fault(fault, now_ns);
                 }
             }
-            // Books carry no checksum here.
-            VenueFault::LieChecksum { .. } => {}
-            VenueFault::Delist { symbol } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.gone[index] = true;
-                }
+            (VenueFault::Delist { .. }, Some(index)) => {
+                self.gone[index] = true;
             }
-            VenueFault::Clear => {
+            (VenueFault::Clear, _) => {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.fault(&OrderFault::Clear, now_ns);
                 }
@@ -613,6 +440,8 @@ impl Venue for Binance {
                     pending.shift = (0, 0);
                 }
             }
+            // Books carry no checksum here.
+            (VenueFault::LieChecksum { .. }, _) | (_, None) => {}
         }
     }
 
@@ -643,20 +472,12 @@ impl Venue for Binance {
     }
 
     fn truth(&self) -> Vec<InstrumentTruth> {
-        let all = self.market.truth(&self.truth).into_iter().zip(&self.gone);
-        all.filter(|(_, gone)| !**gone).map(|(truth, _)| truth).collect()
+        self.market.truth(&self.truth, &self.gone)
     }
 
     fn book(&self, symbol: &str) -> Option<BookTruth> {
         let index = self.instrument_of(symbol)?;
-        let (listing, instrument) = (&self.listings[index], &self.market.instruments()[index]);
-        Some(BookTruth {
-            update_id: instrument.last_update_id,
-            price_decimals: listing.price_decimals,
-            qty_decimals: listing.qty_decimals,
-            bids: instrument.book.bids.iter().map(|level| listing.mantissas(level)).collect(),
-            asks: instrument.book.asks.iter().map(|level| listing.mantissas(level)).collect(),
-        })
+        Some(self.listings[index].scale.book(&self.market.instruments()[index]))
     }
 
     fn exchange(&self) -> Option<&Exchange> {

@@ -8,7 +8,7 @@ use super::{Binance, BinanceLimits, Product, SECOND_NS};
 use crate::http::{HttpAnswer, HttpRequest, Query};
 use crate::instruments::InstrumentSpec;
 use crate::market::{Book, INTERVALS, Instrument, Trade};
-use crate::text::{POW10, put, put_quoted, put_u64};
+use crate::text::{POW10, put, put_list, put_quoted, put_u64};
 
 /// Windows of request weight are minutes of the clock.
 const WINDOW_NS: u64 = 60 * SECOND_NS;
@@ -321,9 +321,9 @@ impl Binance {
         );
         put(&mut b, b"{\"rateLimitType\":\"RAW_REQUESTS\",\"interval\":\"MINUTE\",\"intervalNum\":5,\"limit\":300000}]");
         put(&mut b, b",\"exchangeFilters\":[],\"symbols\":");
-        b.extend(list(indices.iter(), |b, index| {
+        put_list(&mut b, indices.iter(), |b, index| {
             symbol_info(b, &self.market.instruments()[*index], &self.listings[*index].upper, self.product);
-        }));
+        });
         b.push(b'}');
         Ok(b)
     }
@@ -419,15 +419,9 @@ fn time_window(query: &Query) -> Result<std::ops::RangeInclusive<u64>, Failure> 
 }
 
 /// A JSON array.
-fn list<T>(items: impl Iterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) -> Vec<u8> {
-    let mut b = vec![b'['];
-    for (index, item) in items.enumerate() {
-        if index > 0 {
-            b.push(b',');
-        }
-        write(&mut b, item);
-    }
-    b.push(b']');
+fn list<T>(items: impl Iterator<Item = T>, write: impl FnMut(&mut Vec<u8>, T)) -> Vec<u8> {
+    let mut b = Vec::new();
+    put_list(&mut b, items, write);
     b
 }
 

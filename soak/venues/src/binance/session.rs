@@ -111,11 +111,7 @@ impl Binance {
             expires_ns: now_ns.saturating_add(self.limits.age_ns_max),
             announced: false,
         };
-        if self.sessions.len() <= id.index() {
-            self.sessions.resize_with(id.index() + 1, || None);
-        }
-        self.sessions[id.index()] = Some(session);
-        self.sessions_wake_ns = self.sessions_wake_ns.min(now_ns);
+        self.sessions.open(id, session, now_ns);
 
         let path = percent_decode(path);
         let names = match path.strip_prefix("/ws/") {
@@ -131,12 +127,12 @@ impl Binance {
 
     /// Whether it is a connection of the WebSocket API.
     pub(super) fn is_api(&self, id: ConnectionId) -> bool {
-        self.sessions.get(id.index()).and_then(Option::as_ref).is_some_and(|session| session.api.is_some())
+        self.sessions.get(id).is_some_and(|session| session.api.is_some())
     }
 
     pub(super) fn close_session(&mut self, id: ConnectionId) {
         self.late.retain(|late| late.id != id);
-        let Some(session) = self.sessions.get_mut(id.index()).and_then(Option::take) else { return };
+        let Some(session) = self.sessions.close(id) else { return };
         for topic in session.subscriptions.iter().filter_map(|it| it.topic) {
             self.topics.unsubscribe(topic, id);
         }
@@ -144,7 +140,7 @@ impl Binance {
 
     /// `false`: the client has sent too much and is disconnected.
     pub(super) fn count_incoming(&mut self, id: ConnectionId, now_ns: u64, output: &mut Output) -> bool {
-        let Some(Some(session)) = self.sessions.get_mut(id.index()) else { return false };
+        let Some(session) = self.sessions.get_mut(id) else { return false };
         let window = now_ns / SECOND_NS;
         if window != session.incoming_window {
             session.incoming_window = window;
@@ -161,57 +157,51 @@ impl Binance {
 
     /// Only a pong with the payload of a ping keeps the connection alive.
     pub(super) fn accept_pong(&mut self, id: ConnectionId, payload: &[u8]) {
-        let Some(Some(session)) = self.sessions.get_mut(id.index()) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse::<u64>().ok());
         if let Some(index) = session.pings.iter().position(|(sent, _)| Some(*sent) == number) {
             session.pings.drain(..=index);
         }
     }
 
-    /// Pings, missing pongs and ages of all connections.
-    pub(super) fn poll_sessions(&mut self, now_ns: u64, output: &mut Output) {
-        let mut wake_ns = u64::MAX;
-        for index in 0..self.sessions.len() {
-            let id = ConnectionId(index as u32);
-            let Some(session) = &mut self.sessions[index] else { continue };
-            if output.is_ending(id) {
-                continue;
-            }
-            let pong_due_ns = |session: &Session| {
-                let within_ns = self.limits.pong_within_ns;
-                session.pings.front().map_or(u64::MAX, |(_, sent_ns)| sent_ns.saturating_add(within_ns))
-            };
-            if now_ns >= pong_due_ns(session) {
-                output.close(id, CLOSE_POLICY, "Pong timeout", Reason::PongTimeout);
-                continue;
-            }
-            if now_ns >= session.expires_ns {
-                output.close(id, CLOSE_AWAY, "", Reason::Age);
-                continue;
-            }
-            if now_ns >= session.next_ping_ns {
-                let payload = now_ns / super::MS_NS;
-                output.ping(id, payload.to_string().as_bytes());
-                session.pings.push_back((payload, now_ns));
-                session.next_ping_ns = now_ns.saturating_add(self.limits.ping_every_ns);
-            }
-            let notice_ns = session.expires_ns.saturating_sub(self.limits.shutdown_notice_ns);
-            let mut next_ns = session.next_ping_ns.min(pong_due_ns(session)).min(session.expires_ns);
-            if !session.announced {
-                if now_ns >= notice_ns {
-                    self.send_shutdown_notice(id, now_ns, output);
-                } else {
-                    next_ns = next_ns.min(notice_ns);
-                }
-            }
-            wake_ns = wake_ns.min(next_ns);
+    /// Ping, missing pong and age of a connection. Gives when it is to be looked at again.
+    pub(super) fn poll_session(&mut self, id: ConnectionId, now_ns: u64, output: &mut Output) -> u64 {
+        let Some(session) = self.sessions.get_mut(id).filter(|_| !output.is_ending(id)) else {
+            return u64::MAX;
+        };
+        let pong_due_ns = |session: &Session| {
+            let within_ns = self.limits.pong_within_ns;
+            session.pings.front().map_or(u64::MAX, |(_, sent_ns)| sent_ns.saturating_add(within_ns))
+        };
+        if now_ns >= pong_due_ns(session) {
+            output.close(id, CLOSE_POLICY, "Pong timeout", Reason::PongTimeout);
+            return u64::MAX;
         }
-        self.sessions_wake_ns = wake_ns;
+        if now_ns >= session.expires_ns {
+            output.close(id, CLOSE_AWAY, "", Reason::Age);
+            return u64::MAX;
+        }
+        if now_ns >= session.next_ping_ns {
+            let payload = now_ns / super::MS_NS;
+            output.ping(id, payload.to_string().as_bytes());
+            session.pings.push_back((payload, now_ns));
+            session.next_ping_ns = now_ns.saturating_add(self.limits.ping_every_ns);
+        }
+        let notice_ns = session.expires_ns.saturating_sub(self.limits.shutdown_notice_ns);
+        let next_ns = session.next_ping_ns.min(pong_due_ns(session)).min(session.expires_ns);
+        if session.announced {
+            return next_ns;
+        }
+        if now_ns < notice_ns {
+            return next_ns.min(notice_ns);
+        }
+        self.send_shutdown_notice(id, now_ns, output);
+        next_ns
     }
 
     pub(super) fn send_shutdown_notice(&mut self, id: ConnectionId, now_ns: u64, output: &mut Output) {
         let market_ns = self.clock.market_ns(now_ns);
-        let Some(Some(session)) = self.sessions.get_mut(id.index()) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         session.announced = true;
         let mut event = b"{\"e\":\"serverShutdown\",\"E\":".to_vec();
         session.unit.put(&mut event, market_ns);
@@ -270,7 +260,7 @@ impl Binance {
                 Ok(Value::Null)
             }
             Some("LIST_SUBSCRIPTIONS") => {
-                let session = self.sessions.get(id.index()).and_then(Option::as_ref);
+                let session = self.sessions.get(id);
                 let names = session.into_iter().flat_map(|session| &session.subscriptions);
                 Ok(names.map(|it| Value::from(it.name.clone())).collect())
             }
@@ -283,7 +273,7 @@ impl Binance {
             }
             Some("GET_PROPERTY") => {
                 check_property(params)?;
-                let session = self.sessions.get(id.index()).and_then(Option::as_ref);
+                let session = self.sessions.get(id);
                 Ok(session.is_some_and(|session| session.combined).into())
             }
             Some(other) => {
@@ -295,7 +285,7 @@ impl Binance {
     }
 
     fn subscribe(&mut self, id: ConnectionId, names: Vec<String>) -> Result<(), Refusal> {
-        let Some(Some(session)) = self.sessions.get_mut(id.index()) else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
         let known = |session: &Session, name: &str| session.subscriptions.iter().any(|it| it.name == name);
         let new = names.iter().filter(|name| !known(session, name)).count();
         if session.subscriptions.len() + new > self.limits.streams_max {
@@ -315,7 +305,7 @@ impl Binance {
     }
 
     fn unsubscribe(&mut self, id: ConnectionId, names: &[String]) {
-        let Some(Some(session)) = self.sessions.get_mut(id.index()) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         session.subscriptions.retain(|subscription| {
             let keep = !names.contains(&subscription.name);
             if let (false, Some(topic)) = (keep, subscription.topic) {
@@ -326,7 +316,7 @@ impl Binance {
     }
 
     fn set_combined(&mut self, id: ConnectionId, combined: bool) {
-        let Some(Some(session)) = self.sessions.get_mut(id.index()) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         session.combined = combined;
         for subscription in &session.subscriptions {
             if let Some(topic) = subscription.topic {

@@ -53,7 +53,7 @@ impl Coinbase {
         };
         let Some(names) = names else { return refuse("product_ids must be strings".to_owned()) };
         if channel == "heartbeats" {
-            if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+            if let Some(session) = self.sessions.get_mut(id) {
                 session.heartbeats = subscribe;
             }
         } else {
@@ -86,10 +86,10 @@ impl Coinbase {
         }
         let events = self.subscriptions(id);
         let due_ns = now_ns.saturating_add(self.limits.ack_after_ns);
-        if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+        if let Some(session) = self.sessions.get_mut(id) {
             session.acks.push_back((due_ns, events));
         }
-        self.sessions_wake_ns = self.sessions_wake_ns.min(due_ns);
+        self.sessions.wake_by(due_ns);
     }
 
     /// A product by its name. `X-USDC` is another name of `X-USD` (except for stablecoins), and its data come under
@@ -161,7 +161,7 @@ impl Coinbase {
 
     fn send_snapshot(&mut self, id: ConnectionId, kind: usize, now_ns: u64, output: &mut Output) {
         let time_ns = self.clock.market_ns(now_ns);
-        if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+        if let Some(session) = self.sessions.get_mut(id) {
             session.send(id, channel_of(kind), &self.body, time_ns, now_ns, output);
         }
         self.topics.count_sent(kind, 1);
@@ -179,7 +179,7 @@ impl Coinbase {
         if let Some(user) = self.trading.as_ref().and_then(|trading| trading.user_of(id)) {
             all.insert("user".to_owned(), json!([user]));
         }
-        let session = self.sessions.get(id.index()).and_then(Option::as_ref);
+        let session = self.sessions.get(id);
         if session.is_some_and(|session| session.heartbeats) {
             all.insert("heartbeats".to_owned(), json!(["heartbeats"]));
         }

@@ -6,8 +6,9 @@
 
 use crate::instruments::InstrumentSpec;
 use crate::market::{Bar, Book, Level, Side, Top, Trade};
+use crate::scale::Scale;
 use crate::text::{
-    POW10, put, put_date, put_fixed, put_i64, put_rfc3339, put_signed, put_time, put_trimmed, put_u64,
+    put, put_date, put_fixed, put_i64, put_list, put_rfc3339, put_signed, put_time, put_trimmed, put_u64,
 };
 
 /// Digits of a quantity in the books of the Exchange feed.
@@ -19,20 +20,14 @@ pub(super) struct Listing {
     /// `BTC-USD`.
     pub id: String,
     pub spec: InstrumentSpec,
-    pub price_decimals: usize,
-    pub qty_decimals: usize,
-    price_factor: i64,
-    qty_factor: i64,
+    pub scale: Scale,
 }
 
 impl Listing {
     pub(super) fn new(spec: &InstrumentSpec) -> Self {
         Self {
             id: spec.symbol(),
-            price_decimals: spec.price_decimals,
-            qty_decimals: QTY_DECIMALS,
-            price_factor: spec.tick,
-            qty_factor: spec.lot * POW10[QTY_DECIMALS - spec.qty_decimals],
+            scale: Scale::new(spec, spec.price_decimals, QTY_DECIMALS),
             spec: spec.clone(),
         }
     }
@@ -41,7 +36,7 @@ impl Listing {
     #[inline]
     pub(super) fn price(&self, b: &mut Vec<u8>, ticks: i64) {
         b.push(b'"');
-        put_trimmed(b, i128::from(ticks * self.price_factor), self.price_decimals);
+        put_trimmed(b, i128::from(self.scale.price(ticks)), self.scale.price_decimals);
         b.push(b'"');
     }
 
@@ -49,7 +44,7 @@ impl Listing {
     #[inline]
     pub(super) fn qty(&self, b: &mut Vec<u8>, lots: i64) {
         b.push(b'"');
-        put_trimmed(b, i128::from(lots * self.qty_factor), self.qty_decimals);
+        put_trimmed(b, i128::from(self.scale.qty(lots)), self.scale.qty_decimals);
         b.push(b'"');
     }
 
@@ -57,7 +52,7 @@ impl Listing {
     #[inline]
     pub(super) fn price_padded(&self, b: &mut Vec<u8>, ticks: i64) {
         b.push(b'"');
-        put_signed(b, i128::from(ticks * self.price_factor), self.price_decimals);
+        put_signed(b, i128::from(self.scale.price(ticks)), self.scale.price_decimals);
         b.push(b'"');
     }
 
@@ -70,13 +65,8 @@ impl Listing {
     /// A sum of lots, in quotes, with eight digits after the point.
     pub(super) fn volume(&self, b: &mut Vec<u8>, lots: i128) {
         b.push(b'"');
-        put_signed(b, lots * i128::from(self.qty_factor), self.qty_decimals);
+        put_signed(b, self.scale.volume(lots), self.scale.qty_decimals);
         b.push(b'"');
-    }
-
-    /// Mantissas of a level as printed.
-    pub(super) fn mantissas(&self, level: Level) -> (i64, i64) {
-        (level.price * self.price_factor, level.qty * self.qty_factor)
     }
 
     pub(super) fn put_id(&self, b: &mut Vec<u8>) {
@@ -112,22 +102,6 @@ fn put_engine(b: &mut Vec<u8>, time_ns: u64) {
     put_ns(b, time_ns / 1000 * 1000);
 }
 
-/// A list with commas.
-pub(super) fn list<T>(
-    b: &mut Vec<u8>,
-    items: impl Iterator<Item = T>,
-    mut write: impl FnMut(&mut Vec<u8>, T),
-) {
-    b.push(b'[');
-    for (index, item) in items.enumerate() {
-        if index > 0 {
-            b.push(b',');
-        }
-        write(b, item);
-    }
-    b.push(b']');
-}
-
 /// What a ticker is made of.
 pub(super) struct Day<'a> {
     /// Everything since the start.
@@ -149,7 +123,7 @@ pub(super) fn level2(
     put(b, b"\",\"product_id\":");
     listing.put_id(b);
     put(b, b",\"updates\":");
-    list(b, rows, |b, (side, level)| {
+    put_list(b, rows, |b, (side, level)| {
         put(b, if side == Side::Bid { b"{\"side\":\"bid\"" } else { b"{\"side\":\"offer\"" });
         put(b, b",\"event_time\":");
         put_engine(b, engine_ns);
@@ -193,7 +167,7 @@ pub(super) fn advanced_trades<'a>(
     listing: &Listing,
     trades: impl Iterator<Item = &'a Trade>,
 ) {
-    list(b, trades, |b, trade| advanced_trade(b, listing, trade));
+    put_list(b, trades, |b, trade| advanced_trade(b, listing, trade));
 }
 
 /// Advanced Trade: `events` of the channels `ticker` and, without the best prices, `ticker_batch`.
@@ -243,7 +217,7 @@ pub(super) fn candles<'a>(
     put(b, b"[{\"type\":\"");
     put(b, kind.as_bytes());
     put(b, b"\",\"candles\":");
-    list(b, bars, |b, bar| {
+    put_list(b, bars, |b, bar| {
         put(b, b"{\"start\":\"");
         put_u64(b, bar.open_s);
         b.push(b'"');
@@ -268,7 +242,7 @@ pub(super) fn candles<'a>(
 /// Advanced Trade: `events` of the channel `status`.
 pub(super) fn status<'a>(b: &mut Vec<u8>, listings: impl Iterator<Item = &'a Listing>) {
     put(b, b"[{\"type\":\"snapshot\",\"products\":");
-    list(b, listings, |b, listing| {
+    put_list(b, listings, |b, listing| {
         let spec = &listing.spec;
         let InstrumentSpec { base, quote, .. } = spec;
         let head = format!(
@@ -318,9 +292,9 @@ pub(super) fn snapshot(b: &mut Vec<u8>, listing: &Listing, book: &Book, time_ns:
     put(b, b"{\"type\":\"snapshot\",\"product_id\":");
     listing.put_id(b);
     put(b, b",\"asks\":");
-    list(b, book.asks.iter(), level);
+    put_list(b, book.asks.iter(), level);
     put(b, b",\"bids\":");
-    list(b, book.bids.iter(), level);
+    put_list(b, book.bids.iter(), level);
     put(b, b",\"time\":");
     put_us(b, time_ns);
     b.push(b'}');
@@ -336,7 +310,7 @@ pub(super) fn l2update(
     put(b, b"{\"type\":\"l2update\",\"product_id\":");
     listing.put_id(b);
     put(b, b",\"changes\":");
-    list(b, rows, |b, (side, level)| {
+    put_list(b, rows, |b, (side, level)| {
         put(b, if side == Side::Bid { b"[\"buy\"," } else { b"[\"sell\"," });
         listing.price_padded(b, level.price);
         b.push(b',');

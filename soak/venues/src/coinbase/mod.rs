@@ -1,36 +1,35 @@
 //! Simulated Coinbase: the feed of Advanced Trade, and the feed of the Exchange where they differ.
 //!
-//! The order of reading: [`CoinbaseConfig`], [`Coinbase`] (what is published when), `encode` (the JSON of both), `session`
+//! The order of reading: `config`, [`Coinbase`] (what is published when), `encode` (the JSON of both), `session`
 //! (connections and their limits), `advanced` and `exchange` (control frames and snapshots), `rest`, `trade` (order entry of
 //! Advanced Trade).
 //!
 //! Not simulated: order entry of the Exchange, `full` and `level3` of its feed.
 
 mod advanced;
+mod config;
 mod encode;
 mod exchange;
 mod rest;
 mod session;
 mod trade;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
+pub use self::config::{CoinbaseConfig, CoinbaseLimits, CoinbaseProduct, trading};
 use self::encode::{Day, Listing};
 use self::session::Session;
 use self::trade::Trading;
-use crate::clock::{LAG_NS_MAX, MS_NS, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
-use crate::exchange::{
-    Amount, Exchange, FeeAsset, KeyKind, KeyNames, OrderFault, Status, TradingConfig, Unique,
+use crate::clock::{
+    LAG_NS_MAX, MS_NS, MarketClock, Next, SECOND_NS, STEPS_PER_POLL_MAX, Timers, next_due_ns,
 };
+use crate::exchange::{Exchange, OrderFault, TradingConfig};
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
-use crate::instruments::{InstrumentSpec, default_instruments};
 use crate::limits::{Bucket, Window};
 use crate::market::{
     Book, FILLS_PER_TAKER, Instrument, Level, Market, MarketConfig, Side, TAKERS_PER_EVENT, Trade, events_for,
 };
 use crate::output::{ConnectionId, Output};
+use crate::sessions::Sessions;
 use crate::topics::Topics;
 use crate::venue::{BookTruth, InstrumentTruth, Stats, Venue};
 
@@ -56,140 +55,6 @@ const STATUS: usize = 5;
 /// Exchange only: of a product.
 const HEARTBEAT: usize = 4;
 const KINDS: usize = 6;
-
-/// Which product of the venue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CoinbaseProduct {
-    /// Advanced Trade: a running number for each connection.
-    Advanced,
-    /// Exchange: a running number for each product.
-    Exchange,
-}
-
-impl CoinbaseProduct {
-    /// Names of the channels, by kind.
-    fn channels(self) -> &'static [&'static str] {
-        match self {
-            Self::Advanced => &["level2", "market_trades", "ticker", "ticker_batch", "candles", "status"],
-            Self::Exchange => &["level2_batch", "matches", "ticker", "ticker_batch", "heartbeat"],
-        }
-    }
-}
-
-/// The limits of the venue. Defaults are the venue's own.
-///
-/// Source: docs.cdp.coinbase.com, rate limit pages of Advanced Trade and Exchange, 2026.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CoinbaseLimits {
-    /// A connection that has not subscribed by then is closed, nanoseconds.
-    pub subscribe_within_ns: u64,
-    /// A connection to which nothing was sent for this long is closed, nanoseconds (Advanced Trade).
-    pub idle_ns_max: u64,
-    /// New connections per second. (All clients count as one address.)
-    pub connections_per_s_max: u32,
-    /// Frames of all clients per second before they get errors.
-    pub messages_per_s_max: u32,
-    /// REST calls per second on average.
-    pub rest_per_s_max: u32,
-    /// REST calls allowed at once.
-    pub rest_burst: u32,
-    /// Private REST calls per second of an account, on average and at once.
-    pub private_per_s_max: u32,
-    /// Nanoseconds between heartbeats.
-    pub heartbeat_every_ns: u64,
-    /// An acknowledgement of Advanced Trade comes this long after the first data, nanoseconds.
-    pub ack_after_ns: u64,
-    /// Bytes that a client may leave unread before it is disconnected; a snapshot must fit.
-    pub output_bytes_max: usize,
-}
-
-impl CoinbaseLimits {
-    /// The limits of a product.
-    pub fn of(product: CoinbaseProduct) -> Self {
-        let advanced = product == CoinbaseProduct::Advanced;
-        Self {
-            subscribe_within_ns: 5 * SECOND_NS,
-            idle_ns_max: 90 * SECOND_NS,
-            connections_per_s_max: 8,
-            messages_per_s_max: if advanced { 8 } else { 100 },
-            rest_per_s_max: 10,
-            rest_burst: if advanced { 10 } else { 15 },
-            private_per_s_max: 30, // of an older page
-            heartbeat_every_ns: SECOND_NS,
-            ack_after_ns: 20 * MS_NS,
-            output_bytes_max: 64 << 20,
-        }
-    }
-}
-
-/// How a simulated Coinbase is made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CoinbaseConfig {
-    /// Which feed.
-    pub product: CoinbaseProduct,
-    /// What is listed.
-    pub instruments: Vec<InstrumentSpec>,
-    /// Messages per second of each instrument, for a client with its trades, ticker and book.
-    pub messages_per_instrument_per_s: f64,
-    /// The only source of chance.
-    pub seed: u64,
-    /// How many seconds of market time pass in a second. All times in messages are market time; limits of connections
-    /// and heartbeats are the caller's time.
-    pub speed: f64,
-    /// Levels a side in the true book, all of which are sent: tens of thousands make snapshots of megabytes. Products
-    /// whose price has fewer steps get fewer.
-    pub book_levels: usize,
-    /// Limits.
-    pub limits: CoinbaseLimits,
-    /// Order entry of Advanced Trade; `None` for market data only.
-    pub trading: Option<TradingConfig>,
-}
-
-/// Order entry as the venue has it: a key of each kind, fees in the quote asset, ids that count for ever.
-///
-/// Source: docs.cdp.coinbase.com, pages of 2026; how the rest of an immediate order is told is not documented.
-pub fn trading() -> TradingConfig {
-    TradingConfig {
-        keys: vec![KeyKind::Es256, KeyKind::Ed25519],
-        key_names: KeyNames::Organization,
-        maker_ppm: 4_000,
-        taker_ppm: 6_000,
-        fee_asset: FeeAsset::Quote,
-        fee_decimals: 8,
-        notional_min: Amount::whole(1),
-        open_orders_max: 500,
-        unique: Unique::Ever,
-        unfilled: Status::Canceled,
-        ..TradingConfig::default()
-    }
-}
-
-impl Default for CoinbaseConfig {
-    fn default() -> Self {
-        Self::of(CoinbaseProduct::Advanced)
-    }
-}
-
-impl CoinbaseConfig {
-    /// The defaults of one product.
-    pub fn of(product: CoinbaseProduct) -> Self {
-        Self {
-            product,
-            instruments: default_instruments("USD"),
-            messages_per_instrument_per_s: 20.0,
-            seed: 1,
-            speed: 1.0,
-            book_levels: 1000,
-            limits: CoinbaseLimits::of(product),
-            trading: Some(trading()),
-        }
-    }
-
-    /// The venue, with its clock at `start_ns` (nanoseconds since 1970).
-    pub fn build(self, start_ns: u64) -> Coinbase {
-        Coinbase::new(self, start_ns)
-    }
-}
 
 fn events_for_messages(product: CoinbaseProduct, messages_per_s: f64) -> f64 {
     // Batches in a second, if so many things happen that go into them.
@@ -250,9 +115,8 @@ pub struct Coinbase {
     listings: Vec<Listing>,
     topics: Topics,
     pending: Vec<Pending>,
-    timers: BinaryHeap<Reverse<(u64, Timer)>>,
-    sessions: Vec<Option<Session>>,
-    sessions_wake_ns: u64,
+    timers: Timers<Timer>,
+    sessions: Sessions<Session>,
     attempts: Window,
     messages: Window,
     calls: Bucket,
@@ -310,9 +174,8 @@ impl Coinbase {
             clock: MarketClock::new(start_ns, config.speed),
             topics: Topics::new(listings.len(), KINDS),
             pending: pending.collect(),
-            timers: BinaryHeap::new(),
-            sessions: Vec::new(),
-            sessions_wake_ns: u64::MAX,
+            timers: Timers::new(),
+            sessions: Sessions::new(),
             attempts: Window::default(),
             messages: Window::default(),
             calls: Bucket::default(),
@@ -332,7 +195,7 @@ impl Coinbase {
     }
 
     fn schedule_second(&mut self, market_ns: u64) {
-        self.timers.push(Reverse(((market_ns / SECOND_NS + 1) * SECOND_NS, Timer::Second)));
+        self.timers.set((market_ns / SECOND_NS + 1) * SECOND_NS, Timer::Second);
     }
 
     fn instrument_of(&self, symbol: &str) -> Option<usize> {
@@ -348,7 +211,7 @@ impl Coinbase {
                 let now_ns = self.clock.caller_ns(time_ns);
                 let subscribers = self.topics.of(index, kind);
                 for id in subscribers {
-                    if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+                    if let Some(session) = self.sessions.get_mut(*id) {
                         session.send(*id, advanced::channel_of(kind), &self.body, time_ns, now_ns, output);
                     }
                 }
@@ -367,20 +230,16 @@ impl Coinbase {
         }
         let traded = !event.trades.is_empty();
         let pending = &mut self.pending[index];
-        let instruments = self.listings.len() as u64;
-        let due = |every_ns: u64| {
-            // Instruments are spread over the period.
-            let phase_ns = every_ns * index as u64 / instruments;
-            (time_ns - phase_ns) / every_ns * every_ns + every_ns + phase_ns
-        };
+        let instruments = self.listings.len();
+        let due_ns = |every_ns: u64| next_due_ns(every_ns, index, instruments, time_ns);
         if pending.changed.is_empty() {
-            self.timers.push(Reverse((due(LEVEL2_EVERY_NS), Timer::Level2(index))));
+            self.timers.set(due_ns(LEVEL2_EVERY_NS), Timer::Level2(index));
         }
         pending.changed.extend(event.levels.iter().map(|level| (level.side, level.price)));
         pending.engine_ns = time_ns;
         pending.sequence += event.levels.len() as u64;
         if traded && pending.trades.is_empty() && self.product == CoinbaseProduct::Advanced {
-            self.timers.push(Reverse((due(TRADES_EVERY_NS), Timer::Trades(index))));
+            self.timers.set(due_ns(TRADES_EVERY_NS), Timer::Trades(index));
         }
         pending.trades.extend_from_slice(&event.trades);
         if traded {
@@ -514,30 +373,15 @@ impl Coinbase {
         }
     }
 
-    fn timer_ns(&self) -> u64 {
-        self.timers.peek().map_or(u64::MAX, |Reverse((due_ns, _))| *due_ns)
-    }
-
     fn run_market(&mut self, market_ns: u64, output: &mut Output) {
-        let lag_ns = market_ns.saturating_sub(self.market.next_ns());
-        if lag_ns > LAG_NS_MAX {
-            self.skipped_ns += lag_ns;
-            self.market.skip_to(market_ns);
-        }
+        self.skipped_ns += self.market.skip_lag(market_ns);
         for _ in 0..STEPS_PER_POLL_MAX {
-            let (event_ns, timer_ns) = (self.market.next_ns(), self.timer_ns());
-            if event_ns.min(timer_ns) > market_ns {
-                return;
-            }
-            if event_ns <= timer_ns {
-                self.market_event(event_ns, output);
-                continue;
-            }
-            let Some(Reverse((due_ns, timer))) = self.timers.pop() else { return };
-            match timer {
-                Timer::Level2(index) => self.publish_level2(index, due_ns, output),
-                Timer::Trades(index) => self.publish_trades(index, due_ns, output),
-                Timer::Second => {
+            match self.timers.next(self.market.next_ns(), market_ns) {
+                Next::Wait => return,
+                Next::Event(event_ns) => self.market_event(event_ns, output),
+                Next::Timer(due_ns, Timer::Level2(index)) => self.publish_level2(index, due_ns, output),
+                Next::Timer(due_ns, Timer::Trades(index)) => self.publish_trades(index, due_ns, output),
+                Next::Timer(due_ns, Timer::Second) => {
                     self.publish_second(due_ns, output);
                     // After a long stall, one late publication stands for all that were missed.
                     self.schedule_second(due_ns.max(market_ns.saturating_sub(LAG_NS_MAX)));
@@ -593,16 +437,17 @@ impl Venue for Coinbase {
 
     fn poll(&mut self, now_ns: u64, output: &mut Output) {
         self.run_market(self.clock.market_ns(now_ns), output);
-        if now_ns >= self.sessions_wake_ns {
-            self.poll_sessions(now_ns, output);
+        for id in self.sessions.due(now_ns) {
+            let wake_ns = self.poll_session(id, now_ns, output);
+            self.sessions.wake_by(wake_ns);
         }
         self.deliver(now_ns, output);
     }
 
     fn next_wake_ns(&self) -> u64 {
-        let market_ns = self.clock.caller_ns(self.market.next_ns().min(self.timer_ns()));
+        let market_ns = self.clock.caller_ns(self.market.next_ns().min(self.timers.next_ns()));
         let trading_ns = self.trading.as_ref().map_or(u64::MAX, |trading| trading.exchange.next_wake_ns());
-        market_ns.min(self.sessions_wake_ns).min(trading_ns)
+        market_ns.min(self.sessions.wake_ns()).min(trading_ns)
     }
 
     fn set_rate(&mut self, messages_per_instrument_per_s: f64, now_ns: u64) {
@@ -611,41 +456,34 @@ impl Venue for Coinbase {
     }
 
     fn fault(&mut self, fault: &VenueFault, now_ns: u64) {
-        match fault {
-            VenueFault::DropUpdates { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.faults[index].drop_updates = *count;
-                }
+        let index = fault.symbol().and_then(|symbol| self.instrument_of(symbol));
+        match (fault, index) {
+            (VenueFault::DropUpdates { count, .. }, Some(index)) => {
+                self.faults[index].drop_updates = *count;
             }
-            VenueFault::DropTrades { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.faults[index].drop_trades = *count;
-                }
+            (VenueFault::DropTrades { count, .. }, Some(index)) => {
+                self.faults[index].drop_trades = *count;
             }
-            VenueFault::StaleSnapshots { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    let book = self.market.instruments()[index].book.clone();
-                    self.faults[index].stale = Some((book, *count));
-                }
+            (VenueFault::StaleSnapshots { count, .. }, Some(index)) => {
+                let book = self.market.instruments()[index].book.clone();
+                self.faults[index].stale = Some((book, *count));
             }
-            // Books carry neither update ids nor checksums here.
-            VenueFault::Delist { symbol } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.gone[index] = true;
-                }
+            (VenueFault::Delist { .. }, Some(index)) => {
+                self.gone[index] = true;
             }
-            VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. } => {}
-            VenueFault::Orders(fault) => {
+            (VenueFault::Orders(fault), _) => {
                 if let Some(trading) = &mut self.trading {
                     trading.exchange.fault(fault, now_ns);
                 }
             }
-            VenueFault::Clear => {
+            (VenueFault::Clear, _) => {
                 if let Some(trading) = &mut self.trading {
                     trading.exchange.fault(&OrderFault::Clear, now_ns);
                 }
                 self.faults.fill(InstrumentFaults::default());
             }
+            // Books carry neither update ids nor checksums here.
+            (VenueFault::ShiftUpdateIds { .. } | VenueFault::LieChecksum { .. }, _) | (_, None) => {}
         }
     }
 
@@ -677,20 +515,12 @@ impl Venue for Coinbase {
     }
 
     fn truth(&self) -> Vec<InstrumentTruth> {
-        let all = self.market.truth(&self.truth).into_iter().zip(&self.gone);
-        all.filter(|(_, gone)| !**gone).map(|(truth, _)| truth).collect()
+        self.market.truth(&self.truth, &self.gone)
     }
 
     fn book(&self, symbol: &str) -> Option<BookTruth> {
         let index = self.instrument_of(symbol)?;
-        let (listing, instrument) = (&self.listings[index], &self.market.instruments()[index]);
-        Some(BookTruth {
-            update_id: instrument.last_update_id,
-            price_decimals: listing.price_decimals,
-            qty_decimals: listing.qty_decimals,
-            bids: instrument.book.bids.iter().map(|level| listing.mantissas(level)).collect(),
-            asks: instrument.book.asks.iter().map(|level| listing.mantissas(level)).collect(),
-        })
+        Some(self.listings[index].scale.book(&self.market.instruments()[index]))
     }
 
     fn exchange(&self) -> Option<&Exchange> {

@@ -2,11 +2,11 @@
 //!
 //! Source: docs.cdp.coinbase.com, pages of 2026; order of keys: samples of 2021 to 2024 in public client libraries.
 
-use super::encode::{self, Listing, list, put_us};
+use super::encode::{self, Listing, put_us};
 use super::{Coinbase, CoinbaseProduct, SECOND_NS};
 use crate::http::{HttpAnswer, HttpRequest, Query};
 use crate::market::{Instrument, Level, Side, Trade};
-use crate::text::{put, put_fixed, put_trimmed, put_u64};
+use crate::text::{put, put_fixed, put_list, put_trimmed, put_u64};
 
 /// Status and text.
 type Failure = (u16, String);
@@ -96,7 +96,7 @@ impl Coinbase {
                 put(&mut b, b"{\"products\":");
                 let all = self.listings.iter().zip(self.market.instruments());
                 let all = all.zip(&self.gone).filter(|(_, gone)| !**gone).map(|(one, _)| one);
-                list(&mut b, all, |b, (listing, instrument)| advanced_product(b, listing, instrument));
+                put_list(&mut b, all, |b, (listing, instrument)| advanced_product(b, listing, instrument));
                 put(&mut b, b",\"num_products\":");
                 put_u64(&mut b, self.listings.len() as u64);
                 b.push(b'}');
@@ -143,7 +143,7 @@ impl Coinbase {
             }
             ["products"] => {
                 let all = self.listings.iter().zip(&self.gone).filter(|(_, gone)| !**gone);
-                list(&mut b, all.map(|(listing, _)| listing), exchange_product);
+                put_list(&mut b, all.map(|(listing, _)| listing), exchange_product);
             }
             ["products", id] => exchange_product(&mut b, self.find(id)?.0),
             ["products", id, "book"] => {
@@ -162,9 +162,9 @@ impl Coinbase {
                     put(b, b",1]");
                 };
                 put(&mut b, b"{\"bids\":");
-                list(&mut b, instrument.book.bids.iter().take(count), level);
+                put_list(&mut b, instrument.book.bids.iter().take(count), level);
                 put(&mut b, b",\"asks\":");
-                list(&mut b, instrument.book.asks.iter().take(count), level);
+                put_list(&mut b, instrument.book.asks.iter().take(count), level);
                 put(&mut b, b",\"sequence\":");
                 let index = self.instrument_of(id).ok_or_else(not_found)?;
                 put_u64(&mut b, self.pending[index].sequence);
@@ -181,7 +181,7 @@ impl Coinbase {
                 };
                 let trades = instrument.trades().iter().rev().filter(|trade| trade.id < after);
                 let trades = trades.take(limit(query, 1000, 1000)?);
-                list(&mut b, trades, |b, trade| exchange_trade(b, listing, trade));
+                put_list(&mut b, trades, |b, trade| exchange_trade(b, listing, trade));
             }
             _ => return Err(not_found()),
         }
@@ -248,9 +248,9 @@ fn price_book(b: &mut Vec<u8>, listing: &Listing, instrument: &Instrument, limit
     put(b, b"{\"pricebook\":{\"product_id\":");
     listing.put_id(b);
     put(b, b",\"bids\":");
-    list(b, book.bids.iter().take(limit), level);
+    put_list(b, book.bids.iter().take(limit), level);
     put(b, b",\"asks\":");
-    list(b, book.asks.iter().take(limit), level);
+    put_list(b, book.asks.iter().take(limit), level);
     put(b, b",\"time\":");
     put_us(b, time_ns);
     put(b, b"},\"last\":");
@@ -259,7 +259,7 @@ fn price_book(b: &mut Vec<u8>, listing: &Listing, instrument: &Instrument, limit
     // Twice the middle has one binary digit less: five more tenths.
     let spread = top.ask.price - top.bid.price;
     let twice_middle = i128::from(top.bid.price + top.ask.price) * i128::from(listing.spec.tick);
-    put_trimmed(b, twice_middle * 5, listing.price_decimals + 1);
+    put_trimmed(b, twice_middle * 5, listing.scale.price_decimals + 1);
     put(b, b"\",\"spread_bps\":\"");
     put_trimmed(b, i128::from(spread) * 2_000_000 / i128::from(top.bid.price + top.ask.price), 2);
     put(b, b"\",\"spread_absolute\":");

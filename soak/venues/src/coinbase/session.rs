@@ -79,18 +79,14 @@ impl Coinbase {
             sent_ns: now_ns,
             head: Vec::new(),
         };
-        if self.sessions.len() <= id.index() {
-            self.sessions.resize_with(id.index() + 1, || None);
-        }
-        self.sessions[id.index()] = Some(session);
-        self.sessions_wake_ns = self.sessions_wake_ns.min(now_ns);
+        self.sessions.open(id, session, now_ns);
     }
 
     pub(super) fn close_session(&mut self, id: ConnectionId) {
         if let Some(trading) = &mut self.trading {
             trading.unsubscribe(id);
         }
-        if self.sessions.get_mut(id.index()).and_then(Option::take).is_some() {
+        if self.sessions.close(id).is_some() {
             self.topics.forget(id);
         }
     }
@@ -120,54 +116,46 @@ impl Coinbase {
         }
     }
 
-    /// Acknowledgements, heartbeats and deadlines of all connections.
-    pub(super) fn poll_sessions(&mut self, now_ns: u64, output: &mut Output) {
+    /// Acknowledgements, heartbeats and deadlines of a connection. Gives when it is to be looked at again.
+    pub(super) fn poll_session(&mut self, id: ConnectionId, now_ns: u64, output: &mut Output) -> u64 {
         let time_ns = self.clock.market_ns(now_ns);
-        let mut wake_ns = u64::MAX;
-        for index in 0..self.sessions.len() {
-            let id = ConnectionId(index as u32);
-            let Some(session) = &mut self.sessions[index] else { continue };
-            if output.is_ending(id) {
-                continue;
-            }
-            while session.acks.front().is_some_and(|(due_ns, _)| *due_ns <= now_ns) {
-                let Some((_, events)) = session.acks.pop_front() else { break };
-                session.send(id, "subscriptions", &events, time_ns, now_ns, output);
-            }
-            let ack_ns = session.acks.front().map_or(u64::MAX, |(due_ns, _)| *due_ns);
-            if !session.subscribed {
-                let deadline_ns = session.opened_ns.saturating_add(self.limits.subscribe_within_ns);
-                if now_ns >= deadline_ns {
-                    output.close(id, CLOSE_POLICY, "", Reason::Idle);
-                    continue;
-                }
-                wake_ns = wake_ns.min(deadline_ns).min(ack_ns);
-                continue;
-            }
-            if self.product == CoinbaseProduct::Advanced {
-                let idle_ns = session.sent_ns.saturating_add(self.limits.idle_ns_max);
-                if now_ns >= idle_ns {
-                    output.close(id, CLOSE_POLICY, "", Reason::Idle);
-                    continue;
-                }
-                wake_ns = wake_ns.min(idle_ns).min(ack_ns);
-            }
-            if now_ns >= session.next_heartbeat_ns {
-                session.next_heartbeat_ns = now_ns.saturating_add(self.limits.heartbeat_every_ns);
-                if session.heartbeats {
-                    session.heartbeat_counter += 1;
-                    self.body.clear();
-                    encode::heartbeats(&mut self.body, session.heartbeat_counter, time_ns);
-                    session.send(id, "heartbeats", &self.body, time_ns, now_ns, output);
-                }
-                if self.product == CoinbaseProduct::Exchange {
-                    self.send_heartbeats(id, time_ns, output);
-                }
-            }
-            let next_ns = self.sessions[index].as_ref().map_or(u64::MAX, |session| session.next_heartbeat_ns);
-            wake_ns = wake_ns.min(next_ns);
+        let Some(session) = self.sessions.get_mut(id).filter(|_| !output.is_ending(id)) else {
+            return u64::MAX;
+        };
+        while session.acks.front().is_some_and(|(due_ns, _)| *due_ns <= now_ns) {
+            let Some((_, events)) = session.acks.pop_front() else { break };
+            session.send(id, "subscriptions", &events, time_ns, now_ns, output);
         }
-        self.sessions_wake_ns = wake_ns;
+        let ack_ns = session.acks.front().map_or(u64::MAX, |(due_ns, _)| *due_ns);
+        let deadline_ns = if !session.subscribed {
+            session.opened_ns.saturating_add(self.limits.subscribe_within_ns)
+        } else if self.product == CoinbaseProduct::Advanced {
+            session.sent_ns.saturating_add(self.limits.idle_ns_max)
+        } else {
+            u64::MAX
+        };
+        if now_ns >= deadline_ns {
+            output.close(id, CLOSE_POLICY, "", Reason::Idle);
+            return u64::MAX;
+        }
+        if !session.subscribed {
+            return deadline_ns.min(ack_ns);
+        }
+        let heartbeat_due = now_ns >= session.next_heartbeat_ns;
+        if heartbeat_due {
+            session.next_heartbeat_ns = now_ns.saturating_add(self.limits.heartbeat_every_ns);
+            if session.heartbeats {
+                session.heartbeat_counter += 1;
+                self.body.clear();
+                encode::heartbeats(&mut self.body, session.heartbeat_counter, time_ns);
+                session.send(id, "heartbeats", &self.body, time_ns, now_ns, output);
+            }
+        }
+        let next_ns = session.next_heartbeat_ns.min(deadline_ns).min(ack_ns);
+        if heartbeat_due && self.product == CoinbaseProduct::Exchange {
+            self.send_heartbeats(id, time_ns, output);
+        }
+        next_ns
     }
 
     /// Exchange: a heartbeat of each product that the client wants them of.
@@ -185,10 +173,10 @@ impl Coinbase {
 
     /// A client has subscribed to something.
     pub(super) fn note_subscribed(&mut self, id: ConnectionId, now_ns: u64) {
-        if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+        if let Some(session) = self.sessions.get_mut(id) {
             session.subscribed = true;
             // From now on, connections are looked at again.
-            self.sessions_wake_ns = self.sessions_wake_ns.min(now_ns);
+            self.sessions.wake_by(now_ns);
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::faults::{Fault, Target};
+use crate::instruments::default_instruments;
 use crate::output::Ending;
 use crate::venue::Reason;
 use crate::world::{Frame, START_NS, World};

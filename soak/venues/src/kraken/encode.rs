@@ -6,7 +6,8 @@
 use super::checksum::crc32;
 use crate::instruments::InstrumentSpec;
 use crate::market::{Bar, Level, Top, Trade};
-use crate::text::{POW10, put, put_fixed, put_rfc3339, put_signed, put_u64, rescale};
+use crate::scale::Scale;
+use crate::text::{put, put_fixed, put_list, put_rfc3339, put_signed, put_u64, rescale};
 
 /// `qty_precision`: the same for all pairs.
 const QTY_DECIMALS: usize = 8;
@@ -29,10 +30,7 @@ pub(super) struct Listing {
     /// `ZUSD`.
     pub quote: String,
     pub spec: InstrumentSpec,
-    pub price_decimals: usize,
-    pub qty_decimals: usize,
-    price_factor: i64,
-    qty_factor: i64,
+    pub scale: Scale,
 }
 
 impl Listing {
@@ -50,46 +48,35 @@ impl Listing {
             altname,
             base: base.code,
             quote: quote.code,
-            price_decimals: spec.price_decimals,
-            qty_decimals: QTY_DECIMALS,
-            price_factor: spec.tick,
-            qty_factor: spec.lot * POW10[QTY_DECIMALS - spec.qty_decimals],
+            scale: Scale::new(spec, spec.price_decimals, QTY_DECIMALS),
             spec: spec.clone(),
         }
     }
 
     #[inline]
     pub(super) fn price(&self, b: &mut Vec<u8>, ticks: i64) {
-        put_signed(b, i128::from(ticks * self.price_factor), self.price_decimals);
+        put_signed(b, i128::from(self.scale.price(ticks)), self.scale.price_decimals);
     }
 
     #[inline]
     pub(super) fn qty(&self, b: &mut Vec<u8>, lots: i64) {
-        put_signed(b, i128::from(lots * self.qty_factor), self.qty_decimals);
+        put_signed(b, i128::from(self.scale.qty(lots)), self.scale.qty_decimals);
     }
 
     /// A sum of lots.
     pub(super) fn volume(&self, b: &mut Vec<u8>, lots: i128) {
-        put_signed(b, lots * i128::from(self.qty_factor), self.qty_decimals);
+        put_signed(b, self.scale.volume(lots), self.scale.qty_decimals);
     }
 
     /// The price with another number of digits, cut off if there are fewer.
-    pub(super) fn price_rescaled(&self, b: &mut Vec<u8>, ticks: i128, decimals: usize) {
-        put_signed(
-            b,
-            rescale(ticks * i128::from(self.price_factor), self.price_decimals, decimals),
-            decimals,
-        );
+    pub(super) fn price_rescaled(&self, b: &mut Vec<u8>, ticks: i64, decimals: usize) {
+        let price = i128::from(self.scale.price(ticks));
+        put_signed(b, rescale(price, self.scale.price_decimals, decimals), decimals);
     }
 
     /// The quantity with another number of digits, cut off if there are fewer.
     pub(super) fn qty_rescaled(&self, b: &mut Vec<u8>, lots: i64, decimals: usize) {
-        put_signed(b, rescale(i128::from(lots * self.qty_factor), self.qty_decimals, decimals), decimals);
-    }
-
-    /// Mantissas of a level as printed.
-    pub(super) fn mantissas(&self, level: Level) -> (i64, i64) {
-        (level.price * self.price_factor, level.qty * self.qty_factor)
+        put_signed(b, rescale(i128::from(self.scale.qty(lots)), self.scale.qty_decimals, decimals), decimals);
     }
 
     /// The checksum of the best ten levels a side: asks from the best on, then bids; of each level the digits of price
@@ -105,27 +92,20 @@ impl Listing {
         scratch.clear();
         for level in asks.take(CHECKSUM_LEVELS).chain(bids.take(CHECKSUM_LEVELS)) {
             // An integer is printed without a point and without zeros in front.
-            put_u64(scratch, (level.price * self.price_factor).unsigned_abs());
-            put_u64(scratch, (level.qty * self.qty_factor).unsigned_abs());
+            put_u64(scratch, self.scale.price(level.price).unsigned_abs());
+            put_u64(scratch, self.scale.qty(level.qty).unsigned_abs());
         }
         crc32(scratch)
     }
 
     fn levels(&self, b: &mut Vec<u8>, levels: impl Iterator<Item = Level>) {
-        b.push(b'[');
-        let mut first = true;
-        for level in levels {
-            if !first {
-                b.push(b',');
-            }
-            first = false;
+        put_list(b, levels, |b, level| {
             put(b, b"{\"price\":");
             self.price(b, level.price);
             put(b, b",\"qty\":");
             self.qty(b, level.qty);
             b.push(b'}');
-        }
-        b.push(b']');
+        });
     }
 }
 
@@ -203,11 +183,8 @@ pub(super) fn trades<'a>(
 ) {
     put(b, b"{\"channel\":\"trade\",\"type\":\"");
     put(b, kind.as_bytes());
-    put(b, b"\",\"data\":[");
-    for (index, trade) in trades.enumerate() {
-        if index > 0 {
-            b.push(b',');
-        }
+    put(b, b"\",\"data\":");
+    put_list(b, trades, |b, trade| {
         put(b, b"{\"symbol\":\"");
         put(b, listing.symbol.as_bytes());
         put(b, b"\",\"side\":\"");
@@ -223,8 +200,8 @@ pub(super) fn trades<'a>(
         put(b, b",\"timestamp\":");
         put_us(b, trade.time_ns);
         b.push(b'}');
-    }
-    put(b, b"]}");
+    });
+    b.push(b'}');
 }
 
 /// The taker's side.
@@ -281,7 +258,7 @@ pub(super) fn ticker(b: &mut Vec<u8>, listing: &Listing, kind: &str, day: &Day<'
 /// The average price, with the price's digits.
 pub(super) fn vwap(b: &mut Vec<u8>, listing: &Listing, bar: &Bar) {
     let ticks = if bar.volume == 0 { i128::from(bar.close) } else { bar.quote / bar.volume };
-    put_signed(b, ticks * i128::from(listing.spec.tick), listing.price_decimals);
+    put_signed(b, ticks * i128::from(listing.spec.tick), listing.scale.price_decimals);
 }
 
 /// A message with bars of so many minutes, oldest first.
@@ -297,11 +274,8 @@ pub(super) fn ohlc<'a>(
     put(b, kind.as_bytes());
     put(b, b"\",\"timestamp\":");
     put_ns(b, time_ns);
-    put(b, b",\"data\":[");
-    for (index, bar) in bars.enumerate() {
-        if index > 0 {
-            b.push(b',');
-        }
+    put(b, b",\"data\":");
+    put_list(b, bars, |b, bar| {
         put(b, b"{\"symbol\":\"");
         put(b, listing.symbol.as_bytes());
         for (name, price) in [
@@ -326,8 +300,8 @@ pub(super) fn ohlc<'a>(
         put(b, b",\"timestamp\":");
         put_us(b, (bar.open_s + minutes * 60) * 1_000_000_000);
         b.push(b'}');
-    }
-    put(b, b"]}");
+    });
+    b.push(b'}');
 }
 
 /// An increment: small ones in exponent notation, as the venue prints them (`1e-08`).
@@ -347,25 +321,19 @@ fn increment(b: &mut Vec<u8>, mantissa: i64, decimals: usize) {
 pub(super) fn instruments(b: &mut Vec<u8>, kind: &str, status: &str, listings: &[Listing]) {
     put(b, b"{\"channel\":\"instrument\",\"type\":\"");
     put(b, kind.as_bytes());
-    put(b, b"\",\"data\":{\"assets\":[");
+    put(b, b"\",\"data\":{\"assets\":");
     let mut assets: Vec<&str> =
         listings.iter().flat_map(|it| [it.spec.quote.as_str(), it.spec.base.as_str()]).collect();
     assets.sort_unstable();
     assets.dedup();
-    for (index, asset) in assets.iter().enumerate() {
-        if index > 0 {
-            b.push(b',');
-        }
+    put_list(b, assets.iter(), |b, asset| {
         put(b, b"{\"id\":\"");
         put(b, asset.as_bytes());
         put(b, b"\",\"status\":\"enabled\",\"precision\":10,\"precision_display\":5,\"borrowable\":true,");
         put(b, b"\"collateral_value\":1.00,\"margin_rate\":0.020000}");
-    }
-    put(b, b"],\"pairs\":[");
-    for (index, listing) in listings.iter().enumerate() {
-        if index > 0 {
-            b.push(b',');
-        }
+    });
+    put(b, b",\"pairs\":");
+    put_list(b, listings.iter(), |b, listing| {
         let spec = &listing.spec;
         put(b, b"{\"symbol\":\"");
         put(b, listing.symbol.as_bytes());
@@ -376,11 +344,11 @@ pub(super) fn instruments(b: &mut Vec<u8>, kind: &str, status: &str, listings: &
         put(b, b"\",\"status\":\"");
         put(b, status.as_bytes());
         put(b, b"\",\"qty_precision\":");
-        put_u64(b, listing.qty_decimals as u64);
+        put_u64(b, listing.scale.qty_decimals as u64);
         put(b, b",\"qty_increment\":");
-        increment(b, 1, listing.qty_decimals);
+        increment(b, 1, listing.scale.qty_decimals);
         put(b, b",\"price_precision\":");
-        put_u64(b, listing.price_decimals as u64);
+        put_u64(b, listing.scale.price_decimals as u64);
         put(
             b,
             b",\"cost_precision\":5,\"marginable\":true,\"has_index\":true,\"cost_min\":0.50,\"tick_size\":",
@@ -391,6 +359,6 @@ pub(super) fn instruments(b: &mut Vec<u8>, kind: &str, status: &str, listings: &
         put(b, b",\"qty_min\":");
         listing.qty(b, 1);
         b.push(b'}');
-    }
-    put(b, b"]}}");
+    });
+    put(b, b"}}");
 }

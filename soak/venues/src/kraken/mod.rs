@@ -1,6 +1,6 @@
 //! Simulated Kraken: spot, WebSocket v2, and the public REST calls.
 //!
-//! The order of reading: [`KrakenConfig`], [`Kraken`] (what is published when), `channels` (kinds of streams, and which
+//! The order of reading: `config`, [`Kraken`] (what is published when), `channels` (kinds of streams, and which
 //! levels of a change a subscriber of some depth gets), `encode` (the JSON), `checksum`, `session` (methods and the
 //! limits of a connection), `rest`, `trade` (order entry).
 //!
@@ -8,144 +8,32 @@
 
 mod channels;
 mod checksum;
+mod config;
 mod encode;
 mod rest;
 mod session;
 mod trade;
 
 use self::channels::{DEPTHS, KINDS, Kind, MINUTES, View};
+pub use self::config::{KrakenConfig, KrakenLimits, trading};
 use self::encode::{Day, Listing};
 use self::session::{Attempts, Session};
 use self::trade::Trading;
-use crate::clock::{LAG_NS_MAX, MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
-use crate::exchange::{Amount, Exchange, FeeAsset, KeyKind, OrderFault, Status, TradingConfig, Unique};
+use crate::clock::{MarketClock, SECOND_NS, STEPS_PER_POLL_MAX};
+use crate::exchange::{Exchange, OrderFault, TradingConfig};
 use crate::faults::VenueFault;
 use crate::http::{HttpAnswer, HttpRequest};
-use crate::instruments::{InstrumentSpec, default_instruments};
 use crate::limits::Bucket;
 use crate::market::{
     Book, Level, LevelChange, Market, MarketConfig, Side, TAKERS_PER_EVENT, TOPS_PER_EVENT, events_for,
 };
 use crate::output::{ConnectionId, Output};
+use crate::sessions::Sessions;
 use crate::topics::Topics;
 use crate::venue::{BookTruth, InstrumentTruth, Stats, Venue};
 
 /// Events that change the best ten levels a side of a book with a thousand; a test measures the sum.
 const BOOK_10_PER_EVENT: f64 = 0.8;
-
-/// The limits of the venue. Defaults are the venue's own where it publishes them.
-///
-/// Source: docs.kraken.com, rate limit and reconnection guides, pages of 2026.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KrakenLimits {
-    /// Frames that a client may send in one second before it gets errors. The venue publishes no number.
-    pub incoming_per_s_max: u32,
-    /// WebSocket connections that may be opened in ten minutes. (All clients count as one address.)
-    pub connections_per_10_minutes_max: u32,
-    /// How long an address that opened more is banned, nanoseconds.
-    pub ban_ns: u64,
-    /// A connection without subscriptions whose client is silent for this long is closed, nanoseconds.
-    pub idle_ns_max: u64,
-    /// Nanoseconds between heartbeats.
-    pub heartbeat_every_ns: u64,
-    /// One REST call is allowed in this time on average, nanoseconds.
-    pub rest_call_every_ns: u64,
-    /// REST calls allowed at once.
-    pub rest_burst: u32,
-    /// One private REST call of a key is allowed in this time on average, nanoseconds.
-    pub private_call_every_ns: u64,
-    /// Private REST calls of a key allowed at once; questions for trades count twice.
-    pub private_burst: u32,
-    /// Most of the rate counter of an account and pair, in thousandths.
-    pub rate_counter_max: u64,
-    /// What goes off it in a second, in thousandths.
-    pub rate_counter_decay_per_s: u64,
-    /// How long a token can be used that no subscription keeps alive, nanoseconds.
-    pub token_ns_max: u64,
-    /// Bytes that a client may leave unread before it is disconnected.
-    pub output_bytes_max: usize,
-}
-
-impl Default for KrakenLimits {
-    fn default() -> Self {
-        Self {
-            incoming_per_s_max: 100,
-            connections_per_10_minutes_max: 150,
-            ban_ns: 600 * SECOND_NS,
-            idle_ns_max: 60 * SECOND_NS,
-            heartbeat_every_ns: SECOND_NS,
-            rest_call_every_ns: SECOND_NS,
-            rest_burst: 5,
-            // Of the tier "intermediate", as the counter is.
-            private_call_every_ns: 2 * SECOND_NS,
-            private_burst: 20,
-            rate_counter_max: 125_000,
-            rate_counter_decay_per_s: 2_340,
-            token_ns_max: 900 * SECOND_NS,
-            output_bytes_max: 16 << 20,
-        }
-    }
-}
-
-/// How a simulated Kraken is made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KrakenConfig {
-    /// What is listed.
-    pub instruments: Vec<InstrumentSpec>,
-    /// Messages per second of each instrument, for a client with `trade`, `ticker` (`bbo`) and `book` (10) of it.
-    pub messages_per_instrument_per_s: f64,
-    /// The only source of chance.
-    pub seed: u64,
-    /// How many seconds of market time pass in a second. All times in messages are market time; limits of connections
-    /// and heartbeats are the caller's time.
-    pub speed: f64,
-    /// Levels a side in the true book.
-    pub book_levels: usize,
-    /// Limits.
-    pub limits: KrakenLimits,
-    /// Order entry; `None` for market data only.
-    pub trading: Option<TradingConfig>,
-}
-
-impl Default for KrakenConfig {
-    fn default() -> Self {
-        Self {
-            instruments: default_instruments("USD"),
-            messages_per_instrument_per_s: 20.0,
-            seed: 1,
-            speed: 1.0,
-            book_levels: 1200,
-            limits: KrakenLimits::default(),
-            trading: Some(trading()),
-        }
-    }
-}
-
-/// Order entry as the venue has it: a key for REST, fees in the quote asset, what an immediate order leaves is cancelled.
-///
-/// Source: docs.kraken.com, pages of 2026; how the rest of an immediate order is told is not documented.
-pub fn trading() -> TradingConfig {
-    TradingConfig {
-        keys: vec![KeyKind::Bytes],
-        maker_ppm: 1_600,
-        taker_ppm: 2_600,
-        fee_asset: FeeAsset::Quote,
-        fee_decimals: 5,
-        notional_min: Amount::new(5, 1),
-        open_orders_max: 80,
-        unique: Unique::OpenOfAccount,
-        unfilled: Status::Canceled,
-        post_only_accepted: true,
-        ..TradingConfig::default()
-    }
-}
-
-impl KrakenConfig {
-    /// The venue, with its clock at `start_ns` (nanoseconds since 1970).
-    pub fn build(self, start_ns: u64) -> Kraken {
-        Kraken::new(self, start_ns)
-    }
-}
 
 fn events_for_messages(messages_per_s: f64) -> f64 {
     events_for(messages_per_s, |events| events * (TAKERS_PER_EVENT + TOPS_PER_EVENT + BOOK_10_PER_EVENT))
@@ -171,8 +59,7 @@ pub struct Kraken {
     topics: Topics,
     /// By instrument.
     views: Vec<View>,
-    sessions: Vec<Option<Session>>,
-    sessions_wake_ns: u64,
+    sessions: Sessions<Session>,
     attempts: Attempts,
     calls: Bucket,
     faults: Vec<InstrumentFaults>,
@@ -220,8 +107,7 @@ impl Kraken {
             clock: MarketClock::new(start_ns, config.speed),
             topics: Topics::new(listings.len(), KINDS),
             views: market.instruments().iter().map(|it| View::of(&it.book)).collect(),
-            sessions: Vec::new(),
-            sessions_wake_ns: u64::MAX,
+            sessions: Sessions::new(),
             attempts: Attempts::default(),
             calls: Bucket::default(),
             faults: vec![InstrumentFaults::default(); listings.len()],
@@ -368,11 +254,7 @@ impl Kraken {
     }
 
     fn run_market(&mut self, market_ns: u64, output: &mut Output) {
-        let lag_ns = market_ns.saturating_sub(self.market.next_ns());
-        if lag_ns > LAG_NS_MAX {
-            self.skipped_ns += lag_ns;
-            self.market.skip_to(market_ns);
-        }
+        self.skipped_ns += self.market.skip_lag(market_ns);
         for _ in 0..STEPS_PER_POLL_MAX {
             if self.market.next_ns() > market_ns {
                 return;
@@ -422,8 +304,9 @@ impl Venue for Kraken {
             self.tell_delisted(index, output);
         }
         self.run_market(self.clock.market_ns(now_ns), output);
-        if now_ns >= self.sessions_wake_ns {
-            self.poll_sessions(now_ns, output);
+        for id in self.sessions.due(now_ns) {
+            let wake_ns = self.poll_session(id, now_ns, output);
+            self.sessions.wake_by(wake_ns);
         }
         self.deliver(now_ns, output);
     }
@@ -432,7 +315,7 @@ impl Venue for Kraken {
         if self.untold.is_some() {
             return 0;
         }
-        self.clock.caller_ns(self.market.next_ns()).min(self.sessions_wake_ns).min(self.deliver_wake_ns())
+        self.clock.caller_ns(self.market.next_ns()).min(self.sessions.wake_ns()).min(self.deliver_wake_ns())
     }
 
     fn set_rate(&mut self, messages_per_instrument_per_s: f64, now_ns: u64) {
@@ -441,47 +324,38 @@ impl Venue for Kraken {
     }
 
     fn fault(&mut self, fault: &VenueFault, now_ns: u64) {
-        match fault {
-            VenueFault::DropUpdates { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.faults[index].drop_updates = [*count; DEPTHS.len()];
-                }
+        let index = fault.symbol().and_then(|symbol| self.instrument_of(symbol));
+        match (fault, index) {
+            (VenueFault::DropUpdates { count, .. }, Some(index)) => {
+                self.faults[index].drop_updates = [*count; DEPTHS.len()];
             }
-            VenueFault::LieChecksum { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.faults[index].lie = [*count; DEPTHS.len()];
-                }
+            (VenueFault::LieChecksum { count, .. }, Some(index)) => {
+                self.faults[index].lie = [*count; DEPTHS.len()];
             }
-            VenueFault::DropTrades { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.faults[index].drop_trades = *count;
-                }
+            (VenueFault::DropTrades { count, .. }, Some(index)) => {
+                self.faults[index].drop_trades = *count;
             }
-            VenueFault::StaleSnapshots { symbol, count } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    let book = self.market.instruments()[index].book.clone();
-                    self.faults[index].stale = Some((book, *count));
-                }
+            (VenueFault::StaleSnapshots { count, .. }, Some(index)) => {
+                let book = self.market.instruments()[index].book.clone();
+                self.faults[index].stale = Some((book, *count));
             }
-            VenueFault::Orders(fault) => {
+            (VenueFault::Orders(fault), _) => {
                 if let Some(trading) = &mut self.trading {
                     trading.exchange.fault(fault, now_ns);
                 }
             }
-            // Books carry no update ids here.
-            VenueFault::Delist { symbol } => {
-                if let Some(index) = self.instrument_of(symbol) {
-                    self.gone[index] = true;
-                    self.untold = Some(index);
-                }
+            (VenueFault::Delist { .. }, Some(index)) => {
+                self.gone[index] = true;
+                self.untold = Some(index);
             }
-            VenueFault::ShiftUpdateIds { .. } => {}
-            VenueFault::Clear => {
+            (VenueFault::Clear, _) => {
                 if let Some(trading) = &mut self.trading {
                     trading.exchange.fault(&OrderFault::Clear, now_ns);
                 }
                 self.faults.fill(InstrumentFaults::default());
             }
+            // Books carry no update ids here.
+            (VenueFault::ShiftUpdateIds { .. }, _) | (_, None) => {}
         }
     }
 
@@ -510,20 +384,12 @@ impl Venue for Kraken {
     }
 
     fn truth(&self) -> Vec<InstrumentTruth> {
-        let all = self.market.truth(&self.truth).into_iter().zip(&self.gone);
-        all.filter(|(_, gone)| !**gone).map(|(truth, _)| truth).collect()
+        self.market.truth(&self.truth, &self.gone)
     }
 
     fn book(&self, symbol: &str) -> Option<BookTruth> {
         let index = self.instrument_of(symbol)?;
-        let (listing, instrument) = (&self.listings[index], &self.market.instruments()[index]);
-        Some(BookTruth {
-            update_id: instrument.last_update_id,
-            price_decimals: listing.price_decimals,
-            qty_decimals: listing.qty_decimals,
-            bids: instrument.book.bids.iter().map(|level| listing.mantissas(level)).collect(),
-            asks: instrument.book.asks.iter().map(|level| listing.mantissas(level)).collect(),
-        })
+        Some(self.listings[index].scale.book(&self.market.instruments()[index]))
     }
 
     fn exchange(&self) -> Option<&Exchange> {

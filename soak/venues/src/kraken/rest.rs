@@ -7,7 +7,7 @@ use super::encode::{Listing, put_us, vwap};
 use super::{Kraken, SECOND_NS};
 use crate::http::{HttpAnswer, HttpRequest, Query};
 use crate::market::{Instrument, Level, Side};
-use crate::text::{civil, put, put_fixed, put_time, put_u64};
+use crate::text::{civil, put, put_fixed, put_list, put_time, put_u64};
 
 /// Digits of a price in `Depth`, `Trades` and `Ticker`, unless the pair has more.
 const PRICE_DECIMALS_MIN: usize = 5;
@@ -161,25 +161,22 @@ impl Kraken {
         let mut last_ns = since;
         let mut b = b"{\"".to_vec();
         put(&mut b, listing.key.as_bytes());
-        put(&mut b, b"\":[");
-        for (place, trade) in trades.iter().skip(start).take(count).enumerate() {
-            if place > 0 {
-                b.push(b',');
-            }
-            put(&mut b, b"[\"");
-            price(&mut b, listing, trade.price);
-            put(&mut b, b"\",\"");
-            listing.qty(&mut b, trade.qty);
-            put(&mut b, b"\",");
-            put_fixed(&mut b, u128::from(trade.time_ns), 9);
-            put(&mut b, if trade.taker == Side::Bid { b",\"b\"" } else { b",\"s\"" });
+        put(&mut b, b"\":");
+        put_list(&mut b, trades.iter().skip(start).take(count), |b, trade| {
+            put(b, b"[\"");
+            price(b, listing, trade.price);
+            put(b, b"\",\"");
+            listing.qty(b, trade.qty);
+            put(b, b"\",");
+            put_fixed(b, u128::from(trade.time_ns), 9);
+            put(b, if trade.taker == Side::Bid { b",\"b\"" } else { b",\"s\"" });
             let market = super::encode::order_type(trade) == b"market";
-            put(&mut b, if market { b",\"m\",\"\"," } else { b",\"l\",\"\"," });
-            put_u64(&mut b, trade.id);
+            put(b, if market { b",\"m\",\"\"," } else { b",\"l\",\"\"," });
+            put_u64(b, trade.id);
             b.push(b']');
             last_ns = trade.time_ns;
-        }
-        put(&mut b, b"],\"last\":\"");
+        });
+        put(&mut b, b",\"last\":\"");
         put_u64(&mut b, last_ns);
         put(&mut b, b"\"}");
         Ok(b)
@@ -191,22 +188,20 @@ impl Kraken {
 }
 
 fn price(b: &mut Vec<u8>, listing: &Listing, ticks: i64) {
-    listing.price_rescaled(b, i128::from(ticks), listing.price_decimals.max(PRICE_DECIMALS_MIN));
+    listing.price_rescaled(b, ticks, listing.scale.price_decimals.max(PRICE_DECIMALS_MIN));
 }
 
 /// `[["price","volume",time],...]`.
 fn rows(b: &mut Vec<u8>, listing: &Listing, levels: impl Iterator<Item = Level>, time_s: u64) {
-    b.push(b'[');
-    for (index, level) in levels.enumerate() {
-        put(b, if index > 0 { b",[\"" } else { b"[\"" });
+    put_list(b, levels, |b, level| {
+        put(b, b"[\"");
         price(b, listing, level.price);
         put(b, b"\",\"");
         listing.qty_rescaled(b, level.qty, DEPTH_QTY_DECIMALS);
         put(b, b"\",");
         put_u64(b, time_s);
         b.push(b']');
-    }
-    b.push(b']');
+    });
 }
 
 /// Pairs of [today, last 24 hours] are the same here: everything since the start.
@@ -261,8 +256,8 @@ fn asset_pair(b: &mut Vec<u8>, listing: &Listing) {
         listing.wsname,
         listing.base,
         listing.quote,
-        listing.price_decimals,
-        listing.qty_decimals,
+        listing.scale.price_decimals,
+        listing.scale.qty_decimals,
     ));
     listing.qty(b, 1);
     put(b, b"\",\"costmin\":\"0.5\",\"tick_size\":\"");

@@ -80,11 +80,7 @@ impl Kraken {
             heard_ns: now_ns,
             next_heartbeat_ns: u64::MAX,
         };
-        if self.sessions.len() <= id.index() {
-            self.sessions.resize_with(id.index() + 1, || None);
-        }
-        self.sessions[id.index()] = Some(session);
-        self.sessions_wake_ns = self.sessions_wake_ns.min(now_ns);
+        self.sessions.open(id, session, now_ns);
         self.send_status(id, "online", output);
     }
 
@@ -92,24 +88,24 @@ impl Kraken {
         if let Some(trading) = &mut self.trading {
             trading.closed(id);
         }
-        if self.sessions.get_mut(id.index()).and_then(Option::take).is_some() {
+        if self.sessions.close(id).is_some() {
             self.topics.forget(id);
         }
     }
 
     /// A frame of the client came.
     pub(super) fn heard(&mut self, id: ConnectionId, now_ns: u64) {
-        if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+        if let Some(session) = self.sessions.get_mut(id) {
             session.heard_ns = now_ns;
         }
     }
 
     pub(super) fn instrument_subscriptions(&self) -> usize {
-        self.sessions.iter().flatten().filter(|session| session.instruments).count()
+        self.sessions.iter().filter(|(_, session)| session.instruments).count()
     }
 
     pub(super) fn send_status(&mut self, id: ConnectionId, system: &str, output: &mut Output) {
-        let Some(Some(session)) = self.sessions.get(id.index()) else { return };
+        let Some(session) = self.sessions.get(id) else { return };
         let connection_id = session.connection_id;
         let status = format!(
             "{{\"channel\":\"status\",\"type\":\"update\",\"data\":[{{\"version\":\"2.0.10\",\"system\":\"{system}\",\
@@ -118,32 +114,25 @@ impl Kraken {
         output.text(id, &[status.as_bytes()]);
     }
 
-    /// Heartbeats and idle connections.
-    pub(super) fn poll_sessions(&mut self, now_ns: u64, output: &mut Output) {
-        let mut wake_ns = u64::MAX;
-        for index in 0..self.sessions.len() {
-            let id = ConnectionId(index as u32);
-            let Some(session) = &mut self.sessions[index] else { continue };
-            if output.is_ending(id) {
-                continue;
+    /// The heartbeat of a connection, or its end if it is idle. Gives when it is to be looked at again.
+    pub(super) fn poll_session(&mut self, id: ConnectionId, now_ns: u64, output: &mut Output) -> u64 {
+        let Some(session) = self.sessions.get_mut(id).filter(|_| !output.is_ending(id)) else {
+            return u64::MAX;
+        };
+        if !session.subscribed {
+            let idle_ns = session.heard_ns.saturating_add(self.limits.idle_ns_max);
+            if now_ns >= idle_ns {
+                output.close(id, CLOSE_IDLE, "", Reason::Idle);
+                return u64::MAX;
             }
-            if !session.subscribed {
-                let idle_ns = session.heard_ns.saturating_add(self.limits.idle_ns_max);
-                if now_ns >= idle_ns {
-                    output.close(id, CLOSE_IDLE, "", Reason::Idle);
-                    continue;
-                }
-                wake_ns = wake_ns.min(idle_ns);
-                continue;
-            }
-            // Recordings of 2026 have one each second, whatever else is sent.
-            if now_ns >= session.next_heartbeat_ns {
-                output.text(id, &[b"{\"channel\":\"heartbeat\"}"]);
-                session.next_heartbeat_ns = now_ns.saturating_add(self.limits.heartbeat_every_ns);
-            }
-            wake_ns = wake_ns.min(session.next_heartbeat_ns);
+            return idle_ns;
         }
-        self.sessions_wake_ns = wake_ns;
+        // Recordings of 2026 have one each second, whatever else is sent.
+        if now_ns >= session.next_heartbeat_ns {
+            output.text(id, &[b"{\"channel\":\"heartbeat\"}"]);
+            session.next_heartbeat_ns = now_ns.saturating_add(self.limits.heartbeat_every_ns);
+        }
+        session.next_heartbeat_ns
     }
 
     /// Handles a client's frame and answers it.
@@ -152,11 +141,8 @@ impl Kraken {
         let Ok(Value::Object(request)) = serde_json::from_slice::<Value>(text) else {
             return self.refuse(id, &Map::new(), None, "Malformed request", time_ns, output);
         };
-        let admitted = match self.sessions.get_mut(id.index()) {
-            Some(Some(session)) => session.incoming.admit(SECOND_NS, self.limits.incoming_per_s_max, now_ns),
-            _ => return,
-        };
-        if !admitted {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if !session.incoming.admit(SECOND_NS, self.limits.incoming_per_s_max, now_ns) {
             return self.refuse(id, &request, None, "Exceeded msg rate", time_ns, output);
         }
         if request.get("req_id").is_some_and(|req_id| !req_id.is_i64() && !req_id.is_u64()) {
@@ -200,7 +186,7 @@ impl Kraken {
                 self.acknowledge(id, "subscribe", request, Some(&result), time_ns, output);
                 self.start_heartbeats(id, now_ns);
                 if channel == "instrument" {
-                    if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+                    if let Some(session) = self.sessions.get_mut(id) {
                         session.instruments = true;
                     }
                     if snapshot {
@@ -266,7 +252,7 @@ impl Kraken {
         let params = request.get("params").and_then(Value::as_object).unwrap_or(&no_params);
         let channel = params.get("channel").and_then(Value::as_str).unwrap_or("");
         if matches!(channel, "instrument" | "heartbeat" | "status") {
-            if let (Some(Some(session)), "instrument") = (self.sessions.get_mut(id.index()), channel) {
+            if let (Some(session), "instrument") = (self.sessions.get_mut(id), channel) {
                 session.instruments = false;
             }
             let result = format!("{{\"channel\":\"{channel}\"}}");
@@ -312,20 +298,19 @@ impl Kraken {
         self.frame.clear();
         let listing = std::slice::from_ref(&self.listings[index]);
         encode::instruments(&mut self.frame, "update", "delisted", listing);
-        for (number, session) in self.sessions.iter().enumerate() {
-            if session.as_ref().is_some_and(|session| session.instruments) {
-                output.text(ConnectionId(number as u32), &[&self.frame]);
-            }
+        for (id, _) in self.sessions.iter().filter(|(_, session)| session.instruments) {
+            output.text(id, &[&self.frame]);
         }
     }
 
     pub(super) fn start_heartbeats(&mut self, id: ConnectionId, now_ns: u64) {
-        if let Some(Some(session)) = self.sessions.get_mut(id.index())
+        if let Some(session) = self.sessions.get_mut(id)
             && !session.subscribed
         {
             session.subscribed = true;
             session.next_heartbeat_ns = now_ns.saturating_add(self.limits.heartbeat_every_ns);
-            self.sessions_wake_ns = self.sessions_wake_ns.min(session.next_heartbeat_ns);
+            let heartbeat_ns = session.next_heartbeat_ns;
+            self.sessions.wake_by(heartbeat_ns);
         }
     }
 

@@ -8,6 +8,7 @@ use self::follower::Follower;
 use super::*;
 use crate::clock::MS_NS;
 use crate::faults::{Fault, Target};
+use crate::instruments::default_instruments;
 use crate::output::Ending;
 use crate::venue::Reason;
 use crate::world::{Frame, START_NS, World};

@@ -15,7 +15,7 @@
 //! `order.status`: -2013 and -2026 are "no such order"; any other error is no answer.
 //! By REST the same, with the HTTP status; no answer, or one that cannot be read, is unknown.
 
-use crate::json::{Tape, Value};
+use crate::json::{Letters, Object, Tape, Value};
 use crate::orders::ledger::{Outcome, Purpose, Tag};
 use crate::orders::life::{Execution, OrderNews, Terms};
 use crate::orders::report::{Asset, Liquidity, Reason, ReportState};
@@ -195,7 +195,10 @@ fn state(text: &[u8]) -> Option<ReportState> {
     })
 }
 
-fn venue_id<const N: usize>(object: Value<'_>, field: &'static str) -> Result<Text<N>, DecodeError> {
+fn venue_id<'a, const N: usize>(
+    object: impl Object<'a>,
+    field: &'static str,
+) -> Result<Text<N>, DecodeError> {
     let number = object.get(field).and_then(Value::u64).ok_or(DecodeError::Missing { field })?;
     Ok(read::number_id(number))
 }
@@ -287,6 +290,8 @@ fn event(event: Value<'_>, incoming: &mut Vec<Incoming>) -> Result<(), DecodeErr
 }
 
 fn execution_report(event: Value<'_>) -> Result<OrderNews, DecodeError> {
+    // Twenty of its some 35 fields are asked for.
+    let event = &Letters::of(event);
     // A report of a cancel carries the cancel's id in `c` and the order's in `C`.
     let original = read::text(event, "C");
     let own = if original.is_empty() { read::text(event, "c") } else { original };

@@ -5,6 +5,7 @@
 
 mod decode;
 mod encode;
+mod rest;
 pub(super) mod sign;
 
 pub use sign::KrakenKey;
@@ -217,6 +218,6 @@ impl OrderGateway for KrakenOrders {
         body: &mut [u8],
         incoming: &mut Vec<Incoming>,
     ) -> Result<(), DecodeError> {
-        decode::http(self, tag, status, body, incoming)
+        rest::answer(self, tag, status, body, incoming)
     }
 }

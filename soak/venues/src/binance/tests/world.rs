@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::super::*;
+use crate::instruments::default_instruments;
 use crate::world::{START_NS, World};
 
 pub(in crate::binance) fn config(product: Product, rate: f64) -> BinanceConfig {

@@ -74,7 +74,7 @@ impl From<Result<String, Failure>> for Outcome {
 
 impl Binance {
     fn api(&mut self, id: ConnectionId) -> Option<(&mut ApiSession, Unit)> {
-        let session = self.sessions.get_mut(id.index())?.as_mut()?;
+        let session = self.sessions.get_mut(id)?;
         let unit = session.unit;
         session.api.as_mut().map(|api| (api, unit))
     }
@@ -323,25 +323,19 @@ impl Binance {
         }
         let Some(exchange) = &mut self.exchange else { return };
         if exchange.take_kill() {
-            for (index, session) in self.sessions.iter().enumerate() {
-                if session.as_ref().is_some_and(|session| session.api.is_some()) {
-                    output.end(ConnectionId(index as u32), Ending::Abort(Reason::Fault));
-                }
+            for (id, _) in self.sessions.iter().filter(|(_, session)| session.api.is_some()) {
+                output.end(id, Ending::Abort(Reason::Fault));
             }
         }
         while let Some(report) = exchange.poll_report(now_ns) {
             let listing = &self.listings[report.order.instrument];
-            for (index, session) in self.sessions.iter().enumerate() {
-                let Some((api, unit)) = session.as_ref().and_then(|it| Some((it.api.as_ref()?, it.unit)))
-                else {
-                    continue;
-                };
+            for (id, session) in self.sessions.iter() {
+                let (Some(api), unit) = (&session.api, session.unit) else { continue };
                 let account = report.order.account;
                 let Some(subscription) = api.subscriptions.iter().find(|it| it.account == account) else {
                     continue;
                 };
                 let head = format!("{{\"subscriptionId\":{},\"event\":", subscription.id);
-                let id = ConnectionId(index as u32);
                 let event = encode::execution_report(listing, &report, now_ns, unit);
                 output.text(id, &[head.as_bytes(), event.as_bytes(), b"}"]);
                 let event = encode::account_position(&report, now_ns, unit);

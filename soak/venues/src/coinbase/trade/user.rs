@@ -67,7 +67,7 @@ impl Coinbase {
             })
             .collect();
         trading.users.push(User { id, account, products });
-        if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+        if let Some(session) = self.sessions.get_mut(id) {
             // An empty batch follows full ones. (For exactly so many orders that is not documented.)
             for batch in 0..=orders.len() / SNAPSHOT_BATCH {
                 let from = batch * SNAPSHOT_BATCH;
@@ -106,7 +106,7 @@ impl Coinbase {
                 user.account == order.account
                     && (user.products.is_empty() || user.products.contains(&order.instrument))
             }) {
-                let Some(Some(session)) = self.sessions.get_mut(user.id.index()) else { continue };
+                let Some(session) = self.sessions.get_mut(user.id) else { continue };
                 for word in &words {
                     let row = encode::channel_order(listing, order, fills, word);
                     let events = format!("[{{\"type\":\"update\",\"orders\":[{row}]}}]");
