@@ -7,10 +7,21 @@ use super::checksum::crc32;
 use crate::instruments::InstrumentSpec;
 use crate::market::{Bar, Level, Top, Trade};
 use crate::scale::Scale;
-use crate::text::{put, put_fixed, put_list, put_rfc3339, put_signed, put_u64, rescale};
+use crate::text::{POW10, put, put_fixed, put_list, put_rfc3339, put_signed, put_u64, rescale};
 
-/// `qty_precision`: the same for all pairs.
+/// `qty_precision`, unless volumes get too large for it.
 const QTY_DECIMALS: usize = 8;
+/// What may be traded of a pair in a day, in units of its quote: some five times what the market of the default rate does.
+const DAY_QUOTE_MAX: i128 = 10_000_000_000;
+
+/// Digits behind the point of a pair's quantities: as many as a day's volume can have in 64 bits.
+fn qty_decimals(spec: &InstrumentSpec) -> usize {
+    let price = i128::from(spec.price_ticks * spec.tick);
+    let volume_max = DAY_QUOTE_MAX * i128::from(POW10[spec.price_decimals]) / price.max(1);
+    let fits = |decimals: &usize| volume_max * i128::from(POW10[*decimals]) <= i128::from(i64::MAX);
+    let most = (spec.qty_decimals..=QTY_DECIMALS).rev().find(fits);
+    most.unwrap_or(spec.qty_decimals)
+}
 /// Levels a side that the checksum covers, whatever the depth of the subscription.
 pub(super) const CHECKSUM_LEVELS: usize = 10;
 
@@ -48,7 +59,7 @@ impl Listing {
             altname,
             base: base.code,
             quote: quote.code,
-            scale: Scale::new(spec, spec.price_decimals, QTY_DECIMALS),
+            scale: Scale::new(spec, spec.price_decimals, qty_decimals(spec)),
             spec: spec.clone(),
         }
     }
@@ -361,4 +372,28 @@ pub(super) fn instruments(b: &mut Vec<u8>, kind: &str, status: &str, listings: &
         b.push(b'}');
     });
     put(b, b"}}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instruments::default_instruments;
+
+    #[test]
+    fn a_days_volume_of_every_pair_fits_64_bits_and_lots_keep_their_digits() {
+        for spec in default_instruments("USD") {
+            let decimals = qty_decimals(&spec);
+            let price = spec.price_ticks as f64 * spec.tick as f64 / POW10[spec.price_decimals] as f64;
+            let mantissa = DAY_QUOTE_MAX as f64 / price * POW10[decimals] as f64;
+            assert!(mantissa < i64::MAX as f64, "{}: {decimals} digits, {mantissa:e}", spec.base);
+            assert!(decimals >= spec.qty_decimals, "{}", spec.base);
+            let expected = match spec.base.as_str() {
+                "BTC" | "ETH" | "XRP" | "DOGE" => 8,
+                "VET" | "GALA" => 7,
+                "PEPE" => 3,
+                _ => continue,
+            };
+            assert_eq!(decimals, expected, "{}", spec.base);
+        }
+    }
 }
