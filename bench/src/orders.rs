@@ -238,7 +238,7 @@ pub fn run(setting: Setting) -> Result<Outcome, String> {
     }
     let orders = [0, 1, 2].map(|index| counts.0[index].load(Ordering::Relaxed));
     if orders[2] == 0 {
-        return Err(format!("no order was filled:\n{reported}"));
+        return Err(format!("no order of {} was filled:\n{reported}", orders[0]));
     }
     let of_orders = |stage: &str| STAGES.contains(&stage);
     let totals = gateway.collector.totals().filter(|(_, stage, total)| of_orders(stage) && total.count() > 0);
@@ -307,7 +307,8 @@ providers:
     endpoints: {{websocket: \"ws://{address}\", rest: \"http://{address}\"}}
     lines: 1
     instruments: [BTC-USDT]
-    channels: [trade]
+    channels: [trade, book]
+    book: {{depth_max: 1000, snapshot_limit: 1000, verify_s: 300}}
     rest_weight_share: 0.5
     orders: {{enabled: true, keys: {{file: \"{}\"}}, websocket: \"ws://{address}\", on_session_loss: keep, on_stop: cancel_mine}}
     reorder: {{lateness_ms: 150, flush_ms: 50, held_events_max: 200}}
@@ -320,7 +321,7 @@ consumers:
     limits: {{qty_max: 1, orders_per_s_max: 1000}}
     on_panic: disable
     subscriptions:
-      - {{provider: venue, instruments: all, channels: [trade], delivery: {{trade: lossless}}}}
+      - {{provider: venue, instruments: all, channels: [trade, book], delivery: {{trade: lossless, book: book}}, book_depth: 10}}
 journal: {{dir: \"{}\", durability: batch, rotate_mib: 16, keep: 4}}
 control: {{listen: \"127.0.0.1:0\", core: any}}
 report: {{dir: report, interval_ms: 200}}
