@@ -356,6 +356,45 @@ fn the_books_of_a_lost_line_change_hands_over_several_turns() {
     }
 }
 
+/// Found by a fresh seed of the whole gateway: the line that was published had been silent since a shard subscribed, so nothing had
+/// looked at its route when another line took over. The shard was sent no snapshot, and the updates of the one book went into its
+/// copy of the other, which called itself proved.
+#[test]
+fn a_shard_that_came_while_a_line_was_silent_is_sent_the_book_that_takes_over() {
+    for (in_turns, levels) in [(false, 100), (true, 100), (true, LARGE)] {
+        for hands_over in [false, true] {
+            let mut rig = coinbase(&["BTC-USD"], 2);
+            if in_turns {
+                rig.pipeline.work_in_turns();
+            }
+            let stream = StreamId(0);
+            rig.pipeline.dispatcher.routing.remove(stream, 1);
+            for line in 0..2 {
+                rig.frame(line, &coinbase_snapshot("BTC-USD", 0, levels + usize::from(line)));
+                rig.turns();
+            }
+            let route = Route { output: 1, delivery: Delivery::Book, book_depth: 7 };
+            rig.pipeline.dispatcher.routing.add(stream, route);
+            let welcome = rig.turn();
+            assert!(welcome[1][0].contains("BookSnapshot"), "{welcome:?}");
+            // What the new line has, and the old one never said.
+            rig.frame(1, &coinbase_update("BTC-USD", 1, 77));
+            assert!(rig.turn().iter().all(Vec::is_empty), "nothing of the other line's book is published");
+            if hands_over {
+                assert!(rig.pipeline.hand_over(LineId(0), LineId(1), NOW));
+            } else {
+                let reason = BookReason::ConnectionLost;
+                rig.pipeline.line_lost(LineId(0), &[stream], &[], reason, NOW, &mut rig.clock);
+            }
+            let sent = sum(&rig.turns());
+            assert!(sent[1][0].contains("BookSnapshot"), "levels {levels}: {:?}", sent[1]);
+            rig.frame(1, &coinbase_update("BTC-USD", 2, 78));
+            let update = rig.turn();
+            assert!(update[1].len() == 1 && update[1][0].contains("BookUpdate"), "{update:?}");
+        }
+    }
+}
+
 #[test]
 fn updates_that_waited_are_applied_a_few_a_turn() {
     let run = |in_turns: bool| {

@@ -104,3 +104,17 @@ fn a_book_whose_snapshot_was_lost_comes_back() {
     let only = Some(vec![63, 90, 99, 106]);
     good(&Options { mix: Some(Mix(231_874)), only, ..Options::with_seed(698_359_681) });
 }
+
+/// Found by a fresh seed: the line of a book was silent since a shard subscribed to it, and when another line took over the shard was
+/// sent no snapshot: it went on with a mixture of two books that called itself proved.
+#[test]
+fn a_shard_that_came_while_a_line_was_silent_has_the_book_of_the_other() {
+    let only = Some(vec![18, 65]);
+    good(&Options { mix: Some(Mix(299_291)), only, ..Options::with_seed(1_957_653_914) });
+}
+
+/// Found with a full disk: a rotated journal ended an order that it had ended before, so trading did not come back after the start.
+#[test]
+fn trading_comes_back_from_a_journal_that_was_rotated_on_a_full_disk() {
+    good(&Options { mix: Some(Mix(507_904)), ..Options::with_seed(5_061) });
+}

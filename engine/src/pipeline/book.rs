@@ -447,6 +447,16 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
+    /// Has a view of a book for each depth that is asked for now. Who publishes all of a book does so first: a shard that is sent
+    /// nothing of a book that takes the place of another would apply the updates of the one to its copy of the other.
+    pub(super) fn follow_routes(&mut self, listing: Listing, stream: StreamId) {
+        let Self { books, views, dispatcher, options, .. } = self;
+        if let (Some(Some(feed)), Some(views)) = (books.get(listing.index()), views.get_mut(listing.index()))
+        {
+            views.follow_routes(&dispatcher.routing, stream, feed, options.book_depth_max);
+        }
+    }
+
     /// Publishes all of a book at once: to each shard as far down as it asked.
     pub(super) fn publish_whole(&mut self, header: &Header, listing: Listing, marks: Flags) {
         self.counts.events_total += 1;

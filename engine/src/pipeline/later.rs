@@ -144,6 +144,7 @@ impl<V: Venue> Pipeline<V> {
         state: Option<BookReason>,
     ) -> bool {
         self.finish_publishing(listing);
+        self.follow_routes(listing, header.stream);
         if self.later.is_on {
             self.later.levels += self.levels_of(header, listing);
             if self.later.levels > LEVELS_PER_TURN {
