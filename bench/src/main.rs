@@ -114,6 +114,9 @@ struct OrdersArgs {
     /// Orders a second
     #[arg(long, default_value_t = 50)]
     per_s: u64,
+    /// Messages of market data a second
+    #[arg(long, default_value_t = 3_000.0)]
+    messages_per_s: f64,
     /// Seconds of a run
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -202,7 +205,13 @@ fn run_orders(args: &OrdersArgs) -> Result<(), String> {
     print!("{}", bare_loops()?);
     for &mode in &args.modes {
         let (time, spin) = (Duration::from_secs(args.seconds), mode == Mode::Spin);
-        let setting = orders::Setting { per_s: args.per_s, time, spin, ed25519: args.ed25519 };
+        let setting = orders::Setting {
+            per_s: args.per_s,
+            messages_per_s: args.messages_per_s,
+            time,
+            spin,
+            ed25519: args.ed25519,
+        };
         print!("{}", orders::table(&orders::run(setting)?));
     }
     Ok(())

@@ -32,6 +32,8 @@ use crate::round_trip;
 
 /// What is traded: 0.001 BTC.
 const QTY: Number = Number { mantissa: 1, decimals: 3 };
+/// By how much the venue's limits on orders are raised.
+const LIMITS_TIMES: u32 = 1_000;
 /// Before the first order; books are proved by then.
 const LEAD: Duration = Duration::from_secs(2);
 /// After the last order.
@@ -40,8 +42,11 @@ const TAIL: Duration = Duration::from_millis(500);
 /// How a run is set.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// Orders a second. The venue's limits are those that it documents.
+    /// Orders a second; requests are limited to 100 a second.
     pub per_s: u64,
+    /// Messages of market data a second beside them. On a provider that has none everything is cold: a core takes some 10 us
+    /// to wake its wide registers.
+    pub messages_per_s: f64,
     /// How long.
     pub time: Duration,
     /// Shards spin on cores of their own; else they park, and the venue has a thread.
@@ -108,10 +113,17 @@ impl Consumer for Trader {
     }
 
     fn on_timer(&mut self, context: &mut Context<'_>) {
+        // The order first: it counts from the beginning of the shard's turn.
+        self.trade(context);
         if let Some(venue) = &mut self.venue {
             // A venue that is broken answers nothing, which the counts show.
             let _ = venue.turn();
         }
+    }
+}
+
+impl Trader {
+    fn trade(&mut self, context: &mut Context<'_>) {
         let Some((provider, instrument)) = self.traded else { return };
         let now = context.now();
         if now < self.next_at || now >= self.end_at {
@@ -170,6 +182,11 @@ pub fn run(setting: Setting) -> Result<Outcome, String> {
     let words = |error: std::io::Error| format!("the simulated venue: {error}");
     let mut config = BinanceConfig::of(Product::Spot);
     config.instruments.truncate(1);
+    config.messages_per_instrument_per_s = setting.messages_per_s;
+    // The pace is the caller's, not that of one account.
+    for limit in config.trading.iter_mut().flat_map(|trading| &mut trading.order_limits) {
+        limit.max *= LIMITS_TIMES;
+    }
     let (config, listen) = (VenueConfig::Binance(config), SocketAddr::from(([127, 0, 0, 1], 0)));
     let (venue, address, keys) = if setting.spin {
         let venue = simvenues::driven(listen, config).map_err(words)?;
@@ -256,10 +273,9 @@ const STAGES: [&str; 5] =
 
 /// An outcome as lines.
 pub fn table(outcome: &Outcome) -> String {
-    let Setting { per_s, spin, ed25519, .. } = outcome.setting;
+    let Setting { per_s, messages_per_s, spin, ed25519, .. } = outcome.setting;
     let mut text = format!(
-        "{} orders a second, {}, {}: {} sent, {} acknowledged, {} filled; round trip {}/{} ns before/after\n",
-        per_s,
+        "{per_s} orders and {messages_per_s} messages a second, {}, {}: {} sent, {} acknowledged, {} filled; round trip {}/{} ns before/after\n",
         if spin { "spin, the venue on the consumer's core" } else { "park, the venue on a thread" },
         if ed25519 { "Ed25519" } else { "HMAC" },
         outcome.orders[0],
@@ -337,7 +353,13 @@ mod tests {
 
     #[test]
     fn orders_are_filled_and_their_stages_counted() {
-        let setting = Setting { per_s: 20, time: Duration::from_secs(1), spin: false, ed25519: false };
+        let setting = Setting {
+            per_s: 20,
+            messages_per_s: 20.0,
+            time: Duration::from_secs(1),
+            spin: false,
+            ed25519: false,
+        };
         let outcome = run(setting).expect("two cores, and a venue");
         let [sent, acknowledged, filled] = outcome.orders;
         assert!(sent >= 10 && acknowledged == sent && filled == sent, "{:?}", outcome.orders);
