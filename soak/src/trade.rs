@@ -37,6 +37,8 @@ use crate::sim::{MS_NS, SECOND_NS};
 
 /// Where simulated time begins, in nanoseconds since 1970: a day in 2023.
 const START_NS: u64 = 1_700_000_000_000_000_000;
+/// A step longer than this is one in which the process stood still, but for so long, in nanoseconds.
+const STEP_NS_MAX: u64 = 20 * MS_NS;
 /// All prices and quantities are exact here.
 const DECIMALS: Decimals = Decimals { price: 8, qty: 8 };
 /// Consumers that trade.
@@ -100,6 +102,8 @@ pub struct Tally {
 pub struct Trade<G> {
     /// The simulated clock, in nanoseconds since 1970.
     pub now_ns: u64,
+    /// The same without the time in which nothing ran: who stands still cannot ask a disk for anything.
+    ran_ns: u64,
     /// The venue.
     pub site: Site,
     /// The desk under test.
@@ -122,7 +126,7 @@ pub struct Trade<G> {
     keeper: Keeper,
     /// When the journal took no more.
     failed_ns: Option<u64>,
-    /// Intents of this run: which order, its position in the journal, and when the journal said that it is durable.
+    /// Intents of this run: which order, its position in the journal, and at which `ran_ns` the journal said that it is durable.
     intents: Vec<(ClientOrderId, u64, Option<u64>)>,
     /// Runs that there were.
     epochs: BTreeSet<u64>,
@@ -174,6 +178,7 @@ impl<G: OrderGateway> Trade<G> {
         let epoch = START_NS / SECOND_NS;
         let mut trade = Self {
             now_ns: START_NS,
+            ran_ns: START_NS,
             desk: make(&site, setup.gateway, epoch, &options),
             site,
             tally: Tally::default(),
@@ -299,6 +304,7 @@ impl<G: OrderGateway> Trade<G> {
 
     /// Lets time pass until `now_ns`, in one step.
     pub fn pass_until(&mut self, now_ns: u64) {
+        self.ran_ns += now_ns.saturating_sub(self.now_ns).min(STEP_NS_MAX);
         self.now_ns = now_ns;
         self.step();
     }
@@ -306,8 +312,7 @@ impl<G: OrderGateway> Trade<G> {
     /// Lets so many milliseconds pass.
     pub fn pass_ms(&mut self, time_ms: u64) {
         for _ in 0..time_ms {
-            self.now_ns += MS_NS;
-            self.step();
+            self.pass_until(self.now_ns + MS_NS);
         }
     }
 

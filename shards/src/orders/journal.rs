@@ -342,6 +342,12 @@ impl<W: Writes> JournalWriter<W> {
                 Some(done.position)
             }
             Err((path, reason)) => {
+                // In batches the disk has not got all that came before, and nothing will ask for it any more. Beside the turns: the
+                // failure is news at once, however long a full disk takes.
+                if let Some(file) = self.current.file.clone() {
+                    let writes = self.writes.clone();
+                    self.writes.spawn(async move { writes.sync(file).await });
+                }
                 self.failure = Some(format!("journal {}: {reason}", path.display()));
                 None
             }

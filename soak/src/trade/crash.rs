@@ -14,8 +14,9 @@ use super::{Trade, make};
 use crate::disk::Crash;
 use crate::sim::{MS_NS, SECOND_NS};
 
-/// Under `batch` a power cut may cost so much, in nanoseconds: what was handed over since the last sync, and a step of the disk.
-const POWER_CUT_NS_MAX: u64 = SECOND_NS + 100 * MS_NS;
+/// Under `batch` a power cut may cost so much, in nanoseconds of [`Trade::ran_ns`]: what was handed over since the last sync, and
+/// some steps of the disk, each of which may end only after the process stood still.
+const POWER_CUT_NS_MAX: u64 = SECOND_NS + 200 * MS_NS;
 /// Times that a start may fail in a row.
 const STARTS_MAX: u32 = 3;
 
@@ -92,7 +93,7 @@ impl<G: OrderGateway> Trade<G> {
     /// Orders whose intent this crash may not lose.
     fn promised(&self, crash: Crash) -> Vec<ClientOrderId> {
         let since_ns = match (crash, self.options.durability) {
-            (Crash::Power, Durability::Batch) => self.now_ns.saturating_sub(POWER_CUT_NS_MAX),
+            (Crash::Power, Durability::Batch) => self.ran_ns.saturating_sub(POWER_CUT_NS_MAX),
             _ => u64::MAX,
         };
         let is_promised =
@@ -128,7 +129,7 @@ impl<G: OrderGateway> Trade<G> {
 
     /// What the shard does between its desk and its journal, and what the disk does meanwhile.
     pub(super) fn keep_journal(&mut self) {
-        let now_ns = self.now_ns;
+        let (now_ns, ran_ns) = (self.now_ns, self.ran_ns);
         self.disk.run(now_ns);
         let Self { journal, keeper, desk, intents, .. } = self;
         let Some(journal) = journal else { return };
@@ -149,7 +150,7 @@ impl<G: OrderGateway> Trade<G> {
         keeper.turn(journal, desk, now_ns);
         for (_, position, durable_ns) in intents.iter_mut() {
             if *position <= keeper.durable {
-                durable_ns.get_or_insert(now_ns);
+                durable_ns.get_or_insert(ran_ns);
             }
         }
         if keeper.failed && !failed {
