@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 # One test; one binary; everything, including its compilation from nothing.
 export TEST_LIMIT_S="${TEST_LIMIT_S:-120}" TEST_BINARY_LIMIT_S="${TEST_BINARY_LIMIT_S:-600}"
-run_limit_s="${TEST_RUN_LIMIT_S:-1080}"
+run_limit_s="${TEST_RUN_LIMIT_S:-2400}"
 
 # Recordings of the venues are not part of the repository. Conformance tests replay them where they are.
 export MELTICA_CAPTURES="${MELTICA_CAPTURES:-$PWD/../shared/captures}"

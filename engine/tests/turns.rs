@@ -171,15 +171,13 @@ fn body_in_pieces(body: &str, bytes_max: usize, frames: &[String]) -> (Vec<Vec<S
     let mut bytes = body.as_bytes().to_vec();
     let mut turns = Vec::new();
     let outcome = loop {
-        match rig.pipeline.rest_piece(PATH, &mut bytes, bytes_max, NOW, &mut rig.clock) {
-            Some(outcome) => break outcome,
-            None => {
-                if let Some(frame) = frames.next() {
-                    rig.frame(0, frame);
-                }
-                turns.push(rig.turn());
-            }
+        if let Some(outcome) = rig.pipeline.rest_piece(PATH, &mut bytes, bytes_max, NOW, &mut rig.clock) {
+            break outcome;
         }
+        if let Some(frame) = frames.next() {
+            rig.frame(0, frame);
+        }
+        turns.push(rig.turn());
     };
     assert_eq!(outcome, FrameOutcome::Done);
     for frame in frames {
@@ -194,7 +192,9 @@ fn body_in_pieces(body: &str, bytes_max: usize, frames: &[String]) -> (Vec<Vec<S
 
 /// Without what tells when each event's frame was: frames come at other times among the pieces.
 fn sorted(mut rings: Vec<Vec<String>>) -> Vec<Vec<String>> {
-    rings.iter_mut().for_each(|ring| ring.sort());
+    for ring in &mut rings {
+        ring.sort();
+    }
     rings
 }
 

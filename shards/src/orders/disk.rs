@@ -190,6 +190,10 @@ fn said<T>(result: Result<T, impl std::fmt::Display>) -> io::Result<T> {
     result.map_err(|error| io::Error::other(error.to_string()))
 }
 
+#[allow(
+    clippy::manual_async_fn,
+    reason = "an async fn would keep the borrow of self for as long as the file is under way"
+)]
 impl Writes for Tasks {
     type Files = Machine;
     type File = file_io::BufferedFile;

@@ -62,11 +62,14 @@ impl Ledger {
         }
     }
 
-    /// Writes what a new file must begin with, so that older ones are not needed: the run, used ids, orders and their
+    /// Writes what a new file must begin with, so that older ones are not needed: the runs, used ids, orders and their
     /// executions.
     pub fn checkpoint(&self, out: &mut Vec<u8>) {
-        let begin = Record::Begin { epoch: self.ids.epoch(), shard: self.shard, provider: self.provider };
-        journal::append(&begin, out);
+        // Former runs too: the venue may list an order of one of them that its journal lost, and a process that dies before it
+        // has asked must not be the last to know of that run.
+        for epoch in self.ids.former().chain([self.ids.epoch()]) {
+            journal::append(&Record::Begin { epoch, shard: self.shard, provider: self.provider }, out);
+        }
         for key in &self.used_order {
             let mut bytes = [0; 24];
             for (chunk, word) in bytes.chunks_mut(8).zip([key[0], key[1], key[2] & 0xFFFF_FFFF]) {
@@ -163,5 +166,29 @@ mod tests {
         }
         assert_eq!(ledger.open_orders(), 0);
         assert!(ledger.orders().all(|(order, _)| !order.life.is_open()));
+    }
+
+    /// Found by simulation with processes that die at their start: the next one no longer knew the ids of the run before.
+    #[test]
+    fn a_process_that_dies_at_its_start_passes_on_the_runs_before_it() {
+        let of = |epoch| {
+            let ids = WireIds::new(epoch, 1).expect("fits");
+            Ledger::new(ProviderId(0), 1, ids, LedgerOptions::DEFAULT)
+        };
+        let mut bytes = Vec::new();
+        of(3).checkpoint(&mut bytes);
+        for epoch in [4, 7, 8] {
+            let mut ledger = of(epoch);
+            for record in journal::Records::new(&bytes) {
+                assert!(ledger.replay(&record));
+            }
+            bytes.clear();
+            ledger.checkpoint(&mut bytes);
+        }
+        let mut last = of(9);
+        for record in journal::Records::new(&bytes) {
+            assert!(last.replay(&record));
+        }
+        assert_eq!(last.ids.former().collect::<Vec<_>>(), [3, 4, 7, 8]);
     }
 }

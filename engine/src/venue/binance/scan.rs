@@ -289,24 +289,23 @@ pub(super) fn depth(
     sink: &mut Sink,
     bytes_max: usize,
 ) -> Option<Result<bool, DecodeError>> {
-    let (mut scanner, mut open, mut resumed) = match progress.0.take() {
-        Some(open) => (Scanner::new(body.get(open.at..)?), open, true),
-        None => {
-            let symbol = symbol()?;
-            let mut scanner = Scanner::new(body);
-            scanner.lit(b"{\"lastUpdateId\":")?;
-            let number = scanner.u64()?;
-            let mut time = VenueTime::ABSENT;
-            if scanner.maybe(b",\"E\":") {
-                scanner.u64()?;
-                scanner.lit(b",\"T\":")?;
-                time = sink.unit.time(scanner.u64()?);
-            }
-            scanner.lit(b",\"bids\":")?;
-            let listing = sink.listing(&symbol).ok()?;
-            let sides = Sides::new(sink.scale(listing));
-            (scanner, OpenDepth { at: 0, listing, number, time, sides, in_asks: false }, false)
+    let (mut scanner, mut open, mut resumed) = if let Some(open) = progress.0.take() {
+        (Scanner::new(body.get(open.at..)?), open, true)
+    } else {
+        let symbol = symbol()?;
+        let mut scanner = Scanner::new(body);
+        scanner.lit(b"{\"lastUpdateId\":")?;
+        let number = scanner.u64()?;
+        let mut time = VenueTime::ABSENT;
+        if scanner.maybe(b",\"E\":") {
+            scanner.u64()?;
+            scanner.lit(b",\"T\":")?;
+            time = sink.unit.time(scanner.u64()?);
         }
+        scanner.lit(b",\"bids\":")?;
+        let listing = sink.listing(&symbol).ok()?;
+        let sides = Sides::new(sink.scale(listing));
+        (scanner, OpenDepth { at: 0, listing, number, time, sides, in_asks: false }, false)
     };
     let decimals = sink.scale(open.listing).decimals();
     if open.sides.scale.decimals() != decimals {
