@@ -255,7 +255,7 @@ pub struct WireIds {
 }
 
 /// Runs of whose ids a UUID can be recognised. A process that dies at each start uses them up.
-const FORMER_RUNS: usize = 16;
+const FORMER_RUNS: usize = 12;
 /// Ids after the last known one of a run that are tried: a journal in batches loses some milliseconds of them, at a power cut a
 /// second, and the one venue with such ids takes fewer.
 const FIND_MAX: u64 = 128;
@@ -394,7 +394,7 @@ mod tests {
         let finds = |epoch, shard, counter| ids.find(&id(epoch, shard, counter).uuid()).is_some();
         assert!(finds(996, 1, 41) && finds(996, 1, 40 + FIND_MAX) && finds(997, 1, 1));
         assert!(!finds(996, 1, 40), "known ones are in the table");
-        assert!(finds(982, 1, 1) && !finds(981, 1, 1) && !finds(996, 2, 41) && !finds(1_000, 1, 1));
+        assert!(finds(986, 1, 1) && !finds(985, 1, 1) && !finds(996, 2, 41) && !finds(1_000, 1, 1));
     }
 
     #[test]
