@@ -18,7 +18,7 @@ fn order(mut desk: Desk) -> Desk {
 }
 
 #[library_benchmark]
-#[bench::binance(args = (Signed::BinanceHmac), setup = Desk::new, config = at_most(20_840))]
+#[bench::binance(args = (Signed::BinanceHmac), setup = Desk::new, config = at_most(15_930))]
 #[bench::kraken(args = (Signed::KrakenToken), setup = Desk::new, config = at_most(21_860))]
 #[bench::coinbase(args = (Signed::CoinbasePrepared), setup = Desk::new, config = at_most(15_490))]
 fn report(mut desk: Desk) -> Desk {
