@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 binary="${1:?BINARY is missing}"
 suite="${SUITE:-bookworm}"
-mirror="${MIRROR:-http://deb.debian.org/debian}"
+mirror="${MIRROR:-}" # debootstrap knows one of its own
 dir="${2:-target/package/service}/$suite"
 skip() {
   echo "SKIPPED: service under systemd: $*" >&2
@@ -26,7 +26,7 @@ dir=$(realpath "$dir")
 if [[ ! -f $dir/complete ]]; then
   echo "making Debian $suite in $dir" >&2
   rm -rf "$dir/root"
-  debootstrap --variant=minbase --include=systemd,systemd-sysv,libgcc-s1,procps,dbus "$suite" "$dir/root" "$mirror" \
+  debootstrap --variant=minbase --include=systemd,systemd-sysv,libgcc-s1,procps,dbus "$suite" "$dir/root" ${mirror:+"$mirror"} \
     >"$dir/debootstrap.log" 2>&1 || {
     tail -5 "$dir/debootstrap.log" >&2
     exit 1
