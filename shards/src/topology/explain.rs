@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::check::{EXECUTOR_MEMLOCK_BYTES, MEMLOCK_BYTES_MIN};
 use super::memory::{memory_budget, shown_bytes};
+use super::numbered;
 use super::plan::{Endpoints, HostMode, Role, ShardIndex, ShardPlan, Subscription, Topology};
 use crate::host::{HostFacts, HostView, siblings};
 
@@ -110,8 +111,9 @@ fn provider_lines(topology: &Topology, index: ShardIndex, lines: &mut Vec<String
             plan.channels.len()
         ));
         let book =
-            plan.book.map_or(String::new(), |book| format!(", books of {} levels a side", book.depth_max));
-        lines.push(format!("  sockets: {} WebSocket line(s), and REST{book}", plan.lines));
+            plan.book.map_or(String::new(), |book| format!("; books of {} levels a side", book.depth_max));
+        let sockets = numbered(usize::from(plan.lines), "WebSocket line");
+        lines.push(format!("  sockets: {sockets} and REST{book}"));
         for (to, shard) in (0..).map(ShardIndex).zip(&topology.shards) {
             let Some(rings) = shard.rings() else { continue };
             let takers = takers(topology, to, number);
@@ -180,10 +182,10 @@ fn consumer_lines(topology: &Topology, index: ShardIndex, lines: &mut Vec<String
     for (_, plan) in topology.consumers_on(index) {
         let trading = if plan.trading { ", may trade" } else { "" };
         lines.push(format!(
-            "{}: {}, {} subscription(s){trading}",
+            "{}: {}, {}{trading}",
             plan.name,
             plan.kind,
-            plan.subscriptions.len()
+            numbered(plan.subscriptions.len(), "subscription")
         ));
     }
     if let Some(rings) = topology.shard(index).rings() {

@@ -11,6 +11,9 @@ use engine::orders::{OrderEvent, OrderKind, OrderRequest, OrderSide, Origin, Rep
 use simvenues::exchange::OrderFault;
 use simvenues::{Fault, VenueFault, exchange};
 
+use shards::live::Board;
+use shards::status::Status;
+
 use rig::{Do, Home, Rig, VENUES, Venue, buy, named, text, venue};
 
 /// Below every price of the simulated market, and above the least notional: it rests.
@@ -114,7 +117,24 @@ fn what_cannot_leave_is_refused_here_with_the_rules_name() {
         rig.heard().iter().filter(refused).count() == 2
     });
     assert_eq!(venue.faults().orders().len(), 1, "only the first one left");
-    rig.stop();
+    let topology = rig.gateway.topology.clone();
+    let ended = rig.stop();
+    let status = ended.providers[0].orders.as_ref().expect("it traded").status;
+    let refusals = status.accounts().next().expect("the script's").refusals;
+    let told: Vec<(&str, u32)> = refusals.all().map(|(rule, count)| (rule.name(), count)).collect();
+    assert_eq!((told.len(), told.iter().map(|(_, count)| count).sum::<u32>()), (13, 14), "{told:?}");
+    assert!(told.contains(&("combination", 2)), "{told:?}");
+
+    // An operator is told once, with what to do.
+    let mut board = Board::default();
+    board.take(Status::Orders(status));
+    let lines = board.refused(&topology);
+    let expected = "2 orders of script refused: kind, time in force, price and post-only do not go together; post-only: a limit order, \
+                    good till cancelled; a market order: no price, not fill or kill (combination)";
+    assert!(lines.contains(&("binance".to_owned(), "combination", expected.to_owned())), "{lines:#?}");
+    assert_eq!(lines.len(), 13);
+    board.take(Status::Orders(status));
+    assert_eq!(board.refused(&topology), []);
 }
 
 #[test]
