@@ -86,7 +86,7 @@ rules! {
     QtyMax = "qty_max": "the quantity is above the venue's most";
         "several orders",
     LimitQty = "limit_qty": "the quantity is above the consumer's `qty_max`";
-        "a smaller order, or a larger limit in `limits`",
+        "a smaller order, or a larger `qty_max`",
     PricePositive = "price_positive": "the price is zero or negative";
         "a mistake of the consumer",
     PriceScale = "price_scale": "the price has more digits than the instrument's prices";
@@ -96,13 +96,13 @@ rules! {
     NotionalMin = "notional_min": "price times quantity is below the venue's least";
         "a larger order",
     LimitNotional = "limit_notional": "price times quantity is above the consumer's `notional_max`";
-        "a smaller order, or a larger limit in `limits`",
+        "a smaller order, or a larger `notional_max`",
     LimitCollar = "limit_collar": "the price is further through the book than the consumer's `collar_bp`";
-        "a price nearer to the book, or a larger limit in `limits`",
+        "a price nearer to the book, or a larger `collar_bp`",
     LimitOpenOrders = "limit_open_orders": "the consumer has as many open orders as its `open_orders_max`";
-        "cancel some, or a larger limit in `limits`",
+        "cancel some, or a larger `open_orders_max`",
     LimitRate = "limit_rate": "the consumer sent as many orders within a second as its `orders_per_s_max`";
-        "fewer orders, or a larger limit in `limits`",
+        "fewer orders, or a larger `orders_per_s_max`",
     VenueRate = "venue_rate": "the venue takes no more orders now: its limit is reached, or it said so";
         "fewer orders; new ones leave again by themselves within seconds, after a lockout within minutes",
     TableFull = "table_full": "every slot for orders holds an open one";

@@ -387,7 +387,9 @@ pub(super) fn fill(report: &mut RunReport, topology: &Topology, board: &Board, e
                 if facts.len() > FACTS_SHOWN {
                     words.push(format!("{} more in report.json", facts.len() - FACTS_SHOWN));
                 }
-                verdict.say(format!("{consumer}: {}", words.join(", ")));
+                // What has commas of its own is told apart by more.
+                let between = if words.iter().any(|word| word.contains(", ")) { "; " } else { ", " };
+                verdict.say(format!("{consumer}: {}", words.join(between)));
             }
         }
     }

@@ -154,7 +154,12 @@ fn merger_lines(topology: &Topology, index: ShardIndex, lines: &mut Vec<String>)
     for (number, merge) in topology.merges.iter().enumerate().filter(|(_, merge)| merge.shard == index) {
         let inputs: Vec<&str> =
             merge.inputs.iter().map(|(provider, _)| topology.provider(*provider).name.as_str()).collect();
-        lines.push(format!("{}: joins {} in windows of {} s", merge.name, inputs.join(", "), merge.window_s));
+        let how = if merge.kind.is_best() {
+            "best bid and offer at every change".to_owned()
+        } else {
+            format!("in windows of {} s", merge.window_s)
+        };
+        lines.push(format!("{}: joins {}, {how}", merge.name, inputs.join(", ")));
         for (to, shard) in (0..).map(ShardIndex).zip(&topology.shards) {
             let takers: Vec<&str> = topology
                 .consumers_on(to)

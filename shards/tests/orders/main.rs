@@ -63,6 +63,15 @@ fn fills_and_rests(venue: &Venue, home: &Home) {
     let states = orders.iter().map(|order| order.status).collect::<Vec<_>>();
     assert_eq!(states, [exchange::Status::Filled, exchange::Status::Canceled]);
 
+    // No answer is noted as earlier than what it answers, also where it came while the shard did something else.
+    let to_ack = |rig: &Rig| {
+        let mut totals = rig.gateway.collector.totals();
+        let of = totals.find(|(_, name, total)| name.starts_with("written_to_ack:") && total.count() == 2);
+        of.map(|(.., total)| total.latency_ns_at(0.0))
+    };
+    rig.wait("both acks in the histogram", |rig| to_ack(rig).is_some());
+    assert!(to_ack(&rig) > Some(0));
+
     let ended = rig.stop();
     let summary = ended.providers[0].orders.as_ref().expect("it traded");
     assert_eq!(summary.journal_failure, None);
