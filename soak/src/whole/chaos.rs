@@ -70,11 +70,15 @@ pub enum Kind {
     Crashes,
     /// The disk of the journal is full.
     Disk,
+    /// Subscriptions, merge rules and switches change by way of the control shard, and not directly.
+    Control,
+    /// Shards and the control thread stand still for seconds, also longer than anybody waits for an answer.
+    Late,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -94,6 +98,8 @@ impl Kind {
         Self::Switches,
         Self::Crashes,
         Self::Disk,
+        Self::Control,
+        Self::Late,
     ];
 }
 
@@ -233,6 +239,11 @@ impl Whole {
                 self.merger_stands_until_ns = self.now_ns + for_ms * MS_NS;
                 return Some(format!("the merge shard stands for {for_ms} ms"));
             }
+            Kind::Routes if self.control.is_some() => return self.ask_for_streams(),
+            Kind::Rules if self.control.is_some() => return self.ask_for_rules(),
+            Kind::Switches if self.control.is_some() => return self.ask_for_switch(),
+            Kind::Control => return self.ask_questions(),
+            Kind::Late => return self.stand_still(),
             Kind::Routes => return self.change_route(),
             Kind::Rules => return self.change_rules(),
             Kind::Orders => return self.order(),
@@ -275,6 +286,7 @@ impl Whole {
             (shard.asleep_until_ns, shard.parts_per_turn) = (0, usize::MAX);
         }
         self.merger_stands_until_ns = 0;
+        self.calm_control();
         if let Some(trade) = &mut self.trade {
             trade.kill(false);
             (0..CONSUMERS).for_each(|consumer| trade.set_trading(consumer, true));

@@ -26,11 +26,21 @@ pub enum Sabotage {
     LoseUncounted,
     /// A slot of a pool is not given back.
     LeakSlot,
+    /// A provider says that it has new routes, and has not.
+    LoseRoute,
+    /// A shard's reply to the control thread is lost.
+    LoseReply,
+    /// What came of a change is not told to its consumer.
+    LoseAnswer,
+    /// A shard that stands nowhere takes a command after three seconds.
+    ObeyLate,
+    /// A subscription of one consumer ends that of another.
+    DisturbNeighbour,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::DropEvent,
         Self::RepeatEvent,
         Self::SwapEvents,
@@ -40,6 +50,11 @@ impl Sabotage {
         Self::LoseReport,
         Self::LoseUncounted,
         Self::LeakSlot,
+        Self::LoseRoute,
+        Self::LoseReply,
+        Self::LoseAnswer,
+        Self::ObeyLate,
+        Self::DisturbNeighbour,
     ];
 
     /// What becomes of an event on its way into a host: it, in its place others, or nothing. `None`: not its moment.
