@@ -57,6 +57,11 @@ fn a_promise_that_is_broken_is_noticed() {
         // Whichever event it was.
         Sabotage::LoseUncounted => ["taken", "a book at"],
         Sabotage::LeakSlot => ["its pool says", "pools are out"],
+        Sabotage::LoseRoute => ["is to get", "is to get"],
+        Sabotage::LoseReply | Sabotage::ObeyLate => ["in which no shard stood", "none of them waiting"],
+        // Its own request, or one of an operator.
+        Sabotage::LoseAnswer => ["control results", "was acknowledged"],
+        Sabotage::DisturbNeighbour => ["its seat is another", "its seat is another"],
     };
     for sabotage in Sabotage::ALL {
         let caught = |seed| {

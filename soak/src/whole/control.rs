@@ -96,6 +96,7 @@ pub(super) struct Control {
     wanted_back: Option<[WantedBack; PROVIDERS]>,
     /// Nothing has changed since what is in force was compared.
     is_compared: bool,
+    pub(super) compared_total: u64,
     broken: Option<String>,
 }
 
@@ -139,6 +140,7 @@ impl Control {
             questions: (0, 0),
             wanted_back: None,
             is_compared: false,
+            compared_total: 0,
             broken: None,
         }
     }
@@ -263,6 +265,17 @@ impl Control {
                 self.turn_within(whole.now_ns, IDLE_NS);
             }
         }
+    }
+
+    /// Changes carried out, and those refused.
+    pub(super) const fn counts(&self) -> (u64, u64) {
+        self.controller.counts()
+    }
+
+    /// Changes of operators whose outcome nobody knew in time.
+    pub(super) fn unanswered(&self) -> u64 {
+        let late = |asked: &&Asked| matches!(&asked.result, Some(Err(refusal)) if refusal.status == 504);
+        self.asked.iter().filter(late).count() as u64
     }
 
     /// Where the control thread stands, for a story.

@@ -46,6 +46,16 @@ pub struct Summary {
     pub remembered: u64,
     /// Handlers that panicked.
     pub panics: u64,
+    /// Changes that the control shard carried out, and those that it refused.
+    pub changes: u64,
+    /// See [`changes`](Self::changes).
+    pub refused: u64,
+    /// Changes that no shard had answered after five seconds.
+    pub unanswered: u64,
+    /// Requests of consumers' own.
+    pub own_requests: u64,
+    /// Times that what was in force was compared with what the control shard says.
+    pub compared: u64,
     /// Simulated time, in nanoseconds.
     pub simulated_ns: u64,
 }
@@ -67,6 +77,11 @@ impl Summary {
         self.rotations += other.rotations;
         self.remembered += other.remembered;
         self.panics += other.panics;
+        self.changes += other.changes;
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+        self.own_requests += other.own_requests;
+        self.compared += other.compared;
         self.simulated_ns += other.simulated_ns;
     }
 }
@@ -204,7 +219,8 @@ impl Verdict {
             "{seeds} seeds from {from} in {second:.1} s: {:.2} seeds, {:.0} steps, {:.0} faults a second; {:.0} \
              simulated seconds\n{} event parts seen, {} of them merged, {} books compared, {} gaps, {} critical \
              events, {} handlers panicked; hash {:016x}\n{} crashes of who trades, {} of them power cuts, {} torn bytes \
-             cut, {} full disks, {} rotations, {} orders remembered\n",
+             cut, {} full disks, {} rotations, {} orders remembered\n{} changes by the control shard, {} refused, {} not \
+             answered in 5 s, {} requests of consumers; compared with what is in force {} times\n",
             *seeds as f64 / second,
             sum.steps as f64 / second,
             sum.faults as f64 / second,
@@ -222,6 +238,11 @@ impl Verdict {
             sum.full_disks,
             sum.rotations,
             sum.remembered,
+            sum.changes,
+            sum.refused,
+            sum.unanswered,
+            sum.own_requests,
+            sum.compared,
         );
         match failure {
             Some(failure) => {
@@ -275,8 +296,13 @@ impl Whole {
             (summary.torn_bytes, summary.full_disks) = (tally.cut_bytes, tally.journal_failures);
             (summary.rotations, summary.remembered) = (tally.rotations, tally.remembered);
         }
+        if let Some(control) = &self.control {
+            (summary.changes, summary.refused) = control.counts();
+            (summary.unanswered, summary.compared) = (control.unanswered(), control.compared_total);
+        }
         for seated in self.shards.iter().flat_map(|shard| &shard.seated) {
             let audit = seated.audit.borrow();
+            summary.own_requests += audit.asked.len() as u64;
             summary.hash = summary.hash.rotate_left(5) ^ audit.hash;
             summary.events += audit.seen_total;
             summary.merged += audit.merged_total;

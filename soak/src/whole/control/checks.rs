@@ -168,6 +168,7 @@ impl Whole {
         }
         if !control.is_compared && control.is_idle(self) {
             control.is_compared = true;
+            control.compared_total += 1;
             control.compare(self)?;
         }
         Ok(())
