@@ -172,7 +172,9 @@ impl<V: Venue> World<V> {
             ($config:expr) => {{
                 $config.instruments = default_instruments(quote)
                     .into_iter()
-                    .filter(|spec| options.bases.iter().chain(&options.unknown).any(|base| **base == *spec.base))
+                    .filter(|spec| {
+                        options.bases.iter().chain(&options.unknown).any(|base| **base == *spec.base)
+                    })
                     .collect();
                 $config.seed = options.seed;
                 $config.messages_per_instrument_per_s = options.rate;
@@ -190,7 +192,11 @@ impl<V: Venue> World<V> {
         for (index, base) in options.bases.iter().enumerate() {
             let symbol = format!("{base}-{quote}");
             let listing = directory
-                .add(&venue.venue_symbol(&symbol), &symbol, InstrumentId(options.instrument_first + index as u16))
+                .add(
+                    &venue.venue_symbol(&symbol),
+                    &symbol,
+                    InstrumentId(options.instrument_first + index as u16),
+                )
                 .expect("short names");
             for channel in channels {
                 directory.add_stream(listing, channel.parse().expect("the engine's own names"));
@@ -663,10 +669,7 @@ fn catalog_of(provider: u8, directory: &Directory, venue: &str) -> Catalog {
     }
     let nobody = || ProviderFacts { name: String::new(), venue: String::new(), streams: Vec::new() };
     let before = std::iter::repeat_with(nobody).take(usize::from(provider));
-    Catalog {
-        providers: before.chain([facts]).collect(),
-        symbols,
-    }
+    Catalog { providers: before.chain([facts]).collect(), symbols }
 }
 
 /// Status, `Retry-After` and the range of the body, once the answer is whole.

@@ -61,6 +61,9 @@ fn a_promise_that_is_broken_is_noticed() {
         Sabotage::LoseReply | Sabotage::ObeyLate => ["in which no shard stood", "none of them waiting"],
         // Its own request, or one of an operator.
         Sabotage::LoseAnswer => ["control results", "was acknowledged"],
+        Sabotage::RecordLess => ["is another, with", "parts that were shown"],
+        Sabotage::LoseWrite => ["is another, with", "has no end"],
+        Sabotage::LieSynced => ["was written to its end", "was written to its end"],
         Sabotage::DisturbNeighbour => ["its seat is another", "its seat is another"],
     };
     for sabotage in Sabotage::ALL {

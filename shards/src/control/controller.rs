@@ -280,7 +280,9 @@ impl Controller {
 
     /// The same by number: provider or merge shard, stream, and how it is held.
     pub fn held_streams(&self, consumer: usize) -> impl Iterator<Item = (ProviderId, StreamId, Held)> {
-        self.held[consumer].iter().map(|(&(provider, stream), how)| (ProviderId(provider as u8), stream, *how))
+        self.held[consumer]
+            .iter()
+            .map(|(&(provider, stream), how)| (ProviderId(provider as u8), stream, *how))
     }
 
     /// The canonical symbol of a provider's listing.

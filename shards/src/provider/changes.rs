@@ -55,9 +55,7 @@ pub fn obey(shard: &mut impl Providers, command: Numbered, now_ns: u64) -> Optio
         (Command::Route { change, .. }, Some(provider)) => {
             provider.route(*change, now_ns).map_or_else(Reply::Refused, |()| Reply::Done)
         }
-        (Command::Roll { .. }, Some(provider)) => {
-            provider.roll().map_or_else(Reply::Refused, Reply::Rolling)
-        }
+        (Command::Roll { .. }, Some(provider)) => provider.roll().map_or_else(Reply::Refused, Reply::Rolling),
         (Command::List { .. } | Command::Route { .. } | Command::Roll { .. }, None) => {
             Reply::Refused("no such provider on this shard".to_owned())
         }

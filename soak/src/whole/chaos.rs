@@ -16,6 +16,7 @@ use simvenues::{
 };
 
 use super::{BASES, MERGED, PROVIDERS, TO_MERGER, Whole};
+use crate::disk::Crash;
 use crate::sim::{MS_NS, SECOND_NS};
 use crate::trade::{CONSUMERS, Setup, Trade};
 
@@ -74,11 +75,15 @@ pub enum Kind {
     Control,
     /// Shards and the control thread stand still for seconds, also longer than anybody waits for an answer.
     Late,
+    /// A consumer records what it sees; its process dies, or its host loses power, and another recording begins.
+    Recorder,
+    /// The disk of the recorder is full, stands still, cannot cut.
+    RecorderDisk,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -100,6 +105,8 @@ impl Kind {
         Self::Disk,
         Self::Control,
         Self::Late,
+        Self::Recorder,
+        Self::RecorderDisk,
     ];
 }
 
@@ -244,6 +251,18 @@ impl Whole {
             Kind::Switches if self.control.is_some() => return self.ask_for_switch(),
             Kind::Control => return self.ask_questions(),
             Kind::Late => return self.stand_still(),
+            Kind::Recorder => {
+                let recording = self.recording.as_mut()?;
+                let crash = if self.chaos.rng.bool() { Crash::Kill } else { Crash::Power };
+                if let Err(what) = recording.crash(crash) {
+                    self.broken.get_or_insert(what);
+                }
+                return Some(format!("{crash:?} ends the recorder, another begins"));
+            }
+            Kind::RecorderDisk => {
+                let now_ns = self.now_ns;
+                return Some(self.recording.as_mut()?.disturb(&mut self.chaos.rng, now_ns));
+            }
             Kind::Routes => return self.change_route(),
             Kind::Rules => return self.change_rules(),
             Kind::Orders => return self.order(),
@@ -287,6 +306,9 @@ impl Whole {
         }
         self.merger_stands_until_ns = 0;
         self.calm_control();
+        if let Some(recording) = &mut self.recording {
+            recording.calm();
+        }
         if let Some(trade) = &mut self.trade {
             trade.kill(false);
             (0..CONSUMERS).for_each(|consumer| trade.set_trading(consumer, true));

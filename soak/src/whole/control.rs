@@ -148,8 +148,7 @@ impl Control {
     /// When it has something to do next.
     pub(super) fn next_ns(&self, whole: &Whole) -> u64 {
         let shards = self.takes_at_ns.iter().enumerate().filter(|(_, at_ns)| **at_ns < u64::MAX);
-        let shards =
-            shards.map(|(number, at_ns)| (*at_ns).max(whole.stands_until_ns(ShardId(number as u8))));
+        let shards = shards.map(|(number, at_ns)| (*at_ns).max(whole.stands_until_ns(ShardId(number as u8))));
         let turn = self.turns_at_ns.max(self.thread_stands_until_ns);
         let back = self.wanted_back.iter().flatten().filter_map(|wanted| match wanted {
             WantedBack::From(at_ns) => Some(*at_ns),
@@ -312,7 +311,8 @@ fn at_merger(command: Numbered, whole: &mut Whole) -> Reply {
 fn at_consumers(number: usize, Numbered { command, .. }: Numbered, whole: &mut Whole) -> Option<Reply> {
     let (now, sabotage) = (whole.clock(), &mut whole.sabotage);
     let shard = &mut whole.shards[number];
-    let seat_of = |shard: &Shard, consumer| shard.seated.iter().position(|seated| seated.consumer == consumer);
+    let seat_of =
+        |shard: &Shard, consumer| shard.seated.iter().position(|seated| seated.consumer == consumer);
     match &command {
         Command::Subscribe { consumer, streams, version, catalog, .. } => {
             let seat = seat_of(shard, *consumer)?;
@@ -390,7 +390,8 @@ impl Whole {
     pub(super) fn take_commands(&mut self) {
         let now_ns = self.now_ns;
         // Asked first: while it is away nobody stands by its word.
-        let stand: Vec<_> = (0..=u8::from(CONSUMERS[1].0)).map(|id| self.stands_until_ns(ShardId(id))).collect();
+        let stand: Vec<_> =
+            (0..=u8::from(CONSUMERS[1].0)).map(|id| self.stands_until_ns(ShardId(id))).collect();
         let Some(mut control) = self.control.take() else { return };
         control.want_back(self);
         if now_ns >= control.turns_at_ns.max(control.thread_stands_until_ns) {

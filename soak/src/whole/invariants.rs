@@ -28,6 +28,9 @@ impl Whole {
                 return Err(format!("the observer: {violation}"));
             }
         }
+        if let Some(what) = self.broken.take() {
+            return Err(what);
+        }
         self.check_control()?;
         if self.steps_total.is_multiple_of(COUNTERS_EVERY) { self.check_counters() } else { Ok(()) }
     }
@@ -36,9 +39,8 @@ impl Whole {
         for provider in 0..=PROVIDERS {
             let from = ProviderId(provider as u8);
             let dispatcher = self.dispatcher(from);
-            let state = |(output, shard)| {
-                (shard, dispatcher.output_counts(output), dispatcher.output_state(output))
-            };
+            let state =
+                |(output, shard)| (shard, dispatcher.output_counts(output), dispatcher.output_state(output));
             let states: Vec<_> = dispatcher.shards().enumerate().map(state).collect();
             for (output, (shard, (counts, in_flight), state)) in states.into_iter().enumerate() {
                 let lost = counts.coalesced_total + counts.dropped_total;
@@ -124,6 +126,9 @@ impl Whole {
             self.check_shard(shard)?;
         }
         self.check_told()?;
+        if let Some(recording) = &mut self.recording {
+            recording.finish()?;
+        }
         if let Some(trade) = &mut self.trade {
             trade.finish();
         }

@@ -19,6 +19,7 @@ pub mod chaos;
 mod control;
 mod feed;
 mod invariants;
+mod recording;
 pub mod run;
 mod sabotage;
 
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::channel::Channel;
-use engine::consumer::{Host, OnPanic};
+use engine::consumer::{Consumer, Host, OnPanic};
 use engine::dispatch::Dispatcher;
 use engine::event::Event;
 use engine::ids::{ConsumerId, ProviderId, ShardId, StreamId};
@@ -53,6 +54,7 @@ use auditor::{Audit, Auditor, Carries, Place};
 use chaos::{Chaos, Kind, Mix};
 use control::Control;
 use feed::Feed;
+use recording::{Recorded, Recording};
 pub use sabotage::Sabotage;
 use sabotage::Saboteur;
 
@@ -172,6 +174,10 @@ pub struct Whole {
     trade: Option<Trade<BinanceOrders>>,
     /// Where subscriptions, rules and switches change by way of the control shard.
     control: Option<Control>,
+    /// Where one of the consumers records.
+    recording: Option<Recording>,
+    /// A promise that something broke outside of a step.
+    broken: Option<String>,
     news: Vec<Vec<OrderEvent>>,
     chaos: Chaos,
     version: u32,
@@ -228,6 +234,9 @@ impl Whole {
 
         let (ring_events, spill_events) =
             if mix.has(Kind::SmallRings) { (1 << rng.u32(8..11), 256) } else { (1 << 13, 1 << 13) };
+        let recording = mix.has(Kind::Recorder).then(|| Recording::new(options.seed, &catalog));
+        // One that never panics, or one that does.
+        let recorder = if options.seed.is_multiple_of(3) { 4 } else { 1 };
         let mut shards = Vec::new();
         for number in 0..TO_SHARD.len() {
             let mut host = Host::new(Arc::clone(&catalog), 64);
@@ -241,9 +250,14 @@ impl Whole {
                 let panics_one_in = if steady || !mix.has(Kind::Panics) { 0 } else { rng.u32(50..3_000) };
                 let chance = Rc::new(RefCell::new(rng.fork()));
                 let watched = Rc::clone(&audit);
+                let recording = recording.as_ref().filter(|_| consumer == recorder);
+                let tape = recording.map(|recording| Rc::clone(recording.tape()));
                 let make = Box::new(move || {
-                    Box::new(Auditor::new(&watched, panics_one_in, &chance))
-                        as Box<dyn engine::consumer::Consumer>
+                    let auditor = Auditor::new(&watched, panics_one_in, &chance);
+                    match &tape {
+                        Some(tape) => Box::new(Recorded::new(auditor, tape)) as Box<dyn Consumer>,
+                        None => Box::new(auditor),
+                    }
                 });
                 host.add(&name, ConsumerId(consumer), OnPanic::Restart, make);
                 seated.push(Seated { consumer: ConsumerId(consumer), steady, audit });
@@ -289,7 +303,8 @@ impl Whole {
         }
         let pools = PoolSizes { events: 3_000, ..PoolSizes::SPEC };
         let merger_options = MergerOptions { provider: MERGED, patience_ns: PATIENCE_NS };
-        let mut merger = Merger::new(merger_options, Arc::clone(&catalog), MergePools::new(&pools), merged_out);
+        let mut merger =
+            Merger::new(merger_options, Arc::clone(&catalog), MergePools::new(&pools), merged_out);
         for provider in 0..merge_rings.len() {
             merger.add_input(ProviderId(provider as u8));
         }
@@ -311,6 +326,8 @@ impl Whole {
             shards,
             trade,
             control,
+            recording,
+            broken: None,
             news: vec![Vec::new(); usize::from(crate::trade::CONSUMERS)],
             chaos: Chaos::new(rng, options.seed, options.only),
             version: 1,
@@ -363,7 +380,11 @@ impl Whole {
     }
 
     fn dispatcher_of(&self, provider: ProviderId) -> &Dispatcher {
-        if provider == MERGED { &self.merger.dispatcher } else { self.feeds[provider.index()].dispatcher_ref() }
+        if provider == MERGED {
+            &self.merger.dispatcher
+        } else {
+            self.feeds[provider.index()].dispatcher_ref()
+        }
     }
 
     fn carries(&self, (provider, stream): Place, depth: usize) -> Carries {
@@ -469,13 +490,15 @@ impl Whole {
     }
 
     fn next_ns(&self) -> u64 {
-        let feeds = self.feeds.iter().enumerate().map(|(number, feed)| {
-            feed.next_ns().max(self.stands_until_ns(ShardId(number as u8)))
-        });
+        let feeds = self
+            .feeds
+            .iter()
+            .enumerate()
+            .map(|(number, feed)| feed.next_ns().max(self.stands_until_ns(ShardId(number as u8))));
         let marking = self.feeds.iter().zip(&self.paces).enumerate();
-        let markers = marking.filter(|(_, (feed, _))| feed.marks()).map(|(number, (_, pace))| {
-            pace.deadline().ns().max(self.stands_until_ns(ShardId(number as u8)))
-        });
+        let markers = marking
+            .filter(|(_, (feed, _))| feed.marks())
+            .map(|(number, (_, pace))| pace.deadline().ns().max(self.stands_until_ns(ShardId(number as u8))));
         let merger =
             self.merger.deadline().map_or(u64::MAX, ReceiveTime::ns).max(self.merger_stands_until_ns);
         let hosts = self.shards.iter().map(|shard| {
@@ -483,7 +506,8 @@ impl Whole {
             at_ns.max(shard.asleep_until_ns)
         });
         let control = self.control.as_ref().map_or(u64::MAX, |control| control.next_ns(self));
-        feeds.chain(markers).chain(hosts).min().unwrap_or(u64::MAX).min(merger).min(control)
+        let recording = self.recording.as_ref().map_or(u64::MAX, Recording::next_ns);
+        feeds.chain(markers).chain(hosts).chain([merger, control, recording]).min().unwrap_or(u64::MAX)
     }
 
     fn step(&mut self) {
@@ -522,6 +546,9 @@ impl Whole {
             });
             let taken = shard.drain(sabotage, &mut clock);
             shard.host.batch_end(taken, clock.0);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.step(now_ns, &mut self.sabotage);
         }
         self.take_replies();
     }

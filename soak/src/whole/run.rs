@@ -54,6 +54,14 @@ pub struct Summary {
     pub unanswered: u64,
     /// Requests of consumers' own.
     pub own_requests: u64,
+    /// Recordings that were read back, event parts in them, parts that they declare lost, and their files without an end.
+    pub recordings: u64,
+    /// See [`recordings`](Self::recordings).
+    pub recorded: u64,
+    /// See [`recordings`](Self::recordings).
+    pub recorded_lost: u64,
+    /// See [`recordings`](Self::recordings).
+    pub recorded_torn: u64,
     /// Times that what was in force was compared with what the control shard says.
     pub compared: u64,
     /// Simulated time, in nanoseconds.
@@ -82,6 +90,10 @@ impl Summary {
         self.unanswered += other.unanswered;
         self.own_requests += other.own_requests;
         self.compared += other.compared;
+        self.recordings += other.recordings;
+        self.recorded += other.recorded;
+        self.recorded_lost += other.recorded_lost;
+        self.recorded_torn += other.recorded_torn;
         self.simulated_ns += other.simulated_ns;
     }
 }
@@ -220,7 +232,8 @@ impl Verdict {
              simulated seconds\n{} event parts seen, {} of them merged, {} books compared, {} gaps, {} critical \
              events, {} handlers panicked; hash {:016x}\n{} crashes of who trades, {} of them power cuts, {} torn bytes \
              cut, {} full disks, {} rotations, {} orders remembered\n{} changes by the control shard, {} refused, {} not \
-             answered in 5 s, {} requests of consumers; compared with what is in force {} times\n",
+             answered in 5 s, {} requests of consumers; compared with what is in force {} times\n{} \
+             recordings read back: {} event parts, {} declared lost, {} torn files\n",
             *seeds as f64 / second,
             sum.steps as f64 / second,
             sum.faults as f64 / second,
@@ -243,6 +256,10 @@ impl Verdict {
             sum.unanswered,
             sum.own_requests,
             sum.compared,
+            sum.recordings,
+            sum.recorded,
+            sum.recorded_lost,
+            sum.recorded_torn,
         );
         match failure {
             Some(failure) => {
@@ -299,6 +316,11 @@ impl Whole {
         if let Some(control) = &self.control {
             (summary.changes, summary.refused) = control.counts();
             (summary.unanswered, summary.compared) = (control.unanswered(), control.compared_total);
+        }
+        if let Some(recording) = &self.recording {
+            let tally = recording.tally;
+            (summary.recordings, summary.recorded) = (tally.recordings, tally.read);
+            (summary.recorded_lost, summary.recorded_torn) = (tally.lost, tally.torn);
         }
         for seated in self.shards.iter().flat_map(|shard| &shard.seated) {
             let audit = seated.audit.borrow();

@@ -36,11 +36,17 @@ pub enum Sabotage {
     ObeyLate,
     /// A subscription of one consumer ends that of another.
     DisturbNeighbour,
+    /// The recorder is not shown an event.
+    RecordLess,
+    /// A write of the recorder is said to be done, and is not.
+    LoseWrite,
+    /// The recorder's disk says that it has what it has not.
+    LieSynced,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::DropEvent,
         Self::RepeatEvent,
         Self::SwapEvents,
@@ -55,6 +61,9 @@ impl Sabotage {
         Self::LoseAnswer,
         Self::ObeyLate,
         Self::DisturbNeighbour,
+        Self::RecordLess,
+        Self::LoseWrite,
+        Self::LieSynced,
     ];
 
     /// What becomes of an event on its way into a host: it, in its place others, or nothing. `None`: not its moment.

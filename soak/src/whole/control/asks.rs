@@ -181,7 +181,8 @@ impl Whole {
         for consumer in 0..CONSUMERS {
             for provider in 0..PROVIDERS {
                 let bases: Vec<&str> = BASES.into_iter().filter(|_| self.chaos.rng.bool()).collect();
-                if let Some(change) = streams(&mut self.chaos.rng, &control, true, consumer, provider, &bases) {
+                if let Some(change) = streams(&mut self.chaos.rng, &control, true, consumer, provider, &bases)
+                {
                     control.ask(change, false, self.now_ns).expect("there is room at the start");
                 }
             }
@@ -410,7 +411,8 @@ fn streams(
 fn wanted(rng: &mut Rng, provider: usize, base: &str) -> Wanted {
     let book = if provider == 0 { "book 100ms" } else { "book" };
     let channel: Channel = pick(rng, &["trade", book, "ticker"]).parse().expect("the engine's own names");
-    let mut wanted = Wanted::new(ProviderId(provider as u8), &symbol(provider, base), channel).expect("short");
+    let mut wanted =
+        Wanted::new(ProviderId(provider as u8), &symbol(provider, base), channel).expect("short");
     if channel.is_book() {
         wanted.book_depth = Some(pick(rng, &[5, 50]));
         wanted.delivery = Some(pick(rng, &[Delivery::Book, Delivery::Lossless]));

@@ -84,7 +84,8 @@ impl Control {
                     .collect();
                 let audit = seated.audit.borrow();
                 let has: BTreeSet<Place> = audit.places().map(|(place, _)| place).collect();
-                let is_seated = |&(provider, stream): &Place| shard.host.is_subscribed(seat, provider, stream);
+                let is_seated =
+                    |&(provider, stream): &Place| shard.host.is_subscribed(seat, provider, stream);
                 let ends = wanted.keys().find(|place| !holds.contains(place) && is_seated(place));
                 if holds != has || !holds.iter().all(is_seated) || ends.is_some() {
                     return Err(format!("consumer {consumer} holds {holds:?}, its seat is another: {has:?}"));
@@ -100,7 +101,9 @@ impl Control {
         let ours: BTreeSet<&str> = rules.iter().map(|known| known.rule.name.as_str()).collect();
         let theirs: BTreeSet<&str> = whole.merger.rules().map(|(rule, _)| rule.name.as_str()).collect();
         if ours != theirs {
-            return Err(format!("the rules {ours:?} are in force by the control shard, {theirs:?} on the merge shard"));
+            return Err(format!(
+                "the rules {ours:?} are in force by the control shard, {theirs:?} on the merge shard"
+            ));
         }
         let wanted: BTreeSet<Place> = whole.merger.wanted().collect();
         let mut routed = BTreeSet::new();
@@ -132,14 +135,18 @@ impl Control {
         }
         for (key, held) in self.held.iter().filter(|(key, _)| !self.own_streams.contains(key)) {
             if held.is_some_and(|held| held != holds.contains(key)) {
-                return Err(format!("by the answers {key:?} is held: {held:?}; the control shard says otherwise"));
+                return Err(format!(
+                    "by the answers {key:?} is held: {held:?}; the control shard says otherwise"
+                ));
             }
         }
         let rules = self.controller.mergers()[0].rules();
         for (name, in_force) in self.rules.iter().filter(|(name, _)| !self.own_rules.contains(*name)) {
             let is_there = rules.iter().any(|known| known.rule.name == *name);
             if in_force.is_some_and(|in_force| in_force != is_there) {
-                return Err(format!("by the answers the rule {name} is in force: {in_force:?}; it is {is_there}"));
+                return Err(format!(
+                    "by the answers the rule {name} is in force: {in_force:?}; it is {is_there}"
+                ));
             }
         }
         Ok(())
@@ -164,7 +171,10 @@ impl Whole {
             && asked.quiet_ns(quiet_ns) > asked.pace.allowed_ns()
         {
             let took_ms = asked.quiet_ns(quiet_ns) / MS_NS;
-            return Err(format!("{:?} is not answered after {took_ms} ms in which no shard stood", asked.change));
+            return Err(format!(
+                "{:?} is not answered after {took_ms} ms in which no shard stood",
+                asked.change
+            ));
         }
         if !control.is_compared && control.is_idle(self) {
             control.is_compared = true;
@@ -183,9 +193,9 @@ impl Whole {
         }
         for seated in self.shards.iter().flat_map(|shard| &shard.seated).filter(|seated| seated.steady) {
             let audit = seated.audit.borrow();
-            told_of_own(&audit).and_then(|()| told_of_others(&audit)).map_err(|what| {
-                format!("consumer {}: {what}", seated.consumer.0)
-            })?;
+            told_of_own(&audit)
+                .and_then(|()| told_of_others(&audit))
+                .map_err(|what| format!("consumer {}: {what}", seated.consumer.0))?;
         }
         Ok(())
     }
@@ -226,7 +236,9 @@ fn told_of_others(audit: &Audit) -> Result<(), String> {
     let mut version = 0;
     for (body, _) in &audit.told {
         match body {
-            Body::ControlAck(ack) if ack.request == 0 => announced.entry(ack.command.name()).or_default().0 += 1,
+            Body::ControlAck(ack) if ack.request == 0 => {
+                announced.entry(ack.command.name()).or_default().0 += 1
+            }
             Body::ControlResult(result) => {
                 if result.routing_version < version {
                     return Err(format!("told of version {} after {version}", result.routing_version));

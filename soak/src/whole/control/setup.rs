@@ -18,7 +18,8 @@ const TEXT: &str = include_str!("topology.yaml");
 /// The topology; the catalog has its names then, and the merge shard.
 pub(in crate::whole) fn plan(catalog: &mut Catalog) -> Topology {
     let against = Against { cores: None, consumer_kinds: &["auditor"], simulated_lists: None };
-    let topology = topology::read("simulation.yaml", TEXT, against).unwrap_or_else(|errors| panic!("{errors}"));
+    let topology =
+        topology::read("simulation.yaml", TEXT, against).unwrap_or_else(|errors| panic!("{errors}"));
     catalog.symbols.clone_from(&topology.symbols);
     let merger = &topology.shards[usize::from(MERGER.0)];
     catalog.providers.push(ProviderFacts {
@@ -61,8 +62,7 @@ pub(super) fn start(
     let Role::Merger { pools, .. } = topology.shards[usize::from(MERGER.0)].role else {
         panic!("the merge shard has its role")
     };
-    let mirror =
-        MergerMirror::new(ShardIndex(MERGER.0), MERGED, vec![OBSERVER.0], pools.merged as usize);
+    let mirror = MergerMirror::new(ShardIndex(MERGER.0), MERGED, vec![OBSERVER.0], pools.merged as usize);
     assert_eq!(directories.len(), PROVIDERS);
     let start = Start {
         topology,
