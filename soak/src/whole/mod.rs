@@ -313,7 +313,11 @@ impl Whole {
             Control::new(plan, (ring_events, spill_events), catalog, directories, options.seed)
         });
         let trade = mix.has(Kind::Orders).then(|| chaos::trade_of(options.seed));
-        let wait = if options.sabotage == Some(Sabotage::LoseGap) { 1 } else { rng.u32(20..60) };
+        let wait = match options.sabotage {
+            // Their moments are few.
+            Some(Sabotage::LoseGap | Sabotage::RecordLess | Sabotage::LoseWrite | Sabotage::LieSynced) => 1,
+            _ => rng.u32(20..60),
+        };
         let mut whole = Self {
             mix,
             now_ns: START_NS,

@@ -164,7 +164,7 @@ impl Recording {
             catalog: catalog.clone(),
         };
         let tape = Tape { blocks: rng.usize(2..6), ..Tape::default() };
-        let rotate_bytes = rng.u64(20_000..400_000);
+        let rotate_bytes = rng.u64(2_000..60_000);
         let directory = PathBuf::from("recording");
         let progress = Arc::clone(&tape.progress);
         let records = Records { disk: disk.clone(), directory: directory.clone() };
