@@ -6,7 +6,7 @@ use engine::time::ReceiveTime;
 use super::auditor::Carries;
 use super::control::Control;
 use super::{CONSUMERS, Input, MERGED, MERGER, PROVIDERS, Whole};
-use crate::ledger::DEPTHS;
+use crate::ledger::{BookCopy, DEPTHS};
 use crate::sim::SECOND_NS;
 
 /// How long recovery may take when faults are over, in nanoseconds: a book that broke again and again is asked for only
@@ -190,10 +190,18 @@ impl Whole {
                     Carries::Book(depth) => {
                         let levels = DEPTHS[depth];
                         let replica = shard.host.replicas().get(provider, stream);
-                        let copy = replica.map(crate::ledger::BookCopy::of);
+                        let copy = replica.map(BookCopy::of);
                         let truth = &ledger.books[&key];
-                        if copy.is_none_or(|copy| !copy.same_best(truth, levels)) {
-                            return Err(format!("{at}: its book of {levels} levels is not the venue's"));
+                        if copy.as_ref().is_none_or(|copy| !copy.same_best(truth, levels)) {
+                            let how = |copy: &BookCopy| {
+                                let (bids, asks) = (copy.bids.len(), copy.asks.len());
+                                format!("{:?} at {}, {bids} and {asks} levels", copy.status, copy.sequence)
+                            };
+                            let ours = copy.as_ref().map(how);
+                            return Err(format!(
+                                "{at}: its book of {levels} levels is not the venue's: {ours:?}, {}",
+                                how(truth)
+                            ));
                         }
                     }
                     Carries::Tickers | Carries::Merged => {}
