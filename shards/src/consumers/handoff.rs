@@ -143,7 +143,7 @@ pub enum NoBlock {
 
 impl<T> Inbox<T> {
     /// The next block; waits for it. `None` when the consumer is gone and all it handed over has been taken.
-    pub fn next(&mut self) -> Option<T> {
+    pub fn wait(&mut self) -> Option<T> {
         loop {
             match self.poll() {
                 Ok(block) => return Some(block),
@@ -184,7 +184,7 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&seen);
         let thread = BlockThread::start("handoff", move |inbox: &mut Inbox<u32>| {
-            while let Some(block) = inbox.next() {
+            while let Some(block) = inbox.wait() {
                 noted.lock().unwrap().push(block);
                 inbox.give_back(block);
             }
@@ -207,7 +207,7 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let thread = BlockThread::start("handoff", move |inbox: &mut Inbox<u32>| {
             let _ = held.recv();
-            while let Some(block) = inbox.next() {
+            while let Some(block) = inbox.wait() {
                 inbox.give_back(block);
             }
         })

@@ -143,7 +143,7 @@ impl<D: Disk> Writer<D> {
 
     /// Writes what one recorder hands over, until it is gone.
     pub(super) fn serve(&mut self, inbox: &mut Inbox<Box<Block>>) {
-        while let Some(block) = inbox.next() {
+        while let Some(block) = inbox.wait() {
             self.take_from(inbox, block);
         }
         self.recorder_gone();
