@@ -4,12 +4,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Counts, and takes from the system.
 pub struct Counting;
 
-static WATCHING: AtomicBool = AtomicBool::new(false);
+static STATE: AtomicU8 = AtomicU8::new(FRESH);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// How the names of threads of the data path begin.
@@ -20,18 +20,28 @@ thread_local! {
     static OURS: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
-/// Counts from here on, if it does not yet.
+/// Nothing was counted yet, it counts, it has counted.
+const FRESH: u8 = 0;
+const WATCHING: u8 = 1;
+const ENDED: u8 = 2;
+
+/// Before a run.
+pub fn reset() {
+    STATE.store(FRESH, Ordering::Relaxed);
+    ALLOCATIONS.store(0, Ordering::Relaxed);
+}
+
+/// Counts from here on, in a run that has not counted yet.
 #[inline]
 pub fn begin() {
-    if !WATCHING.load(Ordering::Relaxed) {
-        ALLOCATIONS.store(0, Ordering::Relaxed);
-        WATCHING.store(true, Ordering::Relaxed);
+    if STATE.load(Ordering::Relaxed) == FRESH {
+        STATE.store(WATCHING, Ordering::Relaxed);
     }
 }
 
-/// Stops counting.
+/// Stops counting, until the next run.
 pub fn end() {
-    WATCHING.store(false, Ordering::Relaxed);
+    STATE.store(ENDED, Ordering::Relaxed);
 }
 
 /// Allocations while it counted.
@@ -41,7 +51,7 @@ pub fn allocations() -> u64 {
 
 #[inline]
 fn note() {
-    if WATCHING.load(Ordering::Relaxed) && OURS.get().unwrap_or_else(look) {
+    if STATE.load(Ordering::Relaxed) == WATCHING && OURS.get().unwrap_or_else(look) {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -102,6 +102,14 @@ impl Joined {
 }
 
 /// What a stream carries; the event kinds follow from it.
+///
+/// ```
+/// use engine::channel::{Channel, Interval};
+///
+/// assert_eq!("kline 15m".parse(), Ok(Channel::Kline(Interval::M15)));
+/// assert_eq!(Channel::PartialBook { depth: 20, speed_ms: 100 }.to_string(), "partial_book 20 100ms");
+/// assert!("kline 15M".parse::<Channel>().unwrap_err().to_string().contains("kline <interval>"), "1m is not 1M");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
     /// Single trades. Event kind Trade.

@@ -3,6 +3,7 @@
 //! Bytes and time in, bytes and requests to the shell out. It opens no socket: the shell does what
 //! [`Connection::poll_ask`] says and reports what happened. Frames of data are handed to the caller unread.
 
+mod changes;
 mod lost;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use crate::raw::Notice;
 use crate::time::ReceiveTime;
 use crate::venue::{ConnectionLimits, Venue};
 
+use changes::Changes;
 pub use lost::Lost;
 
 /// Time for TCP, TLS and the handshake together, in nanoseconds.
@@ -135,7 +137,7 @@ pub struct Connection {
     /// Messages sent that the venue wants before the first subscription; `usize::MAX` when it wants no more.
     greetings_sent: usize,
     /// Streams to subscribe (`true`) or to end, in order.
-    changes: VecDeque<(bool, StreamId)>,
+    changes: Changes,
     in_flight: Vec<InFlight>,
     /// When the last messages left: the venue limits them by the second.
     sent: VecDeque<ReceiveTime>,
@@ -176,7 +178,7 @@ impl Connection {
             last_ping: start,
             next_request: 1,
             greetings_sent: 0,
-            changes: VecDeque::new(),
+            changes: Changes::default(),
             in_flight: Vec::new(),
             sent: VecDeque::with_capacity(limits.messages_per_s_max as usize),
             text: Vec::with_capacity(limits.message_bytes_max.min(64 << 10)),
@@ -338,7 +340,7 @@ impl Connection {
                 self.last_ping = now;
                 self.in_flight.clear();
                 self.greetings_sent = 0;
-                self.changes = self.streams.iter().map(|&stream| (true, stream)).collect();
+                self.changes = Changes::of(&self.streams);
                 Ok(())
             }
             Answer::Refused { status, retry_after_s, body } => {
@@ -434,15 +436,14 @@ impl Connection {
             _ => {}
         }
         if self.is_live() {
-            self.changes.push_back((subscribe, stream));
+            self.changes.push(subscribe, stream);
         }
     }
 
     /// Ends and begins a stream's subscription: its snapshot comes in the stream.
     pub fn resubscribe(&mut self, stream: StreamId) {
         if self.is_live() {
-            self.changes.push_back((false, stream));
-            self.changes.push_back((true, stream));
+            self.changes.push_anew(stream);
         }
     }
 
@@ -508,17 +509,11 @@ impl Connection {
                 self.greetings_sent = usize::MAX;
             }
         }
-        while let Some(&(subscribe, _)) = self.changes.front() {
+        while !self.changes.is_empty() {
             if self.greetings_sent != usize::MAX || !self.may_send(now) {
                 break;
             }
-            let streams: Vec<StreamId> = self
-                .changes
-                .iter()
-                .take_while(|(kind, _)| *kind == subscribe)
-                .take(self.limits.streams_per_message_max)
-                .map(|&(_, stream)| stream)
-                .collect();
+            let (subscribe, streams) = self.changes.first(self.limits.streams_per_message_max);
             self.text.clear();
             let request = self.take_request();
             let named = if subscribe {
@@ -527,7 +522,7 @@ impl Connection {
                 venue.unsubscribe(directory, &streams, request, &mut self.text)
             };
             let named = named.clamp(1, streams.len());
-            self.changes.drain(..named);
+            self.changes.said(named);
             self.counts.subscription_messages_total += 1;
             self.in_flight.push(InFlight {
                 request,

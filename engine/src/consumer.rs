@@ -38,6 +38,63 @@ use seat::{Seat, Shared};
 /// - parts of one event come one after another, the first and the last marked;
 /// - a book read through [`Context::book`] contains the event that is being handled;
 /// - handlers of one consumer never run at the same time.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use engine::catalog::Catalog;
+/// use engine::consumer::{Consumer, Context, Host, OnPanic};
+/// use engine::decimal::{Decimals, Price, Qty, Sum};
+/// use engine::event::{Body, Event, Header, Side, Trade};
+/// use engine::ids::{ConsumerId, ProviderId, StreamId};
+/// use engine::time::{FixedClock, ReceiveTime};
+///
+/// /// How much was traded, and how often nobody knows.
+/// #[derive(Default)]
+/// struct Volume {
+///     traded: Sum,
+///     gaps: u64,
+/// }
+///
+/// impl Consumer for Volume {
+///     fn on_event(&mut self, event: &Event, _: &mut Context<'_>) {
+///         match &event.body {
+///             // What is kept is copied: plain numbers. The decimals are those of this event.
+///             Body::Trade(trade) => self.traded.add(trade.qty.0.into(), event.header.decimals.qty),
+///             Body::Gap(_) => self.gaps += 1,
+///             _ => {}
+///         }
+///     }
+///
+///     fn summary(&self) -> Vec<(String, String)> {
+///         vec![("traded".into(), self.traded.to_string()), ("gaps".into(), self.gaps.to_string())]
+///     }
+/// }
+///
+/// // A shard does this, from its topology.
+/// let mut host = Host::new(Arc::new(Catalog::default()), 8);
+/// let make = Box::new(|| Box::new(Volume::default()) as Box<dyn Consumer>);
+/// let seat = host.add("volume", ConsumerId(0), OnPanic::Restart, make);
+/// host.subscribe(seat, ProviderId(0), StreamId(0), None);
+///
+/// let trade = Trade { price: Price(6_421_010), qty: Qty(25), id: 1, taker_side: Side::Buy };
+/// let header = Header { decimals: Decimals { price: 2, qty: 2 }, ..Header::default() };
+/// host.deliver(&Event { header, body: Body::Trade(trade) }, &mut FixedClock(ReceiveTime::from_ns(1)));
+/// assert_eq!(host.summaries()[0].1[0], ("traded".to_owned(), "0.25".to_owned()));
+/// ```
+///
+/// The borrow ends with the handler, so an event cannot be kept:
+///
+/// ```compile_fail
+/// # use engine::{consumer::{Consumer, Context}, event::Event};
+/// struct Hoarder<'a>(Vec<&'a Event>);
+///
+/// impl Consumer for Hoarder<'_> {
+///     fn on_event(&mut self, event: &Event, _: &mut Context<'_>) {
+///         self.0.push(event);
+///     }
+/// }
+/// ```
 pub trait Consumer {
     /// An event of a stream that it subscribed to.
     fn on_event(&mut self, event: &Event, context: &mut Context<'_>);

@@ -2,6 +2,26 @@
 //!
 //! Venue text is parsed straight into it and never passes through a float. Text to value to text is exact; what does
 //! not fit is an error, never a rounding.
+//!
+//! ```
+//! use engine::decimal::{DecimalError, Number, Sum, parse};
+//!
+//! // A venue's text at the instrument's decimals: the mantissa of its `Price`.
+//! assert_eq!(parse(b"64210.1", 2), Ok(6_421_010));
+//! assert_eq!(parse(b"64210.1000", 2), Ok(6_421_010), "zeros lose nothing");
+//! assert_eq!(parse(b"64210.105", 2), Err(DecimalError::TooPrecise { found: 3 }), "a digit would");
+//!
+//! // As printed, digits kept.
+//! let price = Number::parse(b"0.0450")?;
+//! assert_eq!(price, Number { mantissa: 450, decimals: 4 });
+//! assert_eq!((price.to_string(), price.trimmed().to_string()), ("0.0450".into(), "0.045".into()));
+//!
+//! // Sums are exact: ten times 0.1 is one.
+//! let mut sum = Sum::default();
+//! (0..10).for_each(|_| sum.add(1, 1));
+//! assert_eq!(sum.trimmed(), Sum { mantissa: 1, decimals: 0 });
+//! # Ok::<(), DecimalError>(())
+//! ```
 
 use std::fmt;
 

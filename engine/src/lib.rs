@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A venue is a folder in [`venue`]; a consumer implements [`consumer::Consumer`]. [`orders`] is the way back to the
-//! venues, without I/O; no shard runs it yet. Deliberately absent: a runtime, floats for money, locks, and `unsafe`.
+//! venues, without I/O. Deliberately absent: a runtime, floats for money, locks, and `unsafe`.
 
 // What everything stands on.
 pub mod ids;

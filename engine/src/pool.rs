@@ -3,6 +3,28 @@
 //! A [`Handle`] owns its slot. Dropping it resets the object and puts the slot back, so a double return cannot be
 //! written down. The pool still keeps books of who is out; if they are ever wrong it stops the process and names both
 //! places, because from then on two owners could see one object.
+//!
+//! ```
+//! use engine::pool::{Pool, Reset};
+//!
+//! struct Line(String);
+//!
+//! impl Reset for Line {
+//!     fn reset(&mut self) {
+//!         self.0.clear(); // its memory stays
+//!     }
+//! }
+//!
+//! let pool = Pool::new("lines", 1, || Line(String::with_capacity(64)));
+//! let mut line = pool.take().expect("one is free");
+//! line.0.push_str("of the first user");
+//! assert!(pool.take().is_none(), "bounded: an empty pool is an answer, not an allocation");
+//! assert_eq!(pool.outstanding().len(), 1, "who took it is known, with file and line");
+//!
+//! drop(line); // the only way back
+//! let line = pool.take().expect("free again");
+//! assert!(line.0.is_empty() && line.0.capacity() >= 64);
+//! ```
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -39,8 +39,12 @@ use rest::{Purpose, RestQueue};
 use resync::Resyncs;
 use roll::Roll;
 
-/// Frames taken from one connection before the others have their turn: some 100 us.
-pub const FRAMES_PER_TURN_MAX: usize = 64;
+/// Frames taken from one connection before whoever reads it looks at the clock and at the other connections. A look is some 10 ns,
+/// the frame of a trade 200.
+pub const FRAMES_PER_CALL_MAX: usize = 8;
+
+/// Bytes of frames that are as good as so many frames: one with a hundred changes deep in a book of thousands takes 100 us.
+const BYTES_PER_CALL_MAX: usize = 4 << 10;
 
 /// Bytes of one frame that are decoded in one turn. Coinbase's snapshots of megabytes are read in so many pieces; 64 KiB
 /// take about 0.1 ms, the 4.8 MB of a recorded one 1.2 ms.
@@ -166,7 +170,7 @@ impl<V: Venue> Provider<V> {
     }
 
     /// The shell has read `count` bytes into the connection's space. Takes the frames that are whole now, and returns
-    /// how many; call again, without reading, when that was [`FRAMES_PER_TURN_MAX`].
+    /// how many; call again, without reading, when that was [`FRAMES_PER_CALL_MAX`], which stands for fewer that were long, too.
     #[inline]
     pub fn received(
         &mut self,
@@ -191,16 +195,20 @@ impl<V: Venue> Provider<V> {
         self.take_frames(line, now, probe)
     }
 
-    /// Takes whole frames of a connection, at most [`FRAMES_PER_TURN_MAX`]. What a turn has left is done first, and one with work
+    /// Takes whole frames of a connection, at most [`FRAMES_PER_CALL_MAX`]. What a turn has left is done first, and one with work
     /// left takes no more.
     #[inline]
     pub fn take_frames(&mut self, line: LineId, now: ReceiveTime, probe: &mut impl Probe) -> usize {
-        for handled in 0..FRAMES_PER_TURN_MAX {
+        let mut bytes = 0;
+        for handled in 0..FRAMES_PER_CALL_MAX {
+            if bytes >= BYTES_PER_CALL_MAX {
+                return FRAMES_PER_CALL_MAX;
+            }
             if self.pipeline.has_work_left() {
                 if handled == 0 {
                     self.pipeline.go_on(probe);
                 }
-                return FRAMES_PER_TURN_MAX;
+                return FRAMES_PER_CALL_MAX;
             }
             if self.pipeline.waits_to_join(line, now) {
                 self.stall(now.plus_ns(JOIN_LOOK_NS));
@@ -220,11 +228,12 @@ impl<V: Venue> Provider<V> {
                     if !seen {
                         probe.frame(line, now, text);
                     }
+                    bytes += text.len();
                     let outcome = self.pipeline.frame_piece(line, text, PIECE_BYTES_MAX, now, probe);
                     let Some(outcome) = outcome else {
                         // The rest in the next turn; the other connections have theirs before.
                         connection.keep_text();
-                        return FRAMES_PER_TURN_MAX;
+                        return FRAMES_PER_CALL_MAX;
                     };
                     outcome
                 }
@@ -249,7 +258,7 @@ impl<V: Venue> Provider<V> {
                 }
             }
         }
-        FRAMES_PER_TURN_MAX
+        FRAMES_PER_CALL_MAX
     }
 
     /// Frames wait; they are looked at again then, or sooner.
@@ -406,7 +415,7 @@ impl<V: Venue> Provider<V> {
         self.stalled_until = None;
         for index in 0..self.connections.len() {
             if self.pipeline.has_work_left()
-                || self.take_frames(LineId(index as u8), now, probe) == FRAMES_PER_TURN_MAX
+                || self.take_frames(LineId(index as u8), now, probe) == FRAMES_PER_CALL_MAX
             {
                 self.stalled_until = Some(now);
             }

@@ -23,7 +23,7 @@ pub struct Io {
 }
 
 /// No socket is read any more in a turn that has lasted so long, in nanoseconds; what is left comes in the next.
-const TURN_NS_MAX: u64 = 500_000;
+const TURN_NS_MAX: u64 = 300_000;
 
 /// The time that a turn has for reading sockets, looked at with the clock reads that there are anyway.
 #[derive(Clone, Copy, Debug, Default)]

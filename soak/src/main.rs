@@ -107,9 +107,12 @@ enum Command {
         /// The same seed gives the same market and plan.
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Where journal, recording and picture go.
+        /// Where journal, recording, picture (day.svg) and its table (day.csv) go.
         #[arg(long, default_value = "soak-day")]
         home: std::path::PathBuf,
+        /// Runs nothing: draws the picture of this table again, beside it.
+        #[arg(long, value_name = "CSV")]
+        redraw: Option<std::path::PathBuf>,
         /// Be the venues of a day that another process runs.
         #[arg(long, hide = true)]
         venues: bool,
@@ -225,7 +228,21 @@ fn run(command: Command) -> Result<(String, bool), String> {
                 soak::whole::run::simulate_many(from, seeds, time, mix.map(soak::whole::chaos::Mix), only);
             Ok((verdict.table(), verdict.is_good()))
         }
-        Command::Day { minutes, instruments, rate, compressed, fault_every_s, seed, home, venues } => {
+        Command::Day { redraw: Some(table), .. } => {
+            let picture = soak::day::picture::draw(&table)?;
+            Ok((format!("picture: {}\n", picture.display()), true))
+        }
+        Command::Day {
+            minutes,
+            instruments,
+            rate,
+            compressed,
+            fault_every_s,
+            seed,
+            home,
+            venues,
+            redraw: None,
+        } => {
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let arguments = std::env::args().skip(1).chain(["--venues".to_owned()]).collect();
             let options = soak::day::Options {

@@ -23,7 +23,7 @@ use engine::event::{BookStatus, Event};
 use engine::ids::{ConsumerId, InstrumentId, LineId, Listing, ProviderId, ShardId};
 use engine::pipeline::{Pipeline, PipelineOptions};
 use engine::pools::PoolSizes;
-use engine::provider::{FRAMES_PER_TURN_MAX, Happening, Provider, ProviderOptions};
+use engine::provider::{FRAMES_PER_CALL_MAX, Happening, Provider, ProviderOptions};
 use engine::ring::{Receiver, ring};
 use engine::sequence::Patience;
 use engine::time::{FixedClock, ReceiveTime};
@@ -552,7 +552,7 @@ impl<V: Venue> World<V> {
             }
             bytes = &bytes[count..];
             let mut taken = self.provider.received(line, count, now, &mut clock);
-            while taken == FRAMES_PER_TURN_MAX {
+            while taken == FRAMES_PER_CALL_MAX {
                 taken = self.provider.take_frames(line, now, &mut clock);
             }
         }

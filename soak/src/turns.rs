@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::consumer::{Consumer, Context};
-use engine::event::{Body, Event};
+use engine::event::{Body, BookStatus, Event};
+use engine::ids::{ProviderId, StreamId};
 use engine::provider::Happening;
+use engine::time::ReceiveTime;
 use shards::command::ctl::ask;
 use shards::control::thread::Control;
 use shards::happened::Happened;
@@ -97,6 +99,9 @@ pub struct Verdict {
     pub rolled_total: u64,
     /// Book snapshots at the consumer, parts of them.
     pub snapshot_parts_total: u64,
+    /// By provider: how long each book that was not proved any more took to be proved again, as its consumer saw it, in
+    /// nanoseconds, the shortest first.
+    pub proved_again_ns: BTreeMap<String, Vec<u64>>,
     /// Time that the hypervisor gave this machine's cores to others, in milliseconds; `None` where it does not say.
     pub stolen_ms: Option<u64>,
 }
@@ -112,10 +117,14 @@ impl Verdict {
         self.own_total() == 0 && self.is_whole()
     }
 
-    /// Whether resyncs, snapshots and rolls came, and every shard was audited.
+    /// Whether resyncs, snapshots and rolls came, books were proved again, and every shard was audited.
     pub fn is_whole(&self) -> bool {
         let turned = self.rows.values().all(|row| row.lengths.rows().next().is_some());
-        turned && self.resyncs_total > 0 && self.rolled_total > 0 && self.snapshot_parts_total > 0
+        turned
+            && !self.proved_again_ns.is_empty()
+            && self.resyncs_total > 0
+            && self.rolled_total > 0
+            && self.snapshot_parts_total > 0
     }
 
     /// As tables.
@@ -126,6 +135,17 @@ impl Verdict {
         );
         for (what, count) in &self.disturbed {
             let _ = writeln!(text, "  {count:>4} x {what}");
+        }
+        for (provider, took) in &self.proved_again_ns {
+            let at = |permille: usize| latency(took[(took.len() - 1) * permille / 1_000]);
+            let _ = writeln!(
+                text,
+                "{provider:<12} {} books proved again: p50 {}, p99 {}, longest {}",
+                took.len(),
+                at(500),
+                at(990),
+                at(1_000)
+            );
         }
         let stolen = self.stolen_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
         let _ = writeln!(text, "stolen by the hypervisor, all cores: {stolen}");
@@ -196,17 +216,19 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
         book_depth: "full",
         book_levels: BOOK_LEVELS,
     };
-    let parts = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&parts);
+    let seen = Arc::new(Seen::default());
+    let counted = Arc::clone(&seen);
     let mut gateway = launch(topology_of(&market)?, &|_, _| {
         let counted = Arc::clone(&counted);
-        Ok(Box::new(move || Box::new(Watcher(Arc::clone(&counted))) as Box<dyn Consumer>) as Factory)
+        Ok(Box::new(move || {
+            Box::new(Watcher { seen: Arc::clone(&counted), broken: BTreeMap::new() }) as Box<dyn Consumer>
+        }) as Factory)
     })
     .map_err(|error| error.to_string())?;
     let start = gateway.take_control().ok_or("the control endpoint is taken")?;
     let mut control = Control::start(start).map_err(|error| error.to_string())?;
     let mut run = Run::default();
-    let outcome = run.through(options, &mut gateway, &control, &parts);
+    let outcome = run.through(options, &mut gateway, &control, &seen);
     control.stop();
     let ended = gateway.stop();
     if let Some((shard, reason)) = ended.panicked.first() {
@@ -231,7 +253,7 @@ impl Run {
         options: &Options,
         gateway: &mut Gateway,
         control: &Control,
-        parts: &AtomicU64,
+        seen: &Seen,
     ) -> Result<Verdict, String> {
         let began = Instant::now();
         while !self.is_proved() {
@@ -241,7 +263,8 @@ impl Run {
             self.pass(gateway, Duration::from_millis(20))?;
         }
         let clock = Clock::new();
-        parts.store(0, Ordering::Relaxed);
+        seen.snapshot_parts.store(0, Ordering::Relaxed);
+        drop(seen.take());
         let stolen_before = stolen_ms();
         let (messages, resyncs) = self.counts();
         let audit_ns = clock.now();
@@ -275,7 +298,8 @@ impl Run {
             messages_per_s: (messages_after - messages) as f64 / seconds,
             resyncs_total: resyncs_after - resyncs,
             rolled_total: self.rolled,
-            snapshot_parts_total: parts.load(Ordering::Relaxed),
+            snapshot_parts_total: seen.snapshot_parts.load(Ordering::Relaxed),
+            proved_again_ns: proved_again(gateway, seen.take()),
             stolen_ms: stolen_ms().zip(stolen_before).map(|(after, before)| after.saturating_sub(before)),
         })
     }
@@ -394,13 +418,57 @@ fn stolen_ms() -> Option<u64> {
     Some(line.split_whitespace().nth(7)?.parse::<u64>().ok()? * 10)
 }
 
-/// A consumer that counts parts of snapshots, and does nothing else.
-struct Watcher(Arc<AtomicU64>);
+/// Times by the name of their provider.
+fn proved_again(gateway: &Gateway, took: Vec<(ProviderId, u64)>) -> BTreeMap<String, Vec<u64>> {
+    let mut named: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (provider, took_ns) in took {
+        let name = gateway.topology.providers[provider.index()].name.clone();
+        named.entry(name).or_default().push(took_ns);
+    }
+    for times in named.values_mut() {
+        times.sort_unstable();
+    }
+    named
+}
+
+/// What the consumer saw.
+#[derive(Default)]
+struct Seen {
+    snapshot_parts: AtomicU64,
+    proved_again_ns: Mutex<Vec<(ProviderId, u64)>>,
+}
+
+impl Seen {
+    fn take(&self) -> Vec<(ProviderId, u64)> {
+        std::mem::take(&mut *self.proved_again_ns.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A consumer that counts parts of snapshots and takes the time of books that are not proved.
+struct Watcher {
+    seen: Arc<Seen>,
+    /// Since when a book is not, by the bytes that showed it.
+    broken: BTreeMap<(ProviderId, StreamId), ReceiveTime>,
+}
 
 impl Consumer for Watcher {
-    fn on_event(&mut self, event: &Event, _: &mut Context<'_>) {
-        if matches!(event.body, Body::BookSnapshot(_)) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+    fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
+        let header = &event.header;
+        match event.body {
+            Body::BookSnapshot(_) => {
+                self.seen.snapshot_parts.fetch_add(1, Ordering::Relaxed);
+            }
+            Body::BookState { status: BookStatus::Proved, .. } => {
+                if let Some(since) = self.broken.remove(&(header.provider, header.stream)) {
+                    let took_ns = context.now().since_ns(since);
+                    let mut times = self.seen.proved_again_ns.lock().unwrap_or_else(PoisonError::into_inner);
+                    times.push((header.provider, took_ns));
+                }
+            }
+            Body::BookState { .. } => {
+                self.broken.entry((header.provider, header.stream)).or_insert(header.receive_time);
+            }
+            _ => {}
         }
     }
 }

@@ -156,6 +156,7 @@ pub fn run(setting: Setting, recording: Option<&Recording>) -> Result<Row, Strin
     let [first, second, rest @ ..] = allowed.as_slice() else {
         return Err("two cores are needed".to_owned());
     };
+    counting::reset();
     let before_ns = round_trip::round_trip_ns(*first as usize, *second as usize);
     let recorded = match setting.pace {
         Some(pace) => Some((pace, recording.ok_or("a pace wants a recording")?)),
@@ -172,7 +173,7 @@ pub fn run(setting: Setting, recording: Option<&Recording>) -> Result<Row, Strin
         let warm = of(setting.warm_up);
         (Load::Made(schedule, Frames::new(schedule, &names)), warm + of(setting.duration), warm)
     };
-    let shared = Arc::new(Shared::new(Arc::new(load), messages, warm));
+    let shared = Arc::new(Shared::new(Arc::new(load), messages, warm, setting.consumers));
     let identity = if setting.tls { Some(Identity::new()?) } else { None };
     let tls = identity.as_ref().map(|identity| Arc::clone(&identity.config));
     let venue = Venue::start(&names, tls, recorded.map(|(_, recording)| recording.snapshot.clone()))

@@ -80,7 +80,7 @@ impl Consumer for Reader {
         self.seen.receive.saturating_record(since(event.header.receive_time.ns()));
         let (first_ns, _) = self.seen.span_ns;
         self.seen.span_ns = (first_ns.min(now_ns), now_ns);
-        if index + 1 == self.shared.messages {
+        if index + 1 == self.shared.messages && self.shared.reader_ended() {
             counting::end();
         }
     }

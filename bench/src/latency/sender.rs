@@ -1,7 +1,7 @@
 //! Sends a schedule: open loop, each message when it is due, whatever became of those before.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use shards::machine::clock::Clock;
@@ -33,11 +33,13 @@ pub struct Shared {
     sent_ns: Box<[AtomicU64]>,
     sent: AtomicU64,
     ended: AtomicBool,
+    /// Readers that have not seen the last message.
+    reading: AtomicUsize,
 }
 
 impl Shared {
     /// A schedule that has not begun.
-    pub fn new(load: SharedLoad, messages: u64, warm: u64) -> Self {
+    pub fn new(load: SharedLoad, messages: u64, warm: u64, readers: usize) -> Self {
         Self {
             load,
             messages,
@@ -46,7 +48,13 @@ impl Shared {
             sent_ns: (0..KEPT).map(|_| AtomicU64::new(0)).collect(),
             sent: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            reading: AtomicUsize::new(readers),
         }
+    }
+
+    /// A reader has seen the last message. Returns whether no other has yet to.
+    pub fn reader_ended(&self) -> bool {
+        self.reading.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     /// When a message was meant to leave.

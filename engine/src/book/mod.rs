@@ -251,6 +251,23 @@ pub struct UpdateFacts {
 }
 
 /// A book of one instrument at one scale.
+///
+/// ```
+/// use engine::book::{Book, Cut};
+/// use engine::decimal::{Decimals, Price, Qty};
+/// use engine::event::Level;
+///
+/// let level = |price, qty| Level { price: Price(price), qty: Qty(qty) };
+/// let mut book = Book::new(2, 2); // two levels a side
+/// book.load(Decimals { price: 1, qty: 0 }, &[level(999, 5), level(998, 7)], &[level(1_001, 4)]);
+///
+/// // Absolute levels; zero removes. What the depth pushed out is told, so that a smaller copy elsewhere can follow.
+/// let mut cut = Cut::default();
+/// book.apply(&[level(1_000, 1)], &[level(1_001, 0), level(1_002, 6)], &mut cut);
+/// assert_eq!((book.bids.best(), book.asks.best()), (Some(level(1_000, 1)), Some(level(1_002, 6))));
+/// assert_eq!(cut.bids, [level(998, 0)]);
+/// assert!(!book.is_crossed());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Book {
     /// Buyers.

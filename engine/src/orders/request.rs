@@ -73,6 +73,25 @@ pub enum Command {
 pub struct DecisionId(pub u64);
 
 /// One request, from the consumer's shard to the provider's.
+///
+/// ```
+/// use engine::decimal::DecimalError;
+/// use engine::ids::{InstrumentId, ProviderId};
+/// use engine::orders::{DecisionId, OrderRequest, OrderSide};
+///
+/// let order = OrderRequest {
+///     provider: ProviderId(0),
+///     instrument: InstrumentId(3),
+///     post_only: true,
+///     decision: DecisionId(17), // comes back in each report of this order
+///     ..OrderRequest::limit_text(OrderSide::Buy, "64210.10", "0.0025")?
+/// };
+/// assert_eq!((order.price.mantissa, order.price.decimals), (6_421_010, 2));
+/// assert_eq!(OrderRequest::limit_text(OrderSide::Buy, "64,210", "1"), Err(DecimalError::Malformed));
+/// # Ok::<(), DecimalError>(())
+/// ```
+///
+/// A handler sends it with [`Context::place`](crate::consumer::Context::place).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OrderRequest {
     /// What is asked; the fields below `client_order_id` matter to a new order only, unless they say otherwise.

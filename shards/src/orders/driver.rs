@@ -507,6 +507,11 @@ impl<G: OrderGateway> Trade for Orders<G> {
             self.parts.session.read(&mut self.desk, io);
             self.due = true;
         }
+        // Under `batch` an order does not wait for its journal: its bytes leave before the journal takes the turn's time.
+        if self.due && self.parts.durability == Durability::Batch {
+            let now = ReceiveTime::from_ns(now_ns.max(io.clock.now()));
+            worked += self.work(now, markets, io);
+        }
         worked += self.keep_journal(now_ns);
         if self.due || now_ns >= self.deadline_ns {
             let now = ReceiveTime::from_ns(now_ns.max(io.clock.now()));

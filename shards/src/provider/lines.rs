@@ -4,7 +4,7 @@ use std::io;
 
 use engine::connection::{Ask, Lost};
 use engine::ids::LineId;
-use engine::provider::FRAMES_PER_TURN_MAX;
+use engine::provider::FRAMES_PER_CALL_MAX;
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
@@ -59,9 +59,10 @@ impl<V: Venue> Driver<V> {
                     return frames;
                 }
                 Ok(count) => {
-                    let taken = self.provider.received(line, count, now, &mut probe);
+                    let first = self.provider.received(line, count, now, &mut probe);
+                    let (taken, are_left) = self.take_on(line, first, now, io);
                     frames += taken;
-                    if taken == FRAMES_PER_TURN_MAX {
+                    if are_left {
                         self.sockets[line.index()].more = true;
                         return frames;
                     }
@@ -94,12 +95,32 @@ impl<V: Venue> Driver<V> {
         io.budget.look(now_ns);
         let now = ReceiveTime::from_ns(now_ns);
         let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
-        let frames = self.provider.take_frames(line, now, &mut probe);
-        if frames == FRAMES_PER_TURN_MAX {
+        let first = self.provider.take_frames(line, now, &mut probe);
+        let (frames, are_left) = self.take_on(line, first, now, io);
+        if are_left {
             self.sockets[line.index()].more = true;
             return frames;
         }
         frames + self.read(line, io)
+    }
+
+    /// After a call that took `first` frames: takes those behind them, with a look at the clock before each handful. Returns how
+    /// many came of all, and whether some may be left to the next turn.
+    #[inline]
+    fn take_on(&mut self, line: LineId, first: usize, now: ReceiveTime, io: &mut Io) -> (usize, bool) {
+        let (mut taken, mut last) = (first, first);
+        while last == FRAMES_PER_CALL_MAX {
+            io.budget.look(io.clock.now());
+            let waits = self.provider.pipeline.has_work_left()
+                || self.provider.connections()[line.index()].has_kept_text();
+            if waits || io.budget.is_over() {
+                return (taken, true);
+            }
+            let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
+            last = self.provider.take_frames(line, now, &mut probe);
+            taken += last;
+        }
+        (taken, false)
     }
 
     /// Opens, closes and writes as the engine asks.

@@ -180,6 +180,47 @@ pub fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, RecordingError> {
 
 /// Reads files in order; they are one recording.
 ///
+/// ```
+/// use engine::event::Event;
+/// use shards::consumers::recorder::format::{End, FileFacts, Tag, put_event, record};
+/// use shards::replay::recording::{Hole, Item, files_of, read};
+///
+/// # let directory = std::env::temp_dir().join(format!("meltica-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&directory)?;
+/// // What the consumer `recorder` writes: names, records of events, and an end that says how many there are.
+/// let facts = FileFacts {
+///     index: 0,
+///     recorder: "tape".into(),
+///     started_at: "2026-11-21T03:30:00Z".into(),
+///     program: "meltica".into(),
+///     zero_unix_ns: None,
+///     catalog: Default::default(),
+/// };
+/// let mut events = Vec::new();
+/// put_event(&Event::default(), &mut events);
+/// let mut file = facts.encode();
+/// file.extend(record(Tag::Events, &events));
+/// let without_end = file.clone();
+/// file.extend(record(Tag::End, &End { closed: true, parts: 1, lost_parts: 0 }.payload()));
+/// std::fs::write(directory.join("000000.rec"), file)?;
+///
+/// let mut seen = Vec::new();
+/// let extent = read(&files_of(&[directory.clone()])?, |item| match item {
+///     Item::Facts(facts) => seen.push(format!("by {}", facts.recorder)),
+///     Item::Event(event) => seen.push(event.kind().name().to_owned()),
+///     Item::Hole(hole) => seen.push(hole.to_string()),
+/// })?;
+/// assert_eq!((seen, extent.files), (vec!["by tape".to_owned(), Event::default().kind().name().to_owned()], 1));
+///
+/// // A file that was cut is read as far as it is whole, and the cut is said.
+/// std::fs::write(directory.join("000000.rec"), without_end)?;
+/// let mut torn = 0;
+/// read(&files_of(&[directory.clone()])?, |item| torn += u32::from(matches!(item, Item::Hole(Hole::Torn { .. }))))?;
+/// assert_eq!(torn, 1);
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`RecordingError`]; what was taken before stays taken.
 pub fn read(files: &[PathBuf], take: impl FnMut(Item<'_>)) -> Result<Extent, RecordingError> {

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::RunReport;
 use super::compare::{Change, Outcome, counted, providers};
+use super::picture::escaped;
 use super::picture::{Curve, Picture};
 use super::read::LeftBehind;
 use super::table::{grouped, in_families, latency};
 use super::timeline::{Outlier, beside_by_shard};
-use super::timeline_picture::{escaped, timeline_svg};
+use super::timeline_picture::timeline_svg;
 
 /// Outliers that the page shows.
 const OUTLIERS_SHOWN: usize = 20;

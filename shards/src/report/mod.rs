@@ -11,6 +11,7 @@ pub mod html;
 pub mod interval_log;
 pub mod picture;
 pub mod read;
+pub mod sheet;
 pub mod table;
 pub mod timeline;
 pub mod timeline_picture;

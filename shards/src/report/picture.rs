@@ -307,7 +307,7 @@ fn percentile_label(decade: u32) -> String {
 }
 
 /// A power of ten of nanoseconds: `100 ns`, `1 µs`.
-fn power_label(power: i32) -> String {
+pub(super) fn power_label(power: i32) -> String {
     let power = power.max(0) as u32;
     let (unit, less) = match power {
         0..3 => ("ns", 0),

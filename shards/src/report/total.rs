@@ -6,6 +6,22 @@ use super::StageSummary;
 use crate::stages::{LATENCY_NS_MAX, SIGNIFICANT_DIGITS, Stage, StageCell};
 
 /// The sum of many intervals of one stage on one shard.
+///
+/// ```
+/// use shards::report::total::StageTotal;
+/// use shards::stages::{Stage, StageLayout, StageSet};
+///
+/// let mut interval = StageSet::new(&StageLayout::default());
+/// interval.record_n(Stage::ReceiveToDelivered, 2_000, 99);
+/// interval.record(Stage::ReceiveToDelivered, 1_234_567);
+///
+/// let mut total = StageTotal::new();
+/// total.add_cell(&interval.cells()[Stage::ReceiveToDelivered as usize]);
+/// assert_eq!(total.count(), 100);
+/// // The upper end of a bucket, two digits exact: 2,000 lies in one that ends at 2,007.
+/// assert_eq!(total.latency_ns_at(99.0), 2_007);
+/// assert_eq!(total.latency_ns_at(100.0), 1_234_567, "the largest one is exact");
+/// ```
 #[derive(Clone, Debug)]
 pub struct StageTotal {
     histogram: Histogram<u64>,

@@ -215,9 +215,8 @@ fn add_provider(budget: &mut MemoryBudget, topology: &Topology, plan: &ProviderP
     budget.add(format!("{name}: buffers of {connections} connections"), connections * CONNECTION_BYTES);
     let (depth_max, reserve, _) = book_sizes(plan);
     let (depth_max, reserve) = (depth_max as u64, reserve as u64);
-    // Snapshots are cut into parts, and views into levels, beside the books.
-    let scratch = snapshot_parts(reserve) * EVENT_SLOT_BYTES + 4 * reserve * LEVEL_BYTES;
-    let scratch_max = snapshot_parts(depth_max) * EVENT_SLOT_BYTES + 4 * depth_max * LEVEL_BYTES;
+    // Beside the books, snapshots are cut into parts, those of this turn and those left to the next, and views into levels.
+    let scratch = |levels: u64| 2 * snapshot_parts(levels) * EVENT_SLOT_BYTES + 4 * levels * LEVEL_BYTES;
     if let Some(book) = plan.book {
         let books = plan.instruments.len() as u64;
         let one = size_of::<BookFeed>() as u64;
@@ -225,8 +224,8 @@ fn add_provider(budget: &mut MemoryBudget, topology: &Topology, plan: &ProviderP
         let copies = if book.snapshot_limit.is_some() { 1 } else { u64::from(plan.lines) + 1 };
         budget.add_growing(
             format!("{name}: {books} books of 2 x {} levels", book.depth_max),
-            books * (one + 2 * reserve * LEVEL_BYTES) + scratch,
-            copies * books * (one + 2 * depth_max * LEVEL_BYTES) + scratch_max,
+            books * (one + 2 * reserve * LEVEL_BYTES) + scratch(reserve),
+            copies * books * (one + 2 * depth_max * LEVEL_BYTES) + scratch(depth_max),
         );
     }
     let streams = (plan.instruments.len() * plan.channels.len()) as u64;

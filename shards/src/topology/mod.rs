@@ -101,7 +101,25 @@ pub fn load_with(
 ///
 /// # Errors
 ///
-/// Every problem of the text, in the order of its lines.
+/// Every problem of the text, in the order of its lines:
+///
+/// ```
+/// use shards::topology::{Against, CONSUMER_KINDS, read};
+///
+/// // For any machine (`cores: None`) and the consumers that are built in.
+/// let against = Against { cores: None, consumer_kinds: &CONSUMER_KINDS, simulated_lists: None };
+/// let shipped = std::fs::read_to_string("../topology.yaml")?;
+/// let topology = read("topology.yaml", &shipped, against).expect("the shipped one is good");
+/// assert_eq!(topology.providers[0].name, "binance");
+///
+/// let broken = shipped.replacen("    core: 0", "    coer: 0", 1);
+/// let errors = read("topology.yaml", &broken, against).expect_err("a misspelt key");
+/// let found = errors.problems.iter().find(|problem| problem.key == "shards[0].coer").expect("its place");
+/// assert_eq!(found.found, "an unknown key");
+/// assert!(found.fits.starts_with("did you mean 'core'?"));
+/// assert!(errors.to_string().starts_with("topology.yaml:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn read(file: &str, text: &str, against: Against<'_>) -> Result<Topology, TopologyErrors> {
     let mut problems = Problems::default();
     let topology = yaml::parse(text, &mut problems)

@@ -20,7 +20,7 @@ fn run(home: &Home, text: &str, variable: Option<&str>) -> std::process::Child {
     let path = home.0.join("topology.yaml");
     std::fs::write(&path, text).expect("our directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_meltica"));
-    command.args(["run", "--duration", "4s", "--topology"]).arg(&path).current_dir(&home.0);
+    command.args(["run", "--duration", "120s", "--topology"]).arg(&path).current_dir(&home.0);
     if let Some(value) = variable {
         command.env("MELTICA_TEST_KEY", value);
     }
@@ -90,6 +90,7 @@ fn no_output_holds_a_key() {
             answers[1]
         );
         std::fs::write(home.0.join("answers"), answers.concat()).expect("our directory");
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("there is a kill");
         let status = child.wait().expect("a child");
         assert!(status.success(), "{}", std::fs::read_to_string(home.0.join("stderr")).unwrap());
         let secrets: Vec<String> = vec![key.name.clone(), key.secret_text.trim().to_owned()];

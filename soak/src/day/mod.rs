@@ -6,7 +6,7 @@
 //! the gateway's and those of one consumer that checks every event.
 
 mod host;
-mod picture;
+pub mod picture;
 mod plan;
 mod told;
 pub mod venues;
@@ -62,7 +62,7 @@ pub struct Options {
     pub seed: u64,
     /// Time between two faults.
     pub fault_every: Duration,
-    /// A directory for journal, recording and picture.
+    /// A directory for journal, recording, picture, and the table that it is drawn from.
     pub home: PathBuf,
     /// Growth of memory, drift of latency and descriptors decide, too. Not in short runs.
     pub strict: bool,
@@ -88,6 +88,14 @@ pub(crate) struct Sample {
     /// Threads of this process that were ready and had no core, in the mean since the sample before.
     pub waiting: f64,
     pub point: Point,
+}
+
+/// What went wrong, when, and at which venue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    second: f64,
+    provider: usize,
+    trouble: Trouble,
 }
 
 /// Runs it.
@@ -116,6 +124,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
         Ok(Box::new(move || if trades { beside.beside(make()) } else { make() }) as Factory)
     });
     let mut gateway = gateway.map_err(|error| error.to_string())?;
+    let names: Vec<String> = gateway.topology.providers.iter().map(|plan| plan.name.clone()).collect();
     let mut day = Day::default();
     let mut outcome = day.through(options, &mut gateway, &mut venues, &observer);
     let files_after = descriptors();
@@ -128,8 +137,10 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
         }
         orders.push(asked.unwrap_or_default());
     }
-    let picture = options.home.join("day.svg");
-    std::fs::write(&picture, picture::picture_of(&day.samples)).map_err(|error| error.to_string())?;
+    let table = options.home.join("day.csv");
+    std::fs::write(&table, picture::table_of(&day.samples, &day.faults, &names))
+        .map_err(|error| format!("{}: {error}", table.display()))?;
+    let picture = picture::draw(&table)?;
     let seen = verdict::Seen { outcome, files_after, orders };
     let rows = verdict::rows_of(options, &day, &observer.ledger(), &tally.told(), &ended, &seen);
     Ok(Verdict { rows, picture })
@@ -148,7 +159,7 @@ pub fn run_venues(options: &Options) -> Result<(), String> {
 pub(crate) struct Day {
     board: Board,
     pub samples: Vec<Sample>,
-    pub troubles_total: u64,
+    pub faults: Vec<Fault>,
     /// By venue: those that may have cost a stream something.
     pub losing: [u64; 3],
     /// Checksums that a venue was made to get wrong, and frames that were cut or doubled.
@@ -191,7 +202,7 @@ impl Day {
             }
             if let Some((provider, trouble, chance)) = plan.trouble_at(at, venues.count()) {
                 venues.trouble(provider, trouble, chance)?;
-                self.note(provider, trouble);
+                self.note(at, provider, trouble);
             }
             if at >= sample_at {
                 sample_at = at + sample_every;
@@ -238,8 +249,8 @@ impl Day {
         Ok(())
     }
 
-    fn note(&mut self, provider: usize, trouble: Trouble) {
-        self.troubles_total += 1;
+    fn note(&mut self, at: Duration, provider: usize, trouble: Trouble) {
+        self.faults.push(Fault { second: at.as_secs_f64(), provider, trouble });
         self.losing[provider] += u64::from(trouble.may_lose());
         self.lies += u64::from(matches!(trouble, Trouble::Checksum | Trouble::Cut | Trouble::Doubled));
     }

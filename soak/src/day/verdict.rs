@@ -115,7 +115,7 @@ fn came_to_its_end(day: &Day, ended: &Ended, seen: &Seen) -> Row {
         if problems.is_empty() { "no shard fell, all recovered".to_owned() } else { problems.join("; ") };
     Row {
         promise: "faults survived",
-        seen: format!("{} faults, lines lost by venue {:?}; {text}", day.troubles_total, day.lost),
+        seen: format!("{} faults, lines lost by venue {:?}; {text}", day.faults.len(), day.lost),
         held: Some(problems.is_empty()),
     }
 }

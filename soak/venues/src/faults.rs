@@ -158,6 +158,14 @@ pub enum VenueFault {
         /// Snapshots.
         count: u32,
     },
+    /// The next `count` books with which a subscription of the instrument begins are not sent; what follows is. Nothing
+    /// where a book begins by REST (Binance) and at Coinbase's Exchange.
+    LoseSnapshots {
+        /// Instrument.
+        symbol: String,
+        /// Snapshots.
+        count: u32,
+    },
     /// The next `count` book updates carry a wrong checksum: one digit of it is another. Only venues that send one
     /// (Kraken).
     LieChecksum {
@@ -186,6 +194,7 @@ impl VenueFault {
             | Self::ShiftUpdateIds { symbol, .. }
             | Self::DropTrades { symbol, .. }
             | Self::StaleSnapshots { symbol, .. }
+            | Self::LoseSnapshots { symbol, .. }
             | Self::LieChecksum { symbol, .. }
             | Self::Delist { symbol } => Some(symbol),
             Self::Orders(_) | Self::Clear => None,

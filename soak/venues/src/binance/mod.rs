@@ -440,8 +440,8 @@ impl Venue for Binance {
                     pending.shift = (0, 0);
                 }
             }
-            // Books carry no checksum here.
-            (VenueFault::LieChecksum { .. }, _) | (_, None) => {}
+            // Books carry no checksum here, and begin by REST.
+            (VenueFault::LieChecksum { .. } | VenueFault::LoseSnapshots { .. }, _) | (_, None) => {}
         }
     }
 

@@ -123,6 +123,11 @@ impl Coinbase {
             return;
         }
         for index in new {
+            let lost = &mut self.faults[index].lose_snapshots;
+            if kind == LEVEL2 && *lost > 0 {
+                *lost -= 1;
+                continue;
+            }
             self.encode_snapshot(index, kind, now_ns);
             self.send_snapshot(id, kind, now_ns, output);
         }

@@ -104,6 +104,7 @@ struct InstrumentFaults {
     drop_trades: u32,
     /// An old book and how many snapshots are still made of it.
     stale: Option<(Book, u32)>,
+    lose_snapshots: u32,
 }
 
 /// The venue.
@@ -470,6 +471,9 @@ impl Venue for Coinbase {
             }
             (VenueFault::Delist { .. }, Some(index)) => {
                 self.gone[index] = true;
+            }
+            (VenueFault::LoseSnapshots { count, .. }, Some(index)) => {
+                self.faults[index].lose_snapshots = *count;
             }
             (VenueFault::Orders(fault), _) => {
                 if let Some(trading) = &mut self.trading {

@@ -48,6 +48,7 @@ struct InstrumentFaults {
     lie: [u32; DEPTHS.len()],
     /// An old book and how many snapshots are still made of it.
     stale: Option<(Book, u32)>,
+    lose_snapshots: u32,
 }
 
 /// The venue.
@@ -338,6 +339,9 @@ impl Venue for Kraken {
             (VenueFault::StaleSnapshots { count, .. }, Some(index)) => {
                 let book = self.market.instruments()[index].book.clone();
                 self.faults[index].stale = Some((book, *count));
+            }
+            (VenueFault::LoseSnapshots { count, .. }, Some(index)) => {
+                self.faults[index].lose_snapshots = *count;
             }
             (VenueFault::Orders(fault), _) => {
                 if let Some(trading) = &mut self.trading {

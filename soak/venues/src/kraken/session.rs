@@ -322,6 +322,11 @@ impl Kraken {
         time_ns: u64,
         output: &mut Output,
     ) {
+        let lost = &mut self.faults[index].lose_snapshots;
+        if matches!(kind, Kind::Book(_)) && *lost > 0 {
+            *lost -= 1;
+            return;
+        }
         let (listing, instrument) = (&self.listings[index], &self.market.instruments()[index]);
         self.frame.clear();
         let frame = &mut self.frame;
