@@ -390,15 +390,14 @@ impl Whole {
     pub(super) fn take_commands(&mut self) {
         let now_ns = self.now_ns;
         // Asked first: while it is away nobody stands by its word.
-        let stand: Vec<_> =
-            (0..=u8::from(CONSUMERS[1].0)).map(|id| self.stands_until_ns(ShardId(id))).collect();
+        let stand: Vec<_> = (0..=CONSUMERS[1].0).map(|id| self.stands_until_ns(ShardId(id))).collect();
         let Some(mut control) = self.control.take() else { return };
         control.want_back(self);
         if now_ns >= control.turns_at_ns.max(control.thread_stands_until_ns) {
             control.turn(now_ns);
             self.follow_switches(&mut control);
         }
-        for shard in 0..control.ends.len() {
+        for (shard, stands_until_ns) in stand.into_iter().enumerate() {
             let Some(end) = &control.ends[shard] else { continue };
             if !end.has_command() {
                 control.takes_at_ns[shard] = u64::MAX;
@@ -408,7 +407,7 @@ impl Whole {
                 let late_ns = if self.sabotage.strikes(Sabotage::ObeyLate) { 3 * SECOND_NS } else { 0 };
                 control.takes_at_ns[shard] = now_ns + late_ns + control.rng.u64(20_000..WAKES_NS_MAX);
             }
-            if now_ns >= control.takes_at_ns[shard].max(stand[shard]) {
+            if now_ns >= control.takes_at_ns[shard].max(stands_until_ns) {
                 control.takes_at_ns[shard] = u64::MAX;
                 control.take(shard, self);
             }

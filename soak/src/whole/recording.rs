@@ -153,7 +153,7 @@ pub(super) struct Recording {
 
 impl Recording {
     pub(super) fn new(seed: u64, catalog: &Catalog) -> Self {
-        let mut rng = Rng::with_seed(seed ^ 0x4ec0_4d);
+        let mut rng = Rng::with_seed(seed ^ 0x004e_c04d);
         let disk = SimDisk::new(seed ^ 0x4ec);
         let facts = FileFacts {
             index: 0,
@@ -469,7 +469,7 @@ impl<'a> Follower<'a> {
                 self.cut |= self.power;
             }
             Hole::Damaged { .. } | Hole::MissingFiles { .. } | Hole::NoLastFile if self.power => {
-                self.cut = true
+                self.cut = true;
             }
             Hole::NoLastFile => {}
             Hole::Damaged { .. } | Hole::MissingFiles { .. } => {

@@ -237,7 +237,7 @@ fn told_of_others(audit: &Audit) -> Result<(), String> {
     for (body, _) in &audit.told {
         match body {
             Body::ControlAck(ack) if ack.request == 0 => {
-                announced.entry(ack.command.name()).or_default().0 += 1
+                announced.entry(ack.command.name()).or_default().0 += 1;
             }
             Body::ControlResult(result) => {
                 if result.routing_version < version {
