@@ -209,7 +209,7 @@ impl Dispatcher {
     fn forget_ended(&mut self) {
         while let Some((stream, output)) = self.routing.next_ended() {
             if let Some(lane) = self.outputs[output].lanes.get_mut(stream.index()) {
-                lane.synced = None;
+                lane.ended();
             }
         }
     }

@@ -303,3 +303,30 @@ fn a_new_or_deeper_route_begins_with_a_snapshot_and_a_removed_one_begins_anew() 
     let (counts, _) = pipeline.dispatcher.lane_counts(0, stream(0, BOOK));
     assert_eq!(counts.conflated_snapshots_total, 2, "one for the deeper route, one for the new one");
 }
+
+/// Found by `soak simulate`: a shard that stood gave up a book while a snapshot of it waited for room. The snapshot was built when
+/// there was room, and when the shard took the book again at the same depth it was sent updates that it could not follow, for ever.
+#[test]
+fn a_snapshot_that_is_due_when_its_route_ends_is_due_no_more() {
+    let (mut pipeline, mut receiver) = one(8, 2);
+    feed(&mut pipeline, "S AAA - b1=1 a4=1");
+    for id in 1..=8 {
+        feed(&mut pipeline, &format!("T AAA {id}"));
+    }
+    feed(&mut pipeline, "D AAA - b1=2");
+    assert!(pipeline.dispatcher.is_congested(), "the book waits behind a full ring");
+    assert!(pipeline.dispatcher.routing.remove(stream(0, BOOK), 0));
+    drained(&mut receiver);
+    feed(&mut pipeline, "D AAA - b1=3");
+    feed(&mut pipeline, "D AAA - b1=4");
+    let of_book = |event: &Event| event.header.stream == stream(0, BOOK);
+    assert!(!drained(&mut receiver).iter().any(of_book), "nobody wants it");
+    assert!(!pipeline.dispatcher.is_congested());
+    let route = Route { output: 0, delivery: Delivery::Book, book_depth: 2 };
+    pipeline.dispatcher.routing.add(stream(0, BOOK), route);
+    feed(&mut pipeline, "D AAA - b1=5");
+    let mut replica = Replica::new(100, 10);
+    drained(&mut receiver).iter().filter(|event| of_book(event)).for_each(|event| replica.apply(event));
+    let book = pipeline.book_of(Listing(0)).expect("a book").book();
+    assert_eq!(best(replica.book(), 100), best(book, 2), "it begins with a snapshot");
+}

@@ -1,15 +1,17 @@
 //! A consumer shard: drains its rings in batches and lends each event to the consumers that want it.
 
+pub mod commands;
+
 use std::sync::Arc;
 
 use engine::consumer::Host;
 use engine::event::Event;
-use engine::ids::{ConsumerId, ProviderId, StreamId};
+use engine::ids::{ProviderId, StreamId};
 use engine::orders::OrderEvent;
 use engine::ring::Receiver;
 use engine::time::ReceiveTime;
 
-use crate::control::link::{Command, Numbered, Reply, ShardEnd};
+use crate::control::link::{Numbered, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
@@ -215,84 +217,10 @@ impl ConsumerShard {
         told
     }
 
-    /// Does what the control thread says, at the beginning of a turn.
     #[cold]
-    fn command(&mut self, command: Numbered) {
-        let Numbered { number, command } = command;
-        match command {
-            Command::Subscribe { consumer, streams, running, version, catalog, ring } => {
-                self.rings.extend(ring.map(Ring::new));
-                self.host.set_catalog(catalog);
-                let Some(seat) = self.seat(consumer, number) else { return };
-                self.complete(&running);
-                for &(provider, stream, book) in &streams {
-                    self.host.subscribe(seat, provider, stream, book);
-                    self.host.begin_version(seat, provider, version);
-                }
-                for (provider, stream) in running {
-                    let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
-                    self.host.welcome(seat, provider, stream, &mut probe);
-                }
-                self.wire.reply(number, Reply::Done);
-            }
-            Command::Unsubscribe { consumer, streams } => {
-                let Some(seat) = self.seat(consumer, number) else { return };
-                for (provider, stream) in streams {
-                    self.host.unsubscribe(seat, provider, stream);
-                }
-                self.wire.reply(number, Reply::Done);
-            }
-            Command::Tell { consumer, event } => {
-                let Some(seat) = self.host.seat_of(consumer) else { return };
-                let mut probe = ShardProbe::new(&self.clock, &mut self.stages);
-                self.host.show(seat, &event, &mut probe);
-            }
-            Command::Letters => {
-                let letters = &self.host.letters;
-                let (written_total, evicted_total) = (letters.written_total(), letters.evicted_total());
-                let letters = letters.iter().cloned().collect();
-                self.wire.reply(number, Reply::Letters { letters, written_total, evicted_total });
-            }
-            Command::Latencies => {
-                let latencies = self.host.latencies();
-                let latencies = latencies.map(|(provider, stream, latency)| (provider, stream, *latency));
-                self.wire.reply(number, Reply::Latencies(latencies.collect()));
-            }
-            Command::List { .. }
-            | Command::Route { .. }
-            | Command::Roll { .. }
-            | Command::Merge { .. }
-            | Command::EndMerge { .. } => {
-                self.wire.reply(number, Reply::Refused("a consumer shard has no routes".to_owned()));
-            }
-        }
-    }
-
-    /// A newcomer's book begins between two events: a turn may have ended among the parts of one, whose rest is in the
-    /// ring, since parts enter it together.
-    fn complete(&mut self, streams: &[(ProviderId, StreamId)]) {
-        let is_open = |host: &Host| {
-            let copies =
-                streams.iter().filter_map(|&(provider, stream)| host.replicas().get(provider, stream));
-            copies.into_iter().any(|copy| !copy.is_whole())
-        };
-        while is_open(&self.host) && self.drain(self.clock.now()) > 0 {}
-    }
-
-    fn seat(&mut self, consumer: ConsumerId, number: u64) -> Option<usize> {
-        let seat = self.host.seat_of(consumer);
-        if seat.is_none() {
-            self.wire.reply(number, Reply::Refused(format!("consumer {consumer} is not on this shard")));
-        }
-        seat
-    }
-
-    /// Passes on what consumers ask for, as far as the control thread keeps up.
-    #[inline]
-    fn pass_on_requests(&mut self) {
-        while !self.host.requests_mut().is_empty() && !self.wire.is_behind() {
-            let Some(request) = self.host.requests_mut().poll() else { return };
-            self.wire.reply(0, Reply::Asked(request));
+    fn command(&mut self, Numbered { number, command }: Numbered) {
+        if let Some(reply) = commands::obey(self, command) {
+            self.wire.reply(number, reply);
         }
     }
 
@@ -317,6 +245,28 @@ impl ConsumerShard {
     }
 }
 
+impl commands::Seats for ConsumerShard {
+    fn host(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
+    fn add_ring(&mut self, ring: Receiver<Event>) {
+        self.rings.push(Ring::new(ring));
+    }
+
+    fn drain(&mut self) -> usize {
+        Self::drain(self, self.clock.now())
+    }
+
+    fn welcome(&mut self, seat: usize, provider: ProviderId, stream: StreamId) {
+        self.host.welcome(seat, provider, stream, &mut ShardProbe::new(&self.clock, &mut self.stages));
+    }
+
+    fn show(&mut self, seat: usize, event: &Event) {
+        self.host.show(seat, event, &mut ShardProbe::new(&self.clock, &mut self.stages));
+    }
+}
+
 impl Turn for ConsumerShard {
     fn turn(&mut self, now_ns: u64) -> usize {
         let mut taken = 0;
@@ -328,7 +278,7 @@ impl Turn for ConsumerShard {
         taken += self.drain(now_ns);
         taken += self.settle_orders();
         self.wire.flush();
-        self.pass_on_requests();
+        commands::pass_on_requests(&mut self.host, &mut self.wire);
         if now_ns >= self.status_at_ns {
             self.status_at_ns = now_ns + STATUS_EVERY_NS;
             self.tell(now_ns);

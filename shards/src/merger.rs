@@ -1,16 +1,17 @@
 //! A merge shard: drains the rings of providers into the engine's merger and sends what it joins to consumer shards.
 //!
-//! Rules and routes change at the beginning of a turn, as the control thread says. What is joined, and when a window is complete, is decided in `engine::merge`; this file moves events and tells how it
-//! stands.
+//! Rules and routes change at the beginning of a turn, as the control thread says ([`commands`]). What is joined, and when a
+//! window is complete, is decided in `engine::merge`; this file moves events and tells how it stands.
+
+pub mod commands;
 
 use engine::event::Event;
 use engine::ids::ProviderId;
 use engine::merge::Merger;
 use engine::ring::Receiver;
-use engine::routing::Delivery;
 use engine::time::ReceiveTime;
 
-use crate::control::link::{Command, Numbered, Reply, RouteChange, ShardEnd};
+use crate::control::link::{Numbered, ShardEnd};
 use crate::machine::clock::Clock;
 use crate::machine::executor::Turn;
 use crate::machine::idle::Waker;
@@ -148,72 +149,16 @@ impl MergerShard {
         self.look_again_ns = if congested { now_ns + LOOK_AGAIN_NS } else { u64::MAX };
     }
 
-    /// Does what the control thread says, at the beginning of a turn.
     #[cold]
-    fn command(&mut self, command: Numbered) {
-        let Numbered { number, command } = command;
-        let reply = match command {
-            Command::Merge { catalog, rule, streams, inputs, version } => {
-                for (provider, ring) in inputs {
-                    let input = self.merger.add_input(provider);
-                    assert_eq!(input, self.rings.len(), "each ring is the input of its number");
-                    self.rings.push((provider, ring));
-                }
-                self.merger.set_catalog(catalog);
-                self.merger.dispatcher.routing.begin_version(version);
-                match self.merger.add_rule(&rule) {
-                    Ok(made) => {
-                        assert_eq!(made, streams, "both sides number merged streams alike");
-                        Reply::Done
-                    }
-                    Err(error) => Reply::Refused(error.to_string()),
-                }
-            }
-            Command::EndMerge { name, version } => {
-                self.merger.dispatcher.routing.begin_version(version);
-                self.merger.remove_rule(&name);
-                Reply::Done
-            }
-            Command::Route { change, .. } => {
-                self.take_routes(*change);
-                Reply::Done
-            }
-            Command::Letters => {
-                let letters = &self.merger.dispatcher.letters;
-                Reply::Letters {
-                    letters: letters.iter().cloned().collect(),
-                    written_total: letters.written_total(),
-                    evicted_total: letters.evicted_total(),
-                }
-            }
-            Command::List { .. }
-            | Command::Roll { .. }
-            | Command::Subscribe { .. }
-            | Command::Unsubscribe { .. }
-            | Command::Tell { .. }
-            | Command::Latencies => Reply::Refused("a merge shard has no venue and no consumers".to_owned()),
-        };
+    fn command(&mut self, Numbered { number, command }: Numbered) {
+        let (rings, wakers) = (&mut self.rings, &mut self.wakers);
+        let reply = commands::obey(
+            &mut self.merger,
+            command,
+            |provider, ring| rings.push((provider, ring)),
+            |opened| wakers.push(opened.waker),
+        );
         self.wire.reply(number, reply);
-    }
-
-    fn take_routes(&mut self, change: RouteChange) {
-        let dispatcher = &mut self.merger.dispatcher;
-        if let Some(output) = change.output {
-            crate::outputs::add_output(dispatcher, output.shard, output.sender, output.rings);
-            self.wakers.push(output.waker);
-        }
-        dispatcher.routing.begin_version(change.version);
-        for (stream, route) in change.routes {
-            debug_assert!(route.delivery != Delivery::Book, "merged streams are no books");
-            dispatcher.routing.set(stream, route);
-            dispatcher.reserve(stream);
-        }
-        for (stream, output, holders) in change.holders {
-            dispatcher.routing.set_holders(stream, output, &holders);
-        }
-        for (stream, output) in change.ended {
-            dispatcher.routing.remove(stream, output);
-        }
     }
 
     fn tell(&mut self) {

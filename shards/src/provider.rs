@@ -3,7 +3,7 @@
 //! Read it from [`ProviderShard::turn`]: poll the sockets, hand what came to the engine, do what is due, publish.
 //! Everything that decides is in `engine::provider`; this file moves bytes, and `lines` those of the WebSocket lines.
 
-mod changes;
+pub mod changes;
 mod lines;
 mod rolls;
 
@@ -11,7 +11,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use engine::connection::Connection;
-use engine::dead_letter::DeadLetters;
 use engine::ids::{LineId, ProviderId};
 use engine::pipeline::Race;
 use engine::provider::{Provider, RestId};
@@ -19,7 +18,7 @@ use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
 use crate::capture::Tap;
-use crate::control::link::{NewInstrument, Reply, RollAnswer, RouteChange, ShardEnd};
+use crate::control::link::ShardEnd;
 use crate::happened::{Happened, Report};
 use crate::io::Io;
 use crate::machine::executor::{Turn, sleep};
@@ -39,6 +38,7 @@ use crate::status::{
 };
 use crate::topology::RollPlan;
 
+use changes::Obey;
 use lines::LineSocket;
 use rolls::Rolls;
 
@@ -91,7 +91,7 @@ pub struct Driver<V: Venue> {
 }
 
 /// A provider of any venue: one call a turn, everything below it is static.
-pub trait Drive {
+pub trait Drive: Obey {
     /// Takes a report of the poller.
     fn ready(&mut self, ready: Ready, io: &mut Io) -> usize;
     /// Does what is due and publishes; `worked_before` if this turn has read something. Returns how much it did.
@@ -102,16 +102,6 @@ pub trait Drive {
     fn has_more(&self) -> bool;
     /// How it stands.
     fn status(&self) -> ProviderStatus;
-    /// Begins to learn instruments; [`listed`](Self::listed) says what came of it.
-    fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String>;
-    /// The end of what [`list`](Self::list) began.
-    fn listed(&mut self) -> Option<(u64, Reply)>;
-    /// Takes new routes over, all or none.
-    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String>;
-    /// Rolls its lines; says what is under way.
-    fn roll(&mut self) -> Result<RollAnswer, String>;
-    /// Its dead letters.
-    fn letters(&self) -> &DeadLetters;
     /// Its order entry, and what that needs to know.
     fn orders(&mut self) -> Option<(&mut dyn Trade, &dyn Markets)>;
     /// Its order entry, to look at.
@@ -406,19 +396,6 @@ impl<V: Venue> Drive for Driver<V> {
         status
     }
 
-    fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String> {
-        self.begin_listing(number, instruments, now_ns)
-    }
-
-    #[inline]
-    fn listed(&mut self) -> Option<(u64, Reply)> {
-        self.end_listing()
-    }
-
-    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
-        self.take_routes(change, now_ns)
-    }
-
     fn orders(&mut self) -> Option<(&mut dyn Trade, &dyn Markets)> {
         let orders = self.orders.as_deref_mut()?;
         Some((orders, &self.provider.pipeline))
@@ -426,14 +403,6 @@ impl<V: Venue> Drive for Driver<V> {
 
     fn orders_seen(&self) -> Option<&dyn Trade> {
         self.orders.as_deref()
-    }
-
-    fn roll(&mut self) -> Result<RollAnswer, String> {
-        self.begin_rolls()
-    }
-
-    fn letters(&self) -> &DeadLetters {
-        &self.provider.pipeline.dispatcher.letters
     }
 
     fn stop(&mut self, io: &mut Io) {

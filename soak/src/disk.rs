@@ -5,6 +5,8 @@
 //! leaves what was synced; of the rest of a file some first part, sometimes with zeros where the bytes should be; of names that
 //! were given without syncing their directory the first few.
 
+pub mod records;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
@@ -56,6 +58,10 @@ struct State {
     dies_at_put: bool,
     /// It says that it has what it has not.
     lies: bool,
+    /// The next write of a recorder is said to be done, and is not.
+    loses_write: bool,
+    /// Files cannot be made shorter.
+    refuses_cuts: bool,
     locked: BTreeSet<PathBuf>,
     tasks: Vec<Task>,
     busy_until_ns: u64,
@@ -95,6 +101,8 @@ impl SimDisk {
             room: None,
             dies_at_put: false,
             lies: false,
+            loses_write: false,
+            refuses_cuts: false,
             locked: BTreeSet::new(),
             tasks: Vec::new(),
             busy_until_ns: 0,
@@ -128,9 +136,20 @@ impl SimDisk {
         self.0.borrow_mut().room = Some(room);
     }
 
-    /// There is room again.
+    /// There is room again, and files can be cut.
     pub fn clear(&self) {
-        self.0.borrow_mut().room = None;
+        let state = &mut *self.0.borrow_mut();
+        (state.room, state.refuses_cuts) = (None, false);
+    }
+
+    /// From now on a recorder's files cannot be made shorter.
+    pub fn refuse_cuts(&self) {
+        self.0.borrow_mut().refuses_cuts = true;
+    }
+
+    /// The next write of a recorder is said to be done, and is not: to see that the checks notice.
+    pub fn lose_write(&self) {
+        self.0.borrow_mut().loses_write = true;
     }
 
     /// The next file that is put at a start stays half made, and the start fails.

@@ -7,6 +7,7 @@
 //!
 //! The part of `World::step` that serves the provider does what `shards::provider::Driver` does with real sockets.
 
+mod changes;
 mod checks;
 mod link;
 mod twin;
@@ -24,12 +25,12 @@ use engine::pipeline::{Pipeline, PipelineOptions};
 use engine::pools::PoolSizes;
 use engine::provider::{FRAMES_PER_CALL_MAX, Happening, Provider, ProviderOptions};
 use engine::ring::{Receiver, ring};
-use engine::routing::{Delivery, Route};
 use engine::sequence::Patience;
 use engine::time::{FixedClock, ReceiveTime};
 use engine::venue::Venue;
 use engine::venue::binance::Binance;
 use fastrand::Rng;
+use shards::provider::changes::ListingRun;
 use simvenues::output::{ConnectionId, Ending};
 use simvenues::site::Site;
 use simvenues::{Fault, VenueConfig, default_instruments};
@@ -59,8 +60,12 @@ pub struct WorldOptions {
     pub provider: u8,
     /// The market's product.
     pub product: simvenues::Product,
-    /// Canonical bases against USDT.
+    /// Canonical bases against the venue's quote.
     pub bases: Vec<&'static str>,
+    /// Bases that the venue lists beside them and that the provider does not know.
+    pub unknown: Vec<&'static str>,
+    /// The number of the first instrument in the process.
+    pub instrument_first: u16,
     /// Messages per second of each instrument.
     pub rate: f64,
     /// Connections for the same streams, without the spare one of a roll.
@@ -93,6 +98,8 @@ impl WorldOptions {
             provider: 0,
             product: simvenues::Product::Spot,
             bases: vec!["BTC", "ETH", "SOL"],
+            unknown: Vec::new(),
+            instrument_first: 0,
             rate: 50.0,
             lines: 1,
             delay_ns: MS_NS,
@@ -130,6 +137,8 @@ pub struct World<V: Venue = Binance> {
     pub stalled_until_ns: u64,
     /// Event parts taken off the ring.
     pub received_total: u64,
+    /// The way to a merge shard, which hears how far the provider is.
+    pub(crate) merge_output: Option<usize>,
     /// Levels a side that the end compares with the venue's: fewer than all where a venue proves no more.
     pub compared_levels: usize,
     observer: Observer,
@@ -140,6 +149,8 @@ pub struct World<V: Venue = Binance> {
     rng: Rng,
     links: Vec<Link>,
     dirty: Vec<ConnectionId>,
+    /// Instruments of which the venue is asked whether it has them.
+    listing: Option<ListingRun>,
 }
 
 impl World<Binance> {
@@ -161,7 +172,9 @@ impl<V: Venue> World<V> {
             ($config:expr) => {{
                 $config.instruments = default_instruments(quote)
                     .into_iter()
-                    .filter(|spec| options.bases.contains(&&*spec.base))
+                    .filter(|spec| {
+                        options.bases.iter().chain(&options.unknown).any(|base| **base == *spec.base)
+                    })
                     .collect();
                 $config.seed = options.seed;
                 $config.messages_per_instrument_per_s = options.rate;
@@ -179,7 +192,11 @@ impl<V: Venue> World<V> {
         for (index, base) in options.bases.iter().enumerate() {
             let symbol = format!("{base}-{quote}");
             let listing = directory
-                .add(&venue.venue_symbol(&symbol), &symbol, InstrumentId(index as u16))
+                .add(
+                    &venue.venue_symbol(&symbol),
+                    &symbol,
+                    InstrumentId(options.instrument_first + index as u16),
+                )
                 .expect("short names");
             for channel in channels {
                 directory.add_stream(listing, channel.parse().expect("the engine's own names"));
@@ -195,17 +212,8 @@ impl<V: Venue> World<V> {
         let mut dispatcher = Dispatcher::new(64);
         let output = dispatcher.add_output(ShardId(1), sender, options.spill_events);
         dispatcher.routing.begin_version(1);
-        for (index, stream) in directory.streams().iter().enumerate() {
-            let id = engine::ids::StreamId(index as u32);
-            let delivery = Delivery::default_of(stream.channel);
-            dispatcher.routing.add(id, Route { output, delivery, book_depth: usize::MAX });
-            host.subscribe(
-                seat,
-                ProviderId(options.provider),
-                id,
-                stream.channel.is_book().then_some((10_000, 1_024)),
-            );
-        }
+        assert_eq!((seat, output), (0, 0), "the observer is the first everywhere");
+        changes::observe(&directory, 0, &mut dispatcher, &mut host);
         let pipeline_options = PipelineOptions {
             pools: options.pools,
             patience: Patience::SPEC,
@@ -239,6 +247,7 @@ impl<V: Venue> World<V> {
             late: None,
             stalled_until_ns: 0,
             received_total: 0,
+            merge_output: None,
             compared_levels: usize::MAX,
             observer,
             quote,
@@ -248,6 +257,7 @@ impl<V: Venue> World<V> {
             rng: Rng::with_seed(options.seed ^ 0x5eed),
             links: Vec::new(),
             dirty: Vec::new(),
+            listing: None,
             options,
         }
     }
@@ -314,7 +324,8 @@ impl<V: Venue> World<V> {
     /// Whether all books are proved.
     pub fn all_proved(&self) -> bool {
         let (proved, all) = self.provider.books_proved();
-        proved == all && all == self.options.bases.len()
+        let streams = self.provider.pipeline.directory.streams().iter();
+        proved == all && all == streams.filter(|stream| stream.channel.is_book()).count()
     }
 
     /// Whether every subscription is taken and every book is proved.
@@ -648,12 +659,17 @@ fn catalog_of(provider: u8, directory: &Directory, venue: &str) -> Catalog {
         }
     });
     let facts = ProviderFacts { name: venue.to_owned(), venue: venue.to_owned(), streams: streams.collect() };
+    let mut symbols = Vec::new();
+    for instrument in directory.instruments() {
+        let number = instrument.id.index();
+        if symbols.len() <= number {
+            symbols.resize(number + 1, String::new());
+        }
+        symbols[number].clone_from(&instrument.symbol);
+    }
     let nobody = || ProviderFacts { name: String::new(), venue: String::new(), streams: Vec::new() };
     let before = std::iter::repeat_with(nobody).take(usize::from(provider));
-    Catalog {
-        providers: before.chain([facts]).collect(),
-        symbols: directory.instruments().iter().map(|instrument| instrument.symbol.clone()).collect(),
-    }
+    Catalog { providers: before.chain([facts]).collect(), symbols }
 }
 
 /// Status, `Retry-After` and the range of the body, once the answer is whole.

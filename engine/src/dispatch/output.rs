@@ -499,6 +499,12 @@ impl Lane {
         self.counts.delivered_total += 1;
     }
 
+    /// The shard has given the stream up: what it holds of it is nothing that updates could follow, and a snapshot that is due
+    /// is due to nobody. Built all the same, it would count as what the shard holds when it comes back.
+    pub fn ended(&mut self) {
+        (self.synced, self.book_pending, self.refused, self.book_parts) = (None, false, false, 0);
+    }
+
     fn has_more(&self) -> bool {
         self.spilled.parts > 0 || self.undeclared.is_some() || !self.pending.is_empty() || self.book_pending
     }

@@ -336,7 +336,7 @@ mod tests {
         let (send, written) = std::sync::mpsc::channel();
         let thread = BlockThread::start("capture-test", move |inbox: &mut Inbox<Vec<u8>>| {
             held.recv().expect("the test releases it");
-            while let Some(mut block) = inbox.next() {
+            while let Some(mut block) = inbox.wait() {
                 send.send(block.clone()).expect("the test listens");
                 block.clear();
                 inbox.give_back(block);

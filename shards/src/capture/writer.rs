@@ -104,7 +104,7 @@ impl Writer {
 
     /// Writes what a tap hands over, until it is gone.
     pub(super) fn serve(&mut self, inbox: &mut Inbox<Vec<u8>>) {
-        while let Some(mut block) = inbox.next() {
+        while let Some(mut block) = inbox.wait() {
             self.take(&block);
             // A block that is given back says that its bytes are with the system.
             self.flush();

@@ -43,16 +43,26 @@ impl<T: Send + 'static> BlockThread<T> {
 
     /// The shard's end for one consumer, with all its blocks.
     pub fn open(&self, blocks: Vec<T>) -> Outbox<T> {
-        let block_count = blocks.len();
-        let (full, full_inbox) = RingBuffer::new(block_count);
-        let (mut free_inbox, free) = RingBuffer::new(block_count);
-        for block in blocks {
-            free_inbox.push(block).unwrap_or_else(|_| unreachable!("the ring holds every block"));
-        }
+        let (outbox, inbox) = ends(blocks, self.thread.clone());
         // A thread that is gone cannot serve: its blocks will run out, and that is counted.
-        let _ = self.sessions.send(Inbox { full: full_inbox, free: free_inbox });
-        Outbox { full, free, block_count, taken: 0, thread: self.thread.clone() }
+        let _ = self.sessions.send(inbox);
+        outbox
     }
+}
+
+/// Both ends for one consumer, with all its blocks, where no thread is between them: whoever has the inbox serves it.
+pub fn pair<T>(blocks: Vec<T>) -> (Outbox<T>, Inbox<T>) {
+    ends(blocks, thread::current())
+}
+
+fn ends<T>(blocks: Vec<T>, thread: Thread) -> (Outbox<T>, Inbox<T>) {
+    let block_count = blocks.len();
+    let (full, full_inbox) = RingBuffer::new(block_count);
+    let (mut free_inbox, free) = RingBuffer::new(block_count);
+    for block in blocks {
+        free_inbox.push(block).unwrap_or_else(|_| unreachable!("the ring holds every block"));
+    }
+    (Outbox { full, free, block_count, taken: 0, thread }, Inbox { full: full_inbox, free: free_inbox })
 }
 
 /// The shard's end.
@@ -122,20 +132,40 @@ pub struct Inbox<T> {
     free: Producer<T>,
 }
 
+/// Why there is no block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoBlock {
+    /// None was handed over yet.
+    Yet,
+    /// The consumer is gone, and all it handed over has been taken.
+    AnyMore,
+}
+
 impl<T> Inbox<T> {
     /// The next block; waits for it. `None` when the consumer is gone and all it handed over has been taken.
-    pub fn next(&mut self) -> Option<T> {
+    pub fn wait(&mut self) -> Option<T> {
         loop {
-            // Asked before the look into the ring: what was handed over before the consumer went is still there.
-            let abandoned = self.full.is_abandoned();
-            if let Ok(block) = self.full.pop() {
-                return Some(block);
+            match self.poll() {
+                Ok(block) => return Some(block),
+                Err(NoBlock::AnyMore) => return None,
+                Err(NoBlock::Yet) => thread::park_timeout(IDLE),
             }
-            if abandoned {
-                return None;
-            }
-            thread::park_timeout(IDLE);
         }
+    }
+
+    /// The next block, if it is there.
+    ///
+    /// # Errors
+    /// [`NoBlock`]
+    pub fn poll(&mut self) -> Result<T, NoBlock> {
+        // Asked before the look into the ring: what was handed over before the consumer went is still there.
+        let abandoned = self.full.is_abandoned();
+        self.full.pop().map_err(|_| if abandoned { NoBlock::AnyMore } else { NoBlock::Yet })
+    }
+
+    /// Whether a block was handed over.
+    pub fn has_block(&self) -> bool {
+        !self.full.is_empty()
     }
 
     /// Gives a block back.
@@ -154,7 +184,7 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&seen);
         let thread = BlockThread::start("handoff", move |inbox: &mut Inbox<u32>| {
-            while let Some(block) = inbox.next() {
+            while let Some(block) = inbox.wait() {
                 noted.lock().unwrap().push(block);
                 inbox.give_back(block);
             }
@@ -177,7 +207,7 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let thread = BlockThread::start("handoff", move |inbox: &mut Inbox<u32>| {
             let _ = held.recv();
-            while let Some(block) = inbox.next() {
+            while let Some(block) = inbox.wait() {
                 inbox.give_back(block);
             }
         })

@@ -4,7 +4,7 @@
 //! [`load_with`](crate::topology::load_with). Factories run on the starting thread, before any shard does, so that
 //! what cannot work (a directory that is not writable) is an error before the start and not a hole in the data.
 
-pub(crate) mod handoff;
+pub mod handoff;
 pub mod maker;
 pub mod own;
 pub mod printer;

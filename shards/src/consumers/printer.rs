@@ -64,7 +64,7 @@ pub fn to(
     let failed_bytes = Arc::new(AtomicU64::new(0));
     let failed = Arc::clone(&failed_bytes);
     let serve = move |inbox: &mut Inbox<Vec<u8>>| {
-        while let Some(mut block) = inbox.next() {
+        while let Some(mut block) = inbox.wait() {
             if output.write_all(&block).and_then(|()| output.flush()).is_err() {
                 failed.fetch_add(block.len() as u64, Ordering::Relaxed);
             }

@@ -249,6 +249,11 @@ impl Controller {
         (self.changes_total, self.refused_total)
     }
 
+    /// Changes that are not over: the one under way, and those behind it.
+    pub fn changes_waiting(&self) -> usize {
+        self.queue.len() + usize::from(self.running.is_some())
+    }
+
     /// Whether a shard's reply is awaited: the next turn should be soon.
     pub fn is_busy(&self) -> bool {
         self.running.is_some()
@@ -271,6 +276,13 @@ impl Controller {
                 how: *how,
             })
         })
+    }
+
+    /// The same by number: provider or merge shard, stream, and how it is held.
+    pub fn held_streams(&self, consumer: usize) -> impl Iterator<Item = (ProviderId, StreamId, Held)> {
+        self.held[consumer]
+            .iter()
+            .map(|(&(provider, stream), how)| (ProviderId(provider as u8), stream, *how))
     }
 
     /// The canonical symbol of a provider's listing.

@@ -10,6 +10,7 @@ use engine::channel::Channel;
 use engine::consumer::StreamLatency;
 use engine::control::Request;
 use engine::dead_letter::DeadLetter;
+use engine::dispatch::Dispatcher;
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, Listing, ProviderId, ShardId, StreamId};
 use engine::merge::MergeRule;
@@ -17,6 +18,7 @@ use engine::ring::{Receiver, Sender};
 use engine::routing::Route;
 
 use crate::machine::idle::Waker;
+use crate::outputs::add_output;
 use crate::topology::RingSizes;
 
 /// Commands, and replies, that one wire holds.
@@ -46,6 +48,25 @@ pub struct NewOutput {
     pub waker: Waker,
     /// It leads to a merge shard, which must hear how far the provider is.
     pub markers: bool,
+}
+
+/// A way that a dispatcher has from now on.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its number there.
+    pub output: usize,
+    /// Wakes the shard at its end.
+    pub waker: Waker,
+    /// That is a merge shard.
+    pub markers: bool,
+}
+
+impl NewOutput {
+    /// Gives it to the dispatcher of the sender.
+    pub fn open(self, dispatcher: &mut Dispatcher) -> Opened {
+        let output = add_output(dispatcher, self.shard, self.sender, self.rings);
+        Opened { output, waker: self.waker, markers: self.markers }
+    }
 }
 
 /// New routes of one provider or merge shard, taken over between two turns, all or none.

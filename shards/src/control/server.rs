@@ -29,6 +29,18 @@ pub struct Ticket {
     generation: u64,
 }
 
+impl Ticket {
+    /// The ticket of somebody who asks without a socket, by a number of its own.
+    pub const fn of(number: usize) -> Self {
+        Self { slot: number, generation: 0 }
+    }
+
+    /// The number that was given to [`of`](Self::of).
+    pub const fn number(self) -> usize {
+        self.slot
+    }
+}
+
 struct Connection {
     stream: TcpStream,
     generation: u64,

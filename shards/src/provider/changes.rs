@@ -1,72 +1,200 @@
 //! The control thread's half of a provider shard: routes that change, instruments that are asked for, dead letters.
 //!
-//! All of it happens between two turns, and none of it is on the path.
+//! All of it happens between two turns, and none of it is on the path. What a command does is here without sockets, so that
+//! the simulation runs the same: [`obey`] over any [`Providers`], [`take_routes`] and [`ListingRun`] over the engine's provider.
 
 use engine::dead_letter::DeadLetters;
 use engine::ids::{Listing, StreamId};
+use engine::provider::Provider;
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
 use super::lines::LineSocket;
-use super::{Drive, Driver, ProviderShard};
-use crate::control::link::{Command, NewInstrument, Numbered, Reply, RouteChange};
-use crate::outputs::add_output;
+use super::{Driver, ProviderShard};
+use crate::control::link::{Command, NewInstrument, Numbered, Opened, Reply, RollAnswer, RouteChange};
+
+/// What a provider does for the control thread.
+pub trait Obey {
+    /// Begins to learn instruments; [`listed`](Self::listed) says what came of it.
+    fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String>;
+    /// The end of what [`list`](Self::list) began.
+    fn listed(&mut self) -> Option<(u64, Reply)>;
+    /// Takes new routes over, all or none.
+    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String>;
+    /// Rolls its lines; says what is under way.
+    fn roll(&mut self) -> Result<RollAnswer, String>;
+    /// Its dead letters.
+    fn letters(&self) -> &DeadLetters;
+}
+
+/// The providers of a shard.
+pub trait Providers {
+    /// That of this index in the topology, if it is here.
+    fn provider(&mut self, index: u8) -> Option<&mut dyn Obey>;
+    /// The dead letters of all.
+    fn letters(&self) -> Vec<&DeadLetters>;
+}
+
+/// Does what a command says. `None`: the venue is asked first, and [`Obey::listed`] has the reply.
+#[cold]
+pub fn obey(shard: &mut impl Providers, command: Numbered, now_ns: u64) -> Option<Reply> {
+    let Numbered { number, command } = command;
+    let provider = match &command {
+        Command::List { provider, .. } | Command::Route { provider, .. } | Command::Roll { provider } => {
+            shard.provider(*provider)
+        }
+        _ => None,
+    };
+    Some(match (command, provider) {
+        (Command::List { instruments, .. }, Some(provider)) => {
+            match provider.list(number, &instruments, now_ns) {
+                Ok(()) => return None,
+                Err(reason) => Reply::Refused(reason),
+            }
+        }
+        (Command::Route { change, .. }, Some(provider)) => {
+            provider.route(*change, now_ns).map_or_else(Reply::Refused, |()| Reply::Done)
+        }
+        (Command::Roll { .. }, Some(provider)) => provider.roll().map_or_else(Reply::Refused, Reply::Rolling),
+        (Command::List { .. } | Command::Route { .. } | Command::Roll { .. }, None) => {
+            Reply::Refused("no such provider on this shard".to_owned())
+        }
+        (Command::Letters, _) => {
+            let all = shard.letters();
+            Reply::Letters {
+                letters: all.iter().flat_map(|letters| letters.iter()).cloned().collect(),
+                written_total: all.iter().map(|letters| letters.written_total()).sum(),
+                evicted_total: all.iter().map(|letters| letters.evicted_total()).sum(),
+            }
+        }
+        (
+            Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Tell { .. }
+            | Command::Latencies
+            | Command::Merge { .. }
+            | Command::EndMerge { .. },
+            _,
+        ) => Reply::Refused("a provider shard has no consumers and no merge rules".to_owned()),
+    })
+}
 
 /// A question for instruments under way.
 #[derive(Debug)]
-pub(super) struct ListingRun {
+pub struct ListingRun {
     number: u64,
     listings: Vec<Listing>,
     lists_before: (u64, u64),
+}
+
+impl ListingRun {
+    /// Makes instruments known and asks the venue whether it has them.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    #[cold]
+    pub fn begin<V: Venue>(
+        provider: &mut Provider<V>,
+        number: u64,
+        instruments: &[NewInstrument],
+        now: ReceiveTime,
+    ) -> Result<Self, String> {
+        let lists_before = provider.lists_total();
+        let mut listings = Vec::new();
+        for NewInstrument { venue_symbol, symbol, id } in instruments {
+            let listing = provider.list(venue_symbol, symbol, *id, now);
+            listings.push(listing.map_err(|error| error.to_string())?);
+        }
+        Ok(Self { number, listings, lists_before })
+    }
+
+    /// The venue's answer to the question under way, once it is there.
+    pub fn poll<V: Venue>(run: &mut Option<Self>, provider: &Provider<V>) -> Option<(u64, Reply)> {
+        let Self { number, listings, lists_before: (came, failed) } = run.as_ref()?;
+        let (came_now, failed_now) = provider.lists_total();
+        let reply = if came_now > *came {
+            let directory = &provider.pipeline.directory;
+            Reply::Listed(listings.iter().map(|&listing| directory.instrument(listing).trading).collect())
+        } else if failed_now > *failed {
+            Reply::Refused("the venue did not give its list of instruments".to_owned())
+        } else {
+            return None;
+        };
+        let number = *number;
+        *run = None;
+        Some((number, reply))
+    }
+}
+
+/// Takes new routes over, all or none; `opened` learns of a new way.
+///
+/// # Errors
+/// What does not fit, in words: nothing but numbers and ways is new then.
+#[cold]
+pub fn take_routes<V: Venue>(
+    provider: &mut Provider<V>,
+    change: RouteChange,
+    now: ReceiveTime,
+    opened: impl FnOnce(Opened),
+) -> Result<(), String> {
+    // A book that is half out goes where it was to go.
+    provider.pipeline.finish_books();
+    // Numbers and ways first: the control thread counts on them whatever becomes of the rest.
+    for (listing, channel, stream) in change.streams {
+        let made = provider.pipeline.add_stream(listing, channel);
+        assert_eq!(made, stream, "both sides add the same streams in the same order");
+    }
+    if let Some(output) = change.output {
+        opened(output.open(&mut provider.pipeline.dispatcher));
+    }
+    let mut begun: Vec<StreamId> = Vec::new();
+    for stream in change.begin_at_venue {
+        if let Err(error) = provider.carry(stream, true, now) {
+            for stream in begun {
+                let _ = provider.carry(stream, false, now);
+            }
+            return Err(error.to_string());
+        }
+        begun.push(stream);
+    }
+    let routing = &mut provider.pipeline.dispatcher.routing;
+    routing.begin_version(change.version);
+    for (stream, route) in change.routes {
+        routing.set(stream, route);
+    }
+    for (stream, output, holders) in change.holders {
+        routing.set_holders(stream, output, &holders);
+    }
+    for (stream, output) in change.ended {
+        routing.remove(stream, output);
+    }
+    for stream in change.end_at_venue {
+        let ended = provider.carry(stream, false, now);
+        debug_assert!(ended.is_ok(), "only a new subscription needs room");
+    }
+    Ok(())
+}
+
+impl Providers for ProviderShard {
+    fn provider(&mut self, index: u8) -> Option<&mut dyn Obey> {
+        let at = *self.driver_of.get(usize::from(index))?;
+        self.drivers.get_mut(at).map(|driver| &mut **driver as &mut dyn Obey)
+    }
+
+    fn letters(&self) -> Vec<&DeadLetters> {
+        self.drivers.iter().map(|driver| driver.letters()).collect()
+    }
 }
 
 impl ProviderShard {
     /// Does what the control thread says.
     #[cold]
     pub(super) fn command(&mut self, command: Numbered, now_ns: u64) {
-        let Numbered { number, command } = command;
-        let reply = match command {
-            Command::List { provider, instruments } => match self.driver(provider) {
-                Some(driver) => match driver.list(number, &instruments, now_ns) {
-                    Ok(()) => {
-                        self.listing = true;
-                        return;
-                    }
-                    Err(reason) => Reply::Refused(reason),
-                },
-                None => Reply::Refused("no such provider on this shard".to_owned()),
-            },
-            Command::Route { provider, change } => match self.driver(provider) {
-                Some(driver) => driver.route(*change, now_ns).map_or_else(Reply::Refused, |()| Reply::Done),
-                None => Reply::Refused("no such provider on this shard".to_owned()),
-            },
-            Command::Roll { provider } => match self.driver(provider) {
-                Some(driver) => driver.roll().map_or_else(Reply::Refused, Reply::Rolling),
-                None => Reply::Refused("no such provider on this shard".to_owned()),
-            },
-            Command::Letters => {
-                let all = || self.drivers.iter().map(|driver| driver.letters());
-                Reply::Letters {
-                    letters: all().flat_map(DeadLetters::iter).cloned().collect(),
-                    written_total: all().map(DeadLetters::written_total).sum(),
-                    evicted_total: all().map(DeadLetters::evicted_total).sum(),
-                }
-            }
-            Command::Subscribe { .. }
-            | Command::Unsubscribe { .. }
-            | Command::Tell { .. }
-            | Command::Latencies
-            | Command::Merge { .. }
-            | Command::EndMerge { .. } => {
-                Reply::Refused("a provider shard has no consumers and no merge rules".to_owned())
-            }
-        };
-        self.wire.reply(number, reply);
-    }
-
-    fn driver(&mut self, provider: u8) -> Option<&mut Box<dyn Drive>> {
-        let at = *self.driver_of.get(usize::from(provider))?;
-        self.drivers.get_mut(at)
+        let number = command.number;
+        match obey(self, command, now_ns) {
+            Some(reply) => self.wire.reply(number, reply),
+            None => self.listing = true,
+        }
     }
 
     /// Answers questions for instruments that venues have answered.
@@ -81,88 +209,38 @@ impl ProviderShard {
     }
 }
 
-impl<V: Venue> Driver<V> {
-    #[cold]
-    pub(super) fn begin_listing(
-        &mut self,
-        number: u64,
-        instruments: &[NewInstrument],
-        now_ns: u64,
-    ) -> Result<(), String> {
+impl<V: Venue> Obey for Driver<V> {
+    fn list(&mut self, number: u64, instruments: &[NewInstrument], now_ns: u64) -> Result<(), String> {
         let now = ReceiveTime::from_ns(now_ns);
-        let lists_before = self.provider.lists_total();
-        let mut listings = Vec::new();
-        for NewInstrument { venue_symbol, symbol, id } in instruments {
-            let listing = self.provider.list(venue_symbol, symbol, *id, now);
-            listings.push(listing.map_err(|error| error.to_string())?);
-        }
-        self.listing = Some(ListingRun { number, listings, lists_before });
+        self.listing = Some(ListingRun::begin(&mut self.provider, number, instruments, now)?);
         self.deadline_ns = 0;
         Ok(())
     }
 
     #[inline]
-    pub(super) fn end_listing(&mut self) -> Option<(u64, Reply)> {
-        let ListingRun { number, listings, lists_before: (came, failed) } = self.listing.as_ref()?;
-        let (came_now, failed_now) = self.provider.lists_total();
-        let reply = if came_now > *came {
-            let directory = &self.provider.pipeline.directory;
-            Reply::Listed(listings.iter().map(|&listing| directory.instrument(listing).trading).collect())
-        } else if failed_now > *failed {
-            Reply::Refused("the venue did not give its list of instruments".to_owned())
-        } else {
-            return None;
-        };
-        let number = *number;
-        self.listing = None;
-        Some((number, reply))
+    fn listed(&mut self) -> Option<(u64, Reply)> {
+        ListingRun::poll(&mut self.listing, &self.provider)
     }
 
-    #[cold]
-    pub(super) fn take_routes(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
-        let now = ReceiveTime::from_ns(now_ns);
-        // A book that is half out goes where it was to go.
-        self.provider.pipeline.finish_books();
-        // Numbers and ways first: the control thread counts on them whatever becomes of the rest.
-        for (listing, channel, stream) in change.streams {
-            let made = self.provider.pipeline.add_stream(listing, channel);
-            assert_eq!(made, stream, "both sides add the same streams in the same order");
-        }
-        if let Some(output) = change.output {
-            let number =
-                add_output(&mut self.provider.pipeline.dispatcher, output.shard, output.sender, output.rings);
-            if output.markers {
-                self.markers.add(number);
-            }
-            self.wakers.push(output.waker);
-        }
+    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
+        let (markers, wakers) = (&mut self.markers, &mut self.wakers);
         self.deadline_ns = 0;
-        let mut begun: Vec<StreamId> = Vec::new();
-        for stream in change.begin_at_venue {
-            if let Err(error) = self.provider.carry(stream, true, now) {
-                for stream in begun {
-                    let _ = self.provider.carry(stream, false, now);
-                }
-                return Err(error.to_string());
+        let taken = take_routes(&mut self.provider, change, ReceiveTime::from_ns(now_ns), |opened| {
+            if opened.markers {
+                markers.add(opened.output);
             }
-            begun.push(stream);
-        }
+            wakers.push(opened.waker);
+        });
+        // Also where it was refused: connections that were made on the way stay.
         self.sockets.resize_with(self.provider.connections().len(), LineSocket::default);
-        let routing = &mut self.provider.pipeline.dispatcher.routing;
-        routing.begin_version(change.version);
-        for (stream, route) in change.routes {
-            routing.set(stream, route);
-        }
-        for (stream, output, holders) in change.holders {
-            routing.set_holders(stream, output, &holders);
-        }
-        for (stream, output) in change.ended {
-            routing.remove(stream, output);
-        }
-        for stream in change.end_at_venue {
-            let ended = self.provider.carry(stream, false, now);
-            debug_assert!(ended.is_ok(), "only a new subscription needs room");
-        }
-        Ok(())
+        taken
+    }
+
+    fn roll(&mut self) -> Result<RollAnswer, String> {
+        self.begin_rolls()
+    }
+
+    fn letters(&self) -> &DeadLetters {
+        &self.provider.pipeline.dispatcher.letters
     }
 }

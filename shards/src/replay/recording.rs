@@ -224,12 +224,25 @@ pub fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, RecordingError> {
 ///
 /// # Errors
 /// [`RecordingError`]; what was taken before stays taken.
-pub fn read(files: &[PathBuf], mut take: impl FnMut(Item<'_>)) -> Result<Extent, RecordingError> {
+pub fn read(files: &[PathBuf], take: impl FnMut(Item<'_>)) -> Result<Extent, RecordingError> {
+    read_from(files, |path| File::open(path), take)
+}
+
+/// The same with files that `open` gives.
+///
+/// # Errors
+/// [`RecordingError`]
+pub fn read_from<R: Read>(
+    files: &[PathBuf],
+    mut open: impl FnMut(&Path) -> io::Result<R>,
+    mut take: impl FnMut(Item<'_>),
+) -> Result<Extent, RecordingError> {
     let mut extent = Extent::default();
     let mut first: Option<FileFacts> = None;
     let (mut next_index, mut closed) = (0, true);
     for path in files {
-        let mut reader = FileReader::open(path)?;
+        let file = open(path).map_err(|source| RecordingError::Io { path: path.clone(), source })?;
+        let mut reader = FileReader::new(path, file);
         extent.files += 1;
         let Some(facts) = reader.facts()? else {
             take(Item::Hole(Hole::Torn { path: path.clone(), at_byte: 0 }));
@@ -261,18 +274,17 @@ pub fn read(files: &[PathBuf], mut take: impl FnMut(Item<'_>)) -> Result<Extent,
 }
 
 /// One file, from its head to its end or to where it is cut.
-struct FileReader<'a> {
+struct FileReader<'a, R> {
     path: &'a Path,
-    file: BufReader<File>,
+    file: BufReader<R>,
     whole_bytes: u64,
     payload: Vec<u8>,
 }
 
-impl<'a> FileReader<'a> {
-    fn open(path: &'a Path) -> Result<Self, RecordingError> {
-        let file = File::open(path).map_err(|source| RecordingError::Io { path: path.to_owned(), source })?;
+impl<'a, R: Read> FileReader<'a, R> {
+    fn new(path: &'a Path, file: R) -> Self {
         let file = BufReader::with_capacity(1 << 18, file);
-        Ok(Self { path, file, whole_bytes: 0, payload: Vec::new() })
+        Self { path, file, whole_bytes: 0, payload: Vec::new() }
     }
 
     fn head(&self, what: impl Into<String>) -> RecordingError {
@@ -290,10 +302,31 @@ impl<'a> FileReader<'a> {
 
     /// The facts of the file; `None` if it was cut before they were written.
     fn facts(&mut self) -> Result<Option<FileFacts>, RecordingError> {
+        let mut head = Vec::new();
+        match self.whole_facts(&mut head) {
+            Err(RecordingError::Head { .. }) if self.is_unwritten(&head)? => Ok(None),
+            found => found,
+        }
+    }
+
+    /// Whether the file is zeros from somewhere in `read` on: when the host lost its power its length was on the disk, and its
+    /// bytes were not. That is a cut, and no reason not to read the files before it.
+    fn is_unwritten(&mut self, read: &[u8]) -> Result<bool, RecordingError> {
+        let mut byte = [0];
+        let mut is_zero = read.ends_with(&[0]);
+        while is_zero && self.fill(&mut byte)? {
+            is_zero = byte == [0];
+        }
+        Ok(is_zero)
+    }
+
+    /// The same, with what was read of it in `read`.
+    fn whole_facts(&mut self, read: &mut Vec<u8>) -> Result<Option<FileFacts>, RecordingError> {
         let mut head = [0; FILE_HEAD_BYTES];
         if !self.fill(&mut head)? {
             return Ok(None);
         }
+        read.extend_from_slice(&head);
         if !head.starts_with(MAGIC) {
             return Err(self.head("not a recording"));
         }
@@ -313,12 +346,12 @@ impl<'a> FileReader<'a> {
         if !self.fill(&mut rest)? {
             return Ok(None);
         }
-        let (json, crc) = rest.split_at(facts_bytes);
-        let whole = [&head, json].concat();
-        let facts = FileFacts::decode(index, json);
-        match facts.filter(|_| crc.first_chunk().is_some_and(|crc| format::head_fits(&whole, *crc))) {
+        read.extend_from_slice(&rest);
+        let (whole, crc) = read.split_at(FILE_HEAD_BYTES + facts_bytes);
+        let facts = FileFacts::decode(index, &whole[FILE_HEAD_BYTES..]);
+        match facts.filter(|_| crc.first_chunk().is_some_and(|crc| format::head_fits(whole, *crc))) {
             Some(facts) => {
-                self.whole_bytes = (FILE_HEAD_BYTES + rest.len()) as u64;
+                self.whole_bytes = read.len() as u64;
                 Ok(Some(facts))
             }
             None => Err(self.head("its head is damaged")),
@@ -331,15 +364,15 @@ impl<'a> FileReader<'a> {
         extent: &mut Extent,
         take: &mut impl FnMut(Item<'_>),
     ) -> Result<Option<End>, RecordingError> {
-        // A record that does not fit its CRC: damage if another record follows, else the torn tail.
-        let mut damaged: Option<Hole> = None;
+        // A record that does not fit its CRC, and its bytes: damage if another record follows, else the torn tail.
+        let mut damaged: Option<(Hole, u64)> = None;
         loop {
             let mut head = [0; RECORD_HEAD_BYTES];
             if !self.fill(&mut head)? {
                 return Ok(None);
             }
             let Some(head) = RecordHead::read(head) else { return Ok(None) };
-            let at_byte = self.whole_bytes;
+            let at_byte = self.whole_bytes + damaged.as_ref().map_or(0, |(_, bytes)| *bytes);
             let mut payload = std::mem::take(&mut self.payload);
             payload.resize(head.payload_bytes, 0);
             let filled = self.fill(&mut payload)?;
@@ -353,12 +386,12 @@ impl<'a> FileReader<'a> {
                     return Ok(None);
                 }
                 let path = self.path.to_owned();
-                damaged = Some(Hole::Damaged { path, at_byte, parts: head.parts });
-                self.whole_bytes += record_bytes;
+                damaged = Some((Hole::Damaged { path, at_byte, parts: head.parts }, record_bytes));
                 continue;
             }
-            if let Some(hole) = damaged.take() {
+            if let Some((hole, bytes)) = damaged.take() {
                 take(Item::Hole(hole));
+                self.whole_bytes += bytes;
             }
             self.whole_bytes += record_bytes;
             let content = |what: &str| RecordingError::Content {
@@ -407,6 +440,8 @@ pub fn replay_recording(paths: &[PathBuf]) -> Result<RecordingOutcome, Recording
             tallies.resize_with(found.catalog.providers.len(), Tally::default);
             facts = Some(found.clone());
         }
+        // What the recorder itself was told is of no stream.
+        Item::Event(event) if event.kind().is_critical() => {}
         Item::Event(event) => {
             if let Some(tally) = tallies.get_mut(event.header.provider.index()) {
                 tally.take(event);

@@ -3,11 +3,12 @@
 //! It checks what streams promise from a routing version on: what was routed under an older one may have holes, because
 //! nobody had asked for it.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use engine::consumer::{Consumer, Context};
+use engine::control::Ask;
 use engine::event::{Body, BookStatus, Event, Flags};
 use engine::ids::{ProviderId, StreamId};
 use engine::orders::OrderEvent;
@@ -40,11 +41,15 @@ struct Log {
     carries: Carries,
     /// Events of older versions promise nothing.
     from_version: u32,
+    /// From which version on its book has how many levels, where that changed while it was subscribed to.
+    depths: Vec<(u32, usize)>,
     begun: bool,
     /// Last number seen or declared missing.
     last: Option<u64>,
     /// Fragments still to come of a merged event.
     fragments_left: Option<u8>,
+    /// The venue's last number when the stream was routed: whatever comes after it must come here.
+    routed_at: Option<u64>,
 }
 
 /// What one consumer saw.
@@ -68,6 +73,23 @@ pub struct Audit {
     pub books_total: u64,
     /// News of orders, in the order of their coming.
     pub order_events: Vec<OrderEvent>,
+    /// What the control shard said, in the order of its coming, and when by the quiet clock.
+    pub told: Vec<(Body, u64)>,
+    /// What it asks for at its next event.
+    pub asks: VecDeque<Ask>,
+    /// What it has asked for: the number of the request, what, and how things stood.
+    pub asked: Vec<(u64, Ask, Pace)>,
+    /// How fast changes have to be.
+    pub pace: Rc<Cell<Pace>>,
+}
+
+/// How fast a change has to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// Time in which no shard stood still and no venue was waited for, in nanoseconds.
+    pub quiet_ns: u64,
+    /// Changes under way and waiting.
+    pub ahead: usize,
 }
 
 impl Audit {
@@ -78,8 +100,47 @@ impl Audit {
 
     /// A subscription begins; the shard's route of the stream is of this version.
     pub fn begin(&mut self, place: Place, carries: Carries, from_version: u32) {
-        self.logs
-            .insert(place, Log { carries, from_version, begun: false, last: None, fragments_left: None });
+        let log = Log {
+            carries,
+            from_version,
+            depths: Vec::new(),
+            begun: false,
+            last: None,
+            fragments_left: None,
+            routed_at: None,
+        };
+        self.logs.insert(place, log);
+    }
+
+    /// The control shard lets a subscription begin; one that is there goes on, whatever changes about it.
+    pub fn subscribe(&mut self, place: Place, carries: Carries, version: u32) {
+        if self.logs.contains_key(&place) {
+            self.reroute(place, carries, version, None);
+        } else {
+            self.begin(place, carries, version);
+        }
+    }
+
+    /// The shard's route of a stream is another one from this version on: only the levels of a book may be other ones. The last
+    /// number of the venue is `last`, where it has one.
+    pub fn reroute(&mut self, place: Place, carries: Carries, version: u32, last: Option<u64>) {
+        let Some(log) = self.logs.get_mut(&place) else { return };
+        log.routed_at = log.routed_at.or(last);
+        if let (Carries::Book(before), Carries::Book(depth)) = (log.carries, carries)
+            && before != depth
+        {
+            if log.depths.is_empty() {
+                log.depths.push((0, before));
+            }
+            log.depths.retain(|&(from, _)| from < version);
+            log.depths.push((version, depth));
+            log.carries = carries;
+        }
+    }
+
+    /// The last number that a stream had at its venue when it was routed to this consumer.
+    pub fn routed_at(&self, place: Place) -> Option<u64> {
+        self.logs.get(&place).and_then(|log| log.routed_at)
     }
 
     /// A subscription ends.
@@ -104,6 +165,22 @@ impl Audit {
         }
     }
 
+    fn ask(&mut self, context: &mut Context<'_>) {
+        while let Some(ask) = self.asks.pop_front() {
+            let asked = match ask.clone() {
+                Ask::Subscribe(wanted) => context.subscribe(wanted),
+                Ask::Unsubscribe(wanted) => context.unsubscribe(wanted),
+                Ask::Merge(wanted) => context.merged_subscribe(*wanted),
+                Ask::Unmerge(rule) => context.merged_unsubscribe(&rule),
+                Ask::Trading(on) => context.set_trading(on),
+            };
+            match asked {
+                Ok(number) => self.asked.push((number, ask, self.pace.get())),
+                Err(_) => return self.asks.push_front(ask),
+            }
+        }
+    }
+
     fn violated(&mut self, place: Place, text: &str) {
         if self.violations.len() < VIOLATIONS_MAX {
             let Self { name, violations, .. } = self;
@@ -124,6 +201,9 @@ impl Audit {
             context.now().ns(),
         ] {
             self.hash = (self.hash ^ value).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+        }
+        if let Body::ControlAck(_) | Body::ControlResult(_) = event.body {
+            return self.told.push((event.body, self.pace.get().quiet_ns));
         }
         let Some(log) = self.logs.get_mut(&place) else {
             return self.violated(place, "an event that nobody subscribed to");
@@ -151,6 +231,7 @@ impl Audit {
             }
             (_, Carries::Merged) => log.merged(event),
             (_, Carries::Book(depth)) if event.completes() => {
+                let depth = log.depth_of(header.routing_version).unwrap_or(depth);
                 let replica = context.book(header.provider, header.stream);
                 match replica.filter(|replica| replica.status() == BookStatus::Proved) {
                     Some(replica) => {
@@ -180,6 +261,11 @@ impl Audit {
 }
 
 impl Log {
+    /// The levels of a book under a version, as the number of one of [`DEPTHS`].
+    fn depth_of(&self, version: u32) -> Option<usize> {
+        self.depths.iter().rev().find(|(from, _)| *from <= version).map(|&(_, depth)| depth)
+    }
+
     fn merged(&mut self, event: &Event) -> Result<(), String> {
         let id = event.header.sequence_last;
         match &event.body {
@@ -255,6 +341,7 @@ impl Auditor {
 impl Consumer for Auditor {
     fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
         self.audit.borrow_mut().take(event, context);
+        self.audit.borrow_mut().ask(context);
         if self.panics_one_in > 0 && self.rng.borrow_mut().u32(0..self.panics_one_in) == 0 {
             // Past the panic hook: a run has thousands of them, and they are no news.
             std::panic::resume_unwind(Box::new("a handler that panics"));

@@ -16,6 +16,7 @@ use simvenues::{
 };
 
 use super::{BASES, MERGED, PROVIDERS, TO_MERGER, Whole};
+use crate::disk::Crash;
 use crate::sim::{MS_NS, SECOND_NS};
 use crate::trade::{CONSUMERS, Setup, Trade};
 
@@ -70,11 +71,19 @@ pub enum Kind {
     Crashes,
     /// The disk of the journal is full.
     Disk,
+    /// Subscriptions, merge rules and switches change by way of the control shard, and not directly.
+    Control,
+    /// Shards and the control thread stand still for seconds, also longer than anybody waits for an answer.
+    Late,
+    /// A consumer records what it sees; its process dies, or its host loses power, and another recording begins.
+    Recorder,
+    /// The disk of the recorder is full, stands still, cannot cut.
+    RecorderDisk,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -94,6 +103,10 @@ impl Kind {
         Self::Switches,
         Self::Crashes,
         Self::Disk,
+        Self::Control,
+        Self::Late,
+        Self::Recorder,
+        Self::RecorderDisk,
     ];
 }
 
@@ -233,6 +246,23 @@ impl Whole {
                 self.merger_stands_until_ns = self.now_ns + for_ms * MS_NS;
                 return Some(format!("the merge shard stands for {for_ms} ms"));
             }
+            Kind::Routes if self.control.is_some() => return self.ask_for_streams(),
+            Kind::Rules if self.control.is_some() => return self.ask_for_rules(),
+            Kind::Switches if self.control.is_some() => return self.ask_for_switch(),
+            Kind::Control => return self.ask_questions(),
+            Kind::Late => return self.stand_still(),
+            Kind::Recorder => {
+                let recording = self.recording.as_mut()?;
+                let crash = if self.chaos.rng.bool() { Crash::Kill } else { Crash::Power };
+                if let Err(what) = recording.crash(crash) {
+                    self.broken.get_or_insert(what);
+                }
+                return Some(format!("{crash:?} ends the recorder, another begins"));
+            }
+            Kind::RecorderDisk => {
+                let now_ns = self.now_ns;
+                return Some(self.recording.as_mut()?.disturb(&mut self.chaos.rng, now_ns));
+            }
             Kind::Routes => return self.change_route(),
             Kind::Rules => return self.change_rules(),
             Kind::Orders => return self.order(),
@@ -275,6 +305,10 @@ impl Whole {
             (shard.asleep_until_ns, shard.parts_per_turn) = (0, usize::MAX);
         }
         self.merger_stands_until_ns = 0;
+        self.calm_control();
+        if let Some(recording) = &mut self.recording {
+            recording.calm();
+        }
         if let Some(trade) = &mut self.trade {
             trade.kill(false);
             (0..CONSUMERS).for_each(|consumer| trade.set_trading(consumer, true));

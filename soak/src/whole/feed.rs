@@ -1,12 +1,14 @@
 //! A provider of the whole gateway, whatever its venue: [`World`] behind one type.
 
 use engine::catalog::StreamFacts;
+use engine::directory::Directory;
 use engine::dispatch::Dispatcher;
-use engine::ids::{InstrumentId, ProviderId};
+use engine::ids::{InstrumentId, ProviderId, StreamId};
 use engine::merge::marker::{MarkerPace, marker, passed};
 use engine::sequence::Patience;
 use engine::time::{FixedClock, ReceiveTime};
 use engine::venue::Venue;
+use shards::provider::changes::Obey;
 use simvenues::Fault;
 use simvenues::site::Site;
 
@@ -14,17 +16,24 @@ use crate::ledger::Observer;
 use crate::sim::World;
 
 /// What the whole gateway does with a provider.
-pub(super) trait Feed {
+pub(super) trait Feed: Obey {
     /// Whether there is something to do at `now_ns`.
     fn is_due(&mut self, now_ns: u64) -> bool;
     /// Does it.
     fn step(&mut self, now_ns: u64);
-    /// Says to the merge shard behind `output` how far the provider is, where that is due.
-    fn mark(&mut self, output: usize, pace: &mut MarkerPace, now_ns: u64);
+    /// Says to the merge shard, if there is a way to it, how far the provider is, where that is due.
+    fn mark(&mut self, pace: &mut MarkerPace, now_ns: u64);
+    /// The way to the merge shard is this one.
+    fn mark_to(&mut self, output: usize);
+    /// Whether there is one.
+    fn marks(&self) -> bool;
+    /// Whether a stream is wanted at the venue.
+    fn carries(&self, stream: StreamId) -> bool;
     /// When there is something to do next.
     fn next_ns(&self) -> u64;
     fn fault(&mut self, fault: &Fault);
     fn dispatcher(&mut self) -> &mut Dispatcher;
+    fn dispatcher_ref(&self) -> &Dispatcher;
     fn site(&mut self) -> &mut Site;
     /// The venue's bytes stand still until then.
     fn stall_until(&mut self, until_ns: u64);
@@ -36,6 +45,8 @@ pub(super) trait Feed {
     /// The market stands still and everything has arrived: all is as the venue has it.
     fn assert_true(&self);
     fn observer(&self) -> Observer;
+    /// Names and numbers of its streams.
+    fn directory(&self) -> Directory;
     /// By stream number.
     fn streams(&self) -> Vec<StreamFacts>;
     /// Pooled slots that are out.
@@ -55,9 +66,9 @@ impl<V: Venue> Feed for World<V> {
         World::step(self);
     }
 
-    fn mark(&mut self, output: usize, pace: &mut MarkerPace, now_ns: u64) {
+    fn mark(&mut self, pace: &mut MarkerPace, now_ns: u64) {
         let now = ReceiveTime::from_ns(now_ns);
-        if pace.due(now) {
+        if let Some(output) = self.merge_output.filter(|_| pace.due(now)) {
             let hole = self.provider.pipeline.deadline();
             let event =
                 marker(ProviderId(self.options.provider), passed(now, hole, Patience::SPEC.lateness_ns));
@@ -65,6 +76,18 @@ impl<V: Venue> Feed for World<V> {
             self.provider.flush(&mut FixedClock(now), |_| {});
             pace.sent(now);
         }
+    }
+
+    fn mark_to(&mut self, output: usize) {
+        self.merge_output = Some(output);
+    }
+
+    fn marks(&self) -> bool {
+        self.merge_output.is_some()
+    }
+
+    fn carries(&self, stream: StreamId) -> bool {
+        self.provider.carries(stream)
     }
 
     fn next_ns(&self) -> u64 {
@@ -77,6 +100,10 @@ impl<V: Venue> Feed for World<V> {
 
     fn dispatcher(&mut self) -> &mut Dispatcher {
         &mut self.provider.pipeline.dispatcher
+    }
+
+    fn dispatcher_ref(&self) -> &Dispatcher {
+        &self.provider.pipeline.dispatcher
     }
 
     fn site(&mut self) -> &mut Site {
@@ -105,6 +132,10 @@ impl<V: Venue> Feed for World<V> {
 
     fn observer(&self) -> Observer {
         self.observer()
+    }
+
+    fn directory(&self) -> Directory {
+        self.provider.pipeline.directory.clone()
     }
 
     fn streams(&self) -> Vec<StreamFacts> {

@@ -4,8 +4,9 @@ use engine::ids::ProviderId;
 use engine::time::ReceiveTime;
 
 use super::auditor::Carries;
-use super::{MERGED, PROVIDERS, TO_MERGER, Whole};
-use crate::ledger::DEPTHS;
+use super::control::Control;
+use super::{CONSUMERS, Input, MERGED, MERGER, PROVIDERS, Whole};
+use crate::ledger::{BookCopy, DEPTHS};
 use crate::sim::SECOND_NS;
 
 /// How long recovery may take when faults are over, in nanoseconds: a book that broke again and again is asked for only
@@ -27,17 +28,21 @@ impl Whole {
                 return Err(format!("the observer: {violation}"));
             }
         }
+        if let Some(what) = self.broken.take() {
+            return Err(what);
+        }
+        self.check_control()?;
         if self.steps_total.is_multiple_of(COUNTERS_EVERY) { self.check_counters() } else { Ok(()) }
     }
 
     pub(super) fn check_counters(&mut self) -> Result<(), String> {
         for provider in 0..=PROVIDERS {
-            let dispatcher = self.dispatcher(ProviderId(provider as u8));
-            let outputs = dispatcher.shards().count();
-            let states: Vec<_> = (0..outputs)
-                .map(|output| (dispatcher.output_counts(output), dispatcher.output_state(output)))
-                .collect();
-            for (output, ((counts, in_flight), state)) in states.into_iter().enumerate() {
+            let from = ProviderId(provider as u8);
+            let dispatcher = self.dispatcher(from);
+            let state =
+                |(output, shard)| (shard, dispatcher.output_counts(output), dispatcher.output_state(output));
+            let states: Vec<_> = dispatcher.shards().enumerate().map(state).collect();
+            for (output, (shard, (counts, in_flight), state)) in states.into_iter().enumerate() {
                 let lost = counts.coalesced_total + counts.dropped_total;
                 let accounted = counts.delivered_total + counts.unchanged_total + lost + in_flight;
                 if counts.offered_total != accounted {
@@ -45,11 +50,11 @@ impl Whole {
                         "provider {provider} output {output}: {counts:?}, in flight {in_flight}"
                     ));
                 }
-                let taken = match output {
-                    TO_MERGER => self.merge_rings[provider].1,
-                    0 if provider == PROVIDERS => 0,
-                    0 => self.feeds[provider].observed_total(),
-                    _ => self.shards[output - 1].rings[provider].1,
+                let taken = match CONSUMERS.iter().position(|&id| id == shard) {
+                    Some(number) => Input::taken(&self.shards[number].rings, from),
+                    None if shard == MERGER => Input::taken(&self.merge_rings, from),
+                    None if provider == PROVIDERS => 0,
+                    None => self.feeds[provider].observed_total(),
                 };
                 if state.pushed_total != taken + state.ring_depth as u64 {
                     return Err(format!("provider {provider} output {output}: {state:?}, taken {taken}"));
@@ -57,7 +62,7 @@ impl Whole {
             }
         }
         for (number, shard) in self.shards.iter().enumerate() {
-            let taken: u64 = shard.rings.iter().map(|(_, taken)| taken).sum();
+            let taken: u64 = shard.rings.iter().map(|input| input.taken_total).sum();
             if shard.host.delivered_total() != taken {
                 let shown = shard.host.delivered_total();
                 return Err(format!("shard {number}: took {taken} event parts and showed {shown}"));
@@ -120,6 +125,10 @@ impl Whole {
         for shard in 0..self.shards.len() {
             self.check_shard(shard)?;
         }
+        self.check_told()?;
+        if let Some(recording) = &mut self.recording {
+            recording.finish()?;
+        }
         if let Some(trade) = &mut self.trade {
             trade.finish();
         }
@@ -128,17 +137,20 @@ impl Whole {
 
     fn settle(&mut self) -> Result<(), String> {
         let until_ns = self.now_ns + SETTLE_NS_MAX;
-        if self.run_until(until_ns, false, |whole| whole.feeds.iter().all(|feed| feed.is_settled()))? {
+        let is_settled =
+            |whole: &Self| whole.is_controlled() && whole.feeds.iter().all(|feed| feed.is_settled());
+        if self.run_until(until_ns, false, is_settled)? {
             return Ok(());
         }
-        let states: Vec<_> = self.feeds.iter().map(|feed| feed.state()).collect();
+        let mut states: Vec<_> = self.feeds.iter().map(|feed| feed.state()).collect();
+        states.extend(self.control.as_ref().map(Control::state));
         Err(format!("not recovered {} s after all faults: {states:?}", SETTLE_NS_MAX / SECOND_NS))
     }
 
     /// What the steady consumers of a shard have at the end is what the venues have.
     fn check_shard(&self, number: usize) -> Result<(), String> {
         let shard = &self.shards[number];
-        if shard.rings.iter().any(|(ring, _)| !ring.is_empty()) || shard.lane.is_behind() {
+        if shard.rings.iter().any(|input| !input.ring.is_empty()) || shard.lane.is_behind() {
             return Err(format!("shard {number}: its rings are not empty at the end"));
         }
         for (seat, seated) in shard.seated.iter().enumerate().filter(|(_, seated)| seated.steady) {
@@ -166,18 +178,30 @@ impl Whole {
                 let at = format!("consumer {consumer}, {key}");
                 match carries {
                     Carries::Trades => {
-                        let (last, truth) = (audit.last((provider, stream)), ledger.trades[&key].last);
-                        if last.is_some_and(|last| last != truth) {
+                        let place = (provider, stream);
+                        let truth = ledger.trades.get(&key).map_or(0, |log| log.last);
+                        let last = audit.last(place);
+                        // Where the control shard made the route, what came after it had to come here, too.
+                        let due = audit.routed_at(place).is_some_and(|routed_at| truth > routed_at);
+                        if last.is_some_and(|last| last != truth) || last.is_none() && due {
                             return Err(format!("{at}: last trade {last:?}, the venue's is {truth}"));
                         }
                     }
                     Carries::Book(depth) => {
                         let levels = DEPTHS[depth];
                         let replica = shard.host.replicas().get(provider, stream);
-                        let copy = replica.map(crate::ledger::BookCopy::of);
+                        let copy = replica.map(BookCopy::of);
                         let truth = &ledger.books[&key];
-                        if copy.is_none_or(|copy| !copy.same_best(truth, levels)) {
-                            return Err(format!("{at}: its book of {levels} levels is not the venue's"));
+                        if copy.as_ref().is_none_or(|copy| !copy.same_best(truth, levels)) {
+                            let how = |copy: &BookCopy| {
+                                let (bids, asks) = (copy.bids.len(), copy.asks.len());
+                                format!("{:?} at {}, {bids} and {asks} levels", copy.status, copy.sequence)
+                            };
+                            let ours = copy.as_ref().map(how);
+                            return Err(format!(
+                                "{at}: its book of {levels} levels is not the venue's: {ours:?}, {}",
+                                how(truth)
+                            ));
                         }
                     }
                     Carries::Tickers | Carries::Merged => {}

@@ -8,13 +8,18 @@
 //! Trade (order entry, venue) ----------> critical lane -----+
 //! ```
 //!
+//! In half of the seeds subscriptions, merge rules and switches change by way of the gateway's own control shard ([`control`]):
+//! Controller -> link -> shards -> replies; in the others directly, also in ways that it does not know.
+//!
 //! Each seed has its own mix of what goes wrong ([`chaos`]). After every step the promises are checked; what the auditors
 //! see is checked event by event ([`auditor`]). [`run`] repeats a run that failed with less in it, and tells its story.
 
 pub mod auditor;
 pub mod chaos;
+mod control;
 mod feed;
 mod invariants;
+mod recording;
 pub mod run;
 mod sabotage;
 
@@ -23,7 +28,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
-use engine::consumer::{Host, OnPanic};
+use engine::channel::Channel;
+use engine::consumer::{Consumer, Host, OnPanic};
 use engine::dispatch::Dispatcher;
 use engine::event::Event;
 use engine::ids::{ConsumerId, ProviderId, ShardId, StreamId};
@@ -46,7 +52,9 @@ use crate::sim::{MS_NS, SECOND_NS, START_NS, Twin, World, WorldOptions};
 use crate::trade::Trade;
 use auditor::{Audit, Auditor, Carries, Place};
 use chaos::{Chaos, Kind, Mix};
+use control::Control;
 use feed::Feed;
+use recording::{Recorded, Recording};
 pub use sabotage::Sabotage;
 use sabotage::Saboteur;
 
@@ -54,11 +62,17 @@ use sabotage::Saboteur;
 const PROVIDERS: usize = 3;
 /// The provider number of merged streams.
 const MERGED: ProviderId = ProviderId(PROVIDERS as u8);
-/// The dispatchers' way to the observer, to the two consumer shards, and to the merge shard.
+/// The dispatchers' way to the two consumer shards, and to the merge shard, where the control shard does not make it; that to
+/// the observer is the first of all.
 const TO_SHARD: [usize; 2] = [1, 2];
 const TO_MERGER: usize = 3;
-/// The instruments of each provider.
+/// Shards as the topology of [`control`] numbers them: one of each provider, then these.
+const MERGER: ShardId = ShardId(3);
+const OBSERVER: ShardId = ShardId(4);
+const CONSUMERS: [ShardId; 2] = [ShardId(5), ShardId(6)];
+/// The instruments of each provider, and one that it does not know at the start, though its venue lists it.
 const BASES: [&str; 2] = ["BTC", "ETH"];
+const UNKNOWN: &str = "SOL";
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -93,11 +107,30 @@ struct Seated {
 /// A route of a shard: (version, depth's number).
 type Routed = std::collections::BTreeMap<Place, (u32, usize)>;
 
+/// A ring, at the end of who receives.
+struct Input {
+    /// Whose; unknown until something came.
+    from: Option<ProviderId>,
+    ring: Receiver<Event>,
+    /// Parts taken off it.
+    taken_total: u64,
+}
+
+impl Input {
+    const fn of(from: ProviderId, ring: Receiver<Event>) -> Self {
+        Self { from: Some(from), ring, taken_total: 0 }
+    }
+
+    /// Parts taken off the rings of a provider.
+    fn taken(inputs: &[Self], from: ProviderId) -> u64 {
+        inputs.iter().filter(|input| input.from == Some(from)).map(|input| input.taken_total).sum()
+    }
+}
+
 /// A consumer shard.
 struct Shard {
     host: Host,
-    /// By provider, the merger's last; and parts taken off each.
-    rings: Vec<(Receiver<Event>, u64)>,
+    rings: Vec<Input>,
     critical: Receiver<OrderEvent>,
     lane: CriticalLane,
     asleep_until_ns: u64,
@@ -105,6 +138,25 @@ struct Shard {
     parts_per_turn: usize,
     routed: Routed,
     seated: Vec<Seated>,
+}
+
+impl Shard {
+    /// Takes what a turn takes off the rings; returns how much that was.
+    fn drain(&mut self, sabotage: &mut Saboteur, clock: &mut FixedClock) -> usize {
+        let (host, mut taken) = (&mut self.host, 0);
+        for Input { from, ring, taken_total } in &mut self.rings {
+            if !ring.is_empty() && sabotage.strikes(Sabotage::LoseUncounted) {
+                ring.pop();
+            }
+            let count = ring.drain(self.parts_per_turn, |event| {
+                *from = Some(event.header.provider);
+                sabotage.deliver(event, host, clock);
+            });
+            *taken_total += count as u64;
+            taken += count;
+        }
+        taken
+    }
 }
 
 /// Everything.
@@ -116,10 +168,16 @@ pub struct Whole {
     facts: Vec<Vec<StreamFacts>>,
     paces: Vec<MarkerPace>,
     merger: Merger,
-    merge_rings: Vec<(Receiver<Event>, u64)>,
+    merge_rings: Vec<Input>,
     merger_stands_until_ns: u64,
     shards: Vec<Shard>,
     trade: Option<Trade<BinanceOrders>>,
+    /// Where subscriptions, rules and switches change by way of the control shard.
+    control: Option<Control>,
+    /// Where one of the consumers records.
+    recording: Option<Recording>,
+    /// A promise that something broke outside of a step.
+    broken: Option<String>,
     news: Vec<Vec<OrderEvent>>,
     chaos: Chaos,
     version: u32,
@@ -135,9 +193,13 @@ impl Whole {
         let mix = options.mix.unwrap_or(drawn);
         let (rate, lines, delay_ns) = (rng.u32(8..40), rng.u8(1..3), rng.u64(1..40) * MS_NS);
         let slow_network = mix.has(Kind::Network);
+        let controlled = mix.has(Kind::Control);
         let world = |provider: u8| WorldOptions {
             provider,
             bases: BASES.to_vec(),
+            unknown: if controlled { vec![UNKNOWN] } else { Vec::new() },
+            // In the topology those of the first provider come first, and the others share theirs.
+            instrument_first: if controlled && provider > 0 { BASES.len() as u16 } else { 0 },
             rate: f64::from(rate),
             lines: if mix.has(Kind::TwoLines) { lines } else { 1 },
             delay_ns: if slow_network { delay_ns } else { MS_NS },
@@ -163,29 +225,39 @@ impl Whole {
             venue: name.to_owned(),
             streams: streams.clone(),
         };
-        let catalog = Arc::new(Catalog {
+        let mut catalog = Catalog {
             providers: names.into_iter().zip(&facts).map(provider).collect(),
             symbols: BASES.map(str::to_owned).to_vec(),
-        });
+        };
+        let plan = controlled.then(|| control::plan(&mut catalog));
+        let catalog = Arc::new(catalog);
 
         let (ring_events, spill_events) =
             if mix.has(Kind::SmallRings) { (1 << rng.u32(8..11), 256) } else { (1 << 13, 1 << 13) };
+        let recording = mix.has(Kind::Recorder).then(|| Recording::new(options.seed, &catalog));
+        // One that never panics, or one that does.
+        let recorder = if options.seed.is_multiple_of(3) { 4 } else { 1 };
         let mut shards = Vec::new();
         for number in 0..TO_SHARD.len() {
             let mut host = Host::new(Arc::clone(&catalog), 64);
             let mut seated = Vec::new();
             // Consumers 0 and 2 on the first shard and 1 on the second trade; the last of each panics.
-            let consumers: &[u16] = if number == 0 { &[0, 2, 10] } else { &[1, 11] };
+            let consumers: &[u16] = if number == 0 { &[0, 2, 3] } else { &[1, 4] };
             for &consumer in consumers {
-                let steady = consumer < 10;
+                let steady = consumer < crate::trade::CONSUMERS;
                 let name = format!("consumer {consumer} of shard {number}");
                 let audit = Rc::new(RefCell::new(Audit::new(name.clone(), observers.clone())));
                 let panics_one_in = if steady || !mix.has(Kind::Panics) { 0 } else { rng.u32(50..3_000) };
                 let chance = Rc::new(RefCell::new(rng.fork()));
                 let watched = Rc::clone(&audit);
+                let recording = recording.as_ref().filter(|_| consumer == recorder);
+                let tape = recording.map(|recording| Rc::clone(recording.tape()));
                 let make = Box::new(move || {
-                    Box::new(Auditor::new(&watched, panics_one_in, &chance))
-                        as Box<dyn engine::consumer::Consumer>
+                    let auditor = Auditor::new(&watched, panics_one_in, &chance);
+                    match &tape {
+                        Some(tape) => Box::new(Recorded::new(auditor, tape)) as Box<dyn Consumer>,
+                        None => Box::new(auditor),
+                    }
                 });
                 host.add(&name, ConsumerId(consumer), OnPanic::Restart, make);
                 seated.push(Seated { consumer: ConsumerId(consumer), steady, audit });
@@ -205,34 +277,47 @@ impl Whole {
         }
         let mut merged_out = Dispatcher::new(64);
         // Outputs have the same numbers at every dispatcher; the merger's first leads nowhere.
-        merged_out.add_output(ShardId(0), ring(2).0, 1);
+        merged_out.add_output(OBSERVER, ring(2).0, 1);
         let mut merge_rings = Vec::new();
-        for feed in &mut feeds {
-            for (shard, output) in shards.iter_mut().zip(TO_SHARD) {
-                let (sender, receiver) = ring(ring_events);
-                let added = feed.dispatcher().add_output(ShardId(output as u8), sender, spill_events);
-                assert_eq!(added, output, "outputs are numbered in their order");
-                shard.rings.push((receiver, 0));
+        if !controlled {
+            for (number, feed) in feeds.iter_mut().enumerate() {
+                let from = ProviderId(number as u8);
+                for ((shard, output), id) in shards.iter_mut().zip(TO_SHARD).zip(CONSUMERS) {
+                    let (sender, receiver) = ring(ring_events);
+                    let added = feed.dispatcher().add_output(id, sender, spill_events);
+                    assert_eq!(added, output, "outputs are numbered in their order");
+                    shard.rings.push(Input::of(from, receiver));
+                }
+                // Merges promise something only of what comes: a merge shard's rings are ample in a good topology, too.
+                let (sender, receiver) = ring(1 << 14);
+                let added = feed.dispatcher().add_output(MERGER, sender, 1 << 14);
+                assert_eq!(added, TO_MERGER, "outputs are numbered in their order");
+                feed.mark_to(TO_MERGER);
+                merge_rings.push(Input::of(from, receiver));
             }
-            // Merges promise something only of what comes: a merge shard's rings are ample in a good topology, too.
-            let (sender, receiver) = ring(1 << 14);
-            let added = feed.dispatcher().add_output(ShardId(9), sender, 1 << 14);
-            assert_eq!(added, TO_MERGER, "outputs are numbered in their order");
-            merge_rings.push((receiver, 0));
-        }
-        for (shard, output) in shards.iter_mut().zip(TO_SHARD) {
-            let (sender, receiver) = ring(ring_events);
-            assert_eq!(merged_out.add_output(ShardId(output as u8), sender, spill_events), output);
-            shard.rings.push((receiver, 0));
+            for ((shard, output), id) in shards.iter_mut().zip(TO_SHARD).zip(CONSUMERS) {
+                let (sender, receiver) = ring(ring_events);
+                assert_eq!(merged_out.add_output(id, sender, spill_events), output);
+                shard.rings.push(Input::of(MERGED, receiver));
+            }
         }
         let pools = PoolSizes { events: 3_000, ..PoolSizes::SPEC };
         let merger_options = MergerOptions { provider: MERGED, patience_ns: PATIENCE_NS };
-        let mut merger = Merger::new(merger_options, catalog, MergePools::new(&pools), merged_out);
-        for provider in 0..PROVIDERS {
+        let mut merger =
+            Merger::new(merger_options, Arc::clone(&catalog), MergePools::new(&pools), merged_out);
+        for provider in 0..merge_rings.len() {
             merger.add_input(ProviderId(provider as u8));
         }
+        let control = plan.map(|plan| {
+            let directories = feeds.iter().map(|feed| feed.directory()).collect();
+            Control::new(plan, (ring_events, spill_events), catalog, directories, options.seed)
+        });
         let trade = mix.has(Kind::Orders).then(|| chaos::trade_of(options.seed));
-        let wait = if options.sabotage == Some(Sabotage::LoseGap) { 1 } else { rng.u32(20..60) };
+        let wait = match options.sabotage {
+            // Their moments are few.
+            Some(Sabotage::LoseGap | Sabotage::RecordLess | Sabotage::LoseWrite | Sabotage::LieSynced) => 1,
+            _ => rng.u32(20..60),
+        };
         let mut whole = Self {
             mix,
             now_ns: START_NS,
@@ -244,6 +329,9 @@ impl Whole {
             merger_stands_until_ns: 0,
             shards,
             trade,
+            control,
+            recording,
+            broken: None,
             news: vec![Vec::new(); usize::from(crate::trade::CONSUMERS)],
             chaos: Chaos::new(rng, options.seed, options.only),
             version: 1,
@@ -258,6 +346,9 @@ impl Whole {
     fn begin(&mut self) {
         if let Some(trade) = &mut self.trade {
             trade.keep_news();
+        }
+        if self.control.is_some() {
+            return self.begin_controlled();
         }
         for _ in 0..2 {
             self.add_rule();
@@ -292,18 +383,19 @@ impl Whole {
         }
     }
 
+    fn dispatcher_of(&self, provider: ProviderId) -> &Dispatcher {
+        if provider == MERGED {
+            &self.merger.dispatcher
+        } else {
+            self.feeds[provider.index()].dispatcher_ref()
+        }
+    }
+
     fn carries(&self, (provider, stream): Place, depth: usize) -> Carries {
         if provider == MERGED {
             return Carries::Merged;
         }
-        let channel = self.facts[provider.index()][stream.index()].channel;
-        if channel.is_trade() {
-            Carries::Trades
-        } else if channel.is_book() {
-            Carries::Book(depth)
-        } else {
-            Carries::Tickers
-        }
+        carries_of(self.facts[provider.index()][stream.index()].channel, depth)
     }
 
     fn subscribe(&mut self, shard: usize, seat: usize, place: Place) {
@@ -395,30 +487,46 @@ impl Whole {
                 return Ok(false);
             }
             // Two steps at one instant are enough for what one causes; then time goes on.
-            self.now_ns = if next_ns > self.now_ns { next_ns } else { self.now_ns + MS_NS / 10 };
+            let next_ns = if next_ns > self.now_ns { next_ns } else { self.now_ns + MS_NS / 10 };
+            self.pass_quietly(next_ns);
+            self.now_ns = next_ns;
         }
     }
 
     fn next_ns(&self) -> u64 {
-        let feeds = self.feeds.iter().map(|feed| feed.next_ns());
-        let markers = self.paces.iter().map(|pace| pace.deadline().ns());
+        let feeds = self
+            .feeds
+            .iter()
+            .enumerate()
+            .map(|(number, feed)| feed.next_ns().max(self.stands_until_ns(ShardId(number as u8))));
+        let marking = self.feeds.iter().zip(&self.paces).enumerate();
+        let markers = marking
+            .filter(|(_, (feed, _))| feed.marks())
+            .map(|(number, (_, pace))| pace.deadline().ns().max(self.stands_until_ns(ShardId(number as u8))));
         let merger =
             self.merger.deadline().map_or(u64::MAX, ReceiveTime::ns).max(self.merger_stands_until_ns);
         let hosts = self.shards.iter().map(|shard| {
             let at_ns = shard.host.deadline().map_or(u64::MAX, ReceiveTime::ns);
             at_ns.max(shard.asleep_until_ns)
         });
-        feeds.chain(markers).chain(hosts).min().unwrap_or(u64::MAX).min(merger)
+        let control = self.control.as_ref().map_or(u64::MAX, |control| control.next_ns(self));
+        let recording = self.recording.as_ref().map_or(u64::MAX, Recording::next_ns);
+        feeds.chain(markers).chain(hosts).chain([merger, control, recording]).min().unwrap_or(u64::MAX)
     }
 
     fn step(&mut self) {
         self.steps_total += 1;
         let (now_ns, mut clock) = (self.now_ns, self.clock());
-        for (feed, pace) in self.feeds.iter_mut().zip(&mut self.paces) {
+        self.take_commands();
+        for number in 0..self.feeds.len() {
+            if now_ns < self.stands_until_ns(ShardId(number as u8)) {
+                continue;
+            }
+            let feed = &mut self.feeds[number];
             if feed.is_due(now_ns) {
                 feed.step(now_ns);
             }
-            feed.mark(TO_MERGER, pace, now_ns);
+            feed.mark(&mut self.paces[number], now_ns);
         }
         if now_ns >= self.merger_stands_until_ns {
             self.merge(clock.0);
@@ -440,26 +548,22 @@ impl Whole {
                     host.deliver_order(event, &mut clock);
                 }
             });
-            let mut taken = 0;
-            for (ring, taken_total) in &mut shard.rings {
-                if !ring.is_empty() && sabotage.strikes(Sabotage::LoseUncounted) {
-                    ring.pop();
-                }
-                let count =
-                    ring.drain(shard.parts_per_turn, |event| sabotage.deliver(event, host, &mut clock));
-                *taken_total += count as u64;
-                taken += count;
-            }
+            let taken = shard.drain(sabotage, &mut clock);
             shard.host.batch_end(taken, clock.0);
         }
+        if let Some(recording) = &mut self.recording {
+            recording.step(now_ns, &mut self.sabotage);
+        }
+        self.take_replies();
     }
 
     fn merge(&mut self, now: ReceiveTime) {
-        for (input, (ring, taken_total)) in self.merge_rings.iter_mut().enumerate() {
+        for (number, input) in self.merge_rings.iter_mut().enumerate() {
             let merger = &mut self.merger;
             // A new count of room after each batch, as on the shard.
-            let room = merger.room(input).min(256);
-            *taken_total += ring.drain(room, |event| merger.on_event(input, event, now)) as u64;
+            let room = merger.room(number).min(256);
+            let taken = input.ring.drain(room, |event| merger.on_event(number, event, now));
+            input.taken_total += taken as u64;
         }
         if self.merger.deadline().is_some_and(|at| now >= at) {
             self.merger.timeout(now);
@@ -485,5 +589,15 @@ impl Whole {
                 news.push(*event);
             }
         }
+    }
+}
+
+/// What a stream of a channel carries; of a book so many levels, as the number of one of [`DEPTHS`].
+fn carries_of(channel: Channel, depth: usize) -> Carries {
+    match channel {
+        Channel::Merged(_) => Carries::Merged,
+        channel if channel.is_trade() => Carries::Trades,
+        channel if channel.is_book() => Carries::Book(depth),
+        _ => Carries::Tickers,
     }
 }

@@ -46,6 +46,24 @@ pub struct Summary {
     pub remembered: u64,
     /// Handlers that panicked.
     pub panics: u64,
+    /// Changes that the control shard carried out, and those that it refused.
+    pub changes: u64,
+    /// See [`changes`](Self::changes).
+    pub refused: u64,
+    /// Changes that no shard had answered after five seconds.
+    pub unanswered: u64,
+    /// Requests of consumers' own.
+    pub own_requests: u64,
+    /// Recordings that were read back, event parts in them, parts that they declare lost, and their files without an end.
+    pub recordings: u64,
+    /// See [`recordings`](Self::recordings).
+    pub recorded: u64,
+    /// See [`recordings`](Self::recordings).
+    pub recorded_lost: u64,
+    /// See [`recordings`](Self::recordings).
+    pub recorded_torn: u64,
+    /// Times that what was in force was compared with what the control shard says.
+    pub compared: u64,
     /// Simulated time, in nanoseconds.
     pub simulated_ns: u64,
 }
@@ -67,6 +85,15 @@ impl Summary {
         self.rotations += other.rotations;
         self.remembered += other.remembered;
         self.panics += other.panics;
+        self.changes += other.changes;
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+        self.own_requests += other.own_requests;
+        self.compared += other.compared;
+        self.recordings += other.recordings;
+        self.recorded += other.recorded;
+        self.recorded_lost += other.recorded_lost;
+        self.recorded_torn += other.recorded_torn;
         self.simulated_ns += other.simulated_ns;
     }
 }
@@ -204,7 +231,9 @@ impl Verdict {
             "{seeds} seeds from {from} in {second:.1} s: {:.2} seeds, {:.0} steps, {:.0} faults a second; {:.0} \
              simulated seconds\n{} event parts seen, {} of them merged, {} books compared, {} gaps, {} critical \
              events, {} handlers panicked; hash {:016x}\n{} crashes of who trades, {} of them power cuts, {} torn bytes \
-             cut, {} full disks, {} rotations, {} orders remembered\n",
+             cut, {} full disks, {} rotations, {} orders remembered\n{} changes by the control shard, {} refused, {} not \
+             answered in 5 s, {} requests of consumers; compared with what is in force {} times\n{} \
+             recordings read back: {} event parts, {} declared lost, {} torn files\n",
             *seeds as f64 / second,
             sum.steps as f64 / second,
             sum.faults as f64 / second,
@@ -222,6 +251,15 @@ impl Verdict {
             sum.full_disks,
             sum.rotations,
             sum.remembered,
+            sum.changes,
+            sum.refused,
+            sum.unanswered,
+            sum.own_requests,
+            sum.compared,
+            sum.recordings,
+            sum.recorded,
+            sum.recorded_lost,
+            sum.recorded_torn,
         );
         match failure {
             Some(failure) => {
@@ -275,8 +313,18 @@ impl Whole {
             (summary.torn_bytes, summary.full_disks) = (tally.cut_bytes, tally.journal_failures);
             (summary.rotations, summary.remembered) = (tally.rotations, tally.remembered);
         }
+        if let Some(control) = &self.control {
+            (summary.changes, summary.refused) = control.counts();
+            (summary.unanswered, summary.compared) = (control.unanswered(), control.compared_total);
+        }
+        if let Some(recording) = &self.recording {
+            let tally = recording.tally;
+            (summary.recordings, summary.recorded) = (tally.recordings, tally.read);
+            (summary.recorded_lost, summary.recorded_torn) = (tally.lost, tally.torn);
+        }
         for seated in self.shards.iter().flat_map(|shard| &shard.seated) {
             let audit = seated.audit.borrow();
+            summary.own_requests += audit.asked.len() as u64;
             summary.hash = summary.hash.rotate_left(5) ^ audit.hash;
             summary.events += audit.seen_total;
             summary.merged += audit.merged_total;

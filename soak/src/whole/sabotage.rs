@@ -26,11 +26,27 @@ pub enum Sabotage {
     LoseUncounted,
     /// A slot of a pool is not given back.
     LeakSlot,
+    /// A provider says that it has new routes, and has not.
+    LoseRoute,
+    /// A shard's reply to the control thread is lost.
+    LoseReply,
+    /// What came of a change is not told to its consumer.
+    LoseAnswer,
+    /// A shard that stands nowhere takes a command after three seconds.
+    ObeyLate,
+    /// A subscription of one consumer ends that of another.
+    DisturbNeighbour,
+    /// The recorder is not shown an event.
+    RecordLess,
+    /// A write of the recorder is said to be done, and is not.
+    LoseWrite,
+    /// The recorder's disk says that it has what it has not.
+    LieSynced,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::DropEvent,
         Self::RepeatEvent,
         Self::SwapEvents,
@@ -40,6 +56,14 @@ impl Sabotage {
         Self::LoseReport,
         Self::LoseUncounted,
         Self::LeakSlot,
+        Self::LoseRoute,
+        Self::LoseReply,
+        Self::LoseAnswer,
+        Self::ObeyLate,
+        Self::DisturbNeighbour,
+        Self::RecordLess,
+        Self::LoseWrite,
+        Self::LieSynced,
     ];
 
     /// What becomes of an event on its way into a host: it, in its place others, or nothing. `None`: not its moment.

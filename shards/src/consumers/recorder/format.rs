@@ -157,8 +157,9 @@ pub fn events(mut payload: &[u8], mut take: impl FnMut(&Event)) -> Result<u64, S
         if !bytes.is_empty() {
             return Err(format!("{} bytes behind an event", bytes.len()));
         }
-        // Readers keep a list by stream: a number that nobody gives out must not size it.
-        if event.header.stream.index() >= STREAMS_MAX {
+        // Readers keep a list by stream: a number that nobody gives out must not size it. What the control thread tells a
+        // consumer is of no stream, and of no provider.
+        if event.header.stream.index() >= STREAMS_MAX && !event.kind().is_critical() {
             return Err(format!(
                 "an event of stream {}; there are {STREAMS_MAX} at most",
                 event.header.stream.0

@@ -76,7 +76,7 @@ pub(crate) fn own_directory(parent: &Path, name: &str) -> std::io::Result<PathBu
 /// Makes a recorder on any disk.
 fn on(
     config: &ConsumerConfig,
-    disk: impl Disk,
+    disk: impl Disk<File: Send> + Send + 'static,
     rotate_bytes: u64,
     block_count: usize,
 ) -> std::io::Result<Maker> {
@@ -93,16 +93,7 @@ fn on(
     writer.begin()?;
     let thread = BlockThread::start(&config.name, move |inbox: &mut Inbox<Box<Block>>| writer.serve(inbox))?;
     Ok(Box::new(move || {
-        let blocks = (0..block_count).map(|_| Box::new(Block::new())).collect();
-        Box::new(Recorder {
-            outbox: thread.open(blocks),
-            block: None,
-            lost: Lost::default(),
-            lost_total: 0,
-            recorded_total: 0,
-            closed: false,
-            progress: Arc::clone(&progress),
-        })
+        Box::new(Recorder::new(thread.open(Block::many(block_count)), Arc::clone(&progress)))
     }))
 }
 
@@ -121,6 +112,11 @@ pub struct Block {
 }
 
 impl Block {
+    /// As many as a recorder is to have.
+    pub fn many(count: usize) -> Vec<Box<Self>> {
+        (0..count).map(|_| Box::new(Self::new())).collect()
+    }
+
     fn new() -> Self {
         let mut block = Self {
             bytes: Vec::with_capacity(BLOCK_BYTES),
@@ -183,6 +179,37 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// One whose blocks go through `outbox` to a writer that notes its progress.
+    pub fn new(outbox: Outbox<Box<Block>>, progress: Arc<Progress>) -> Self {
+        Self {
+            outbox,
+            block: None,
+            lost: Lost::default(),
+            lost_total: 0,
+            recorded_total: 0,
+            closed: false,
+            progress,
+        }
+    }
+
+    /// Event parts taken, and those lost for want of a block.
+    pub const fn counts(&self) -> (u64, u64) {
+        (self.recorded_total, self.lost_total)
+    }
+
+    /// Hands over the block that closes the recording, if one can be had within this time.
+    pub fn hand_over_last(&mut self, wait: Duration) -> bool {
+        let block = self.block.take().or_else(|| {
+            let mut block = self.outbox.wait_for_block(wait)?;
+            block.lost_before = std::mem::take(&mut self.lost);
+            Some(block)
+        });
+        let Some(mut block) = block else { return false };
+        block.last = true;
+        self.outbox.hand_over(block);
+        true
+    }
+
     /// The next block, if one is free; it tells what was lost before it.
     #[cold]
     fn next_block(&mut self) -> Option<Box<Block>> {
@@ -227,16 +254,7 @@ impl Consumer for Recorder {
     }
 
     fn on_stop(&mut self, _: &mut Context<'_>) {
-        let block = self.block.take().or_else(|| {
-            let mut block = self.outbox.wait_for_block(STOP_WAIT)?;
-            block.lost_before = std::mem::take(&mut self.lost);
-            Some(block)
-        });
-        if let Some(mut block) = block {
-            block.last = true;
-            self.outbox.hand_over(block);
-            self.closed = self.outbox.wait_until_written(STOP_WAIT);
-        }
+        self.closed = self.hand_over_last(STOP_WAIT) && self.outbox.wait_until_written(STOP_WAIT);
     }
 
     fn summary(&self) -> Vec<(String, String)> {

@@ -11,18 +11,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Block;
 use super::format::{self, End, FILE_EXTENSION, FileFacts, Lost, Tag};
-use crate::consumers::handoff::Inbox;
+use crate::consumers::handoff::{Inbox, NoBlock};
 
 /// Where files are made.
-pub trait Disk: Send + 'static {
+pub trait Disk {
     /// An open file.
-    type File: DiskFile + Send;
+    type File: DiskFile;
 
     /// Makes a new file.
     ///
     /// # Errors
     /// What the system says; also if there is such a file already.
     fn create(&mut self, name: &str) -> io::Result<Self::File>;
+
+    /// Makes sure that the names of the files are on the disk: without its name a file is lost, however well it was synced.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_names(&mut self) -> io::Result<()>;
 }
 
 /// A file that grows at its end.
@@ -55,6 +61,10 @@ impl Disk for Directory {
 
     fn create(&mut self, name: &str) -> io::Result<File> {
         OpenOptions::new().append(true).create_new(true).open(self.0.join(name))
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
     }
 }
 
@@ -100,6 +110,8 @@ pub struct Writer<D: Disk> {
     lost: Lost,
     /// A consumer went without closing: some are lost, nobody knows how many.
     lost_unknown: bool,
+    /// The recorder that is served has closed the recording.
+    closed: bool,
     lost_total: u64,
     progress: Arc<Progress>,
 }
@@ -115,6 +127,7 @@ impl<D: Disk> Writer<D> {
             file_parts: 0,
             lost: Lost::default(),
             lost_unknown: false,
+            closed: false,
             lost_total: 0,
             progress,
         }
@@ -130,15 +143,38 @@ impl<D: Disk> Writer<D> {
 
     /// Writes what one recorder hands over, until it is gone.
     pub(super) fn serve(&mut self, inbox: &mut Inbox<Box<Block>>) {
-        let mut closed = false;
-        while let Some(mut block) = inbox.next() {
-            closed |= block.last;
-            self.take(&mut block);
-            block.clear();
-            inbox.give_back(block);
+        while let Some(block) = inbox.wait() {
+            self.take_from(inbox, block);
         }
-        // It panicked, or the process is going down: a next recorder begins after a hole.
-        self.lost_unknown |= !closed;
+        self.recorder_gone();
+    }
+
+    /// Writes one block, if there is one: for who has no thread.
+    ///
+    /// # Errors
+    /// [`NoBlock`]
+    pub fn serve_one(&mut self, inbox: &mut Inbox<Box<Block>>) -> Result<(), NoBlock> {
+        match inbox.poll() {
+            Ok(block) => self.take_from(inbox, block),
+            Err(NoBlock::AnyMore) => {
+                self.recorder_gone();
+                return Err(NoBlock::AnyMore);
+            }
+            Err(NoBlock::Yet) => return Err(NoBlock::Yet),
+        }
+        Ok(())
+    }
+
+    fn take_from(&mut self, inbox: &mut Inbox<Box<Block>>, mut block: Box<Block>) {
+        self.closed |= block.last;
+        self.take(&mut block);
+        block.clear();
+        inbox.give_back(block);
+    }
+
+    /// A recorder that goes without closing panicked, or the process is going down: a next one begins after a hole.
+    fn recorder_gone(&mut self) {
+        self.lost_unknown |= !std::mem::take(&mut self.closed);
     }
 
     /// Writes one block.
@@ -235,6 +271,7 @@ impl<D: Disk> Writer<D> {
         if let Some((mut file, _)) = self.file.take() {
             self.facts.index += 1;
             file.sync()?;
+            self.disk.sync_names()?;
         }
         Ok(())
     }
