@@ -1,26 +1,22 @@
 #!/usr/bin/env bash
-# Shows that the gate of instruction counts is one, on the two groups that the feature `slowdown` touches:
+# Shows that the gate of instruction counts is one:
 #
 #   1. as the code is it passes, twice, and both runs give the same counts in every row;
 #   2. with a copy and a format! put into two benches it fails, naming those two and no others.
 #
-# Needs what the benches need. Two builds of the bench; a run of the groups takes seconds.
+# Needs what the benches need. Two builds of the bench and three runs of half a minute each. All benches run each time: a filter by
+# name, as iai-callgrind 0.16.1 documents it, runs none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$(scripts/install-tools.sh --where):$PATH"
 
-groups=(frame_group decode_group)
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 
-# Runs the groups, all of them whatever the first says; the code is that of the worst.
 run() { # log, arguments of cargo bench...
-  local to=$1 code=0 group
+  local to=$1 code=0
   shift
-  : >"$to"
-  for group in "${groups[@]}"; do
-    cargo bench --locked -p bench "$@" --bench instructions -- "$group" >>"$to" 2>&1 || code=$?
-  done
+  cargo bench --locked -p bench "$@" --bench instructions >"$to" 2>&1 || code=$?
   sed -i 's/\x1b\[[0-9;]*m//g' "$to"
   return "$code"
 }
@@ -39,7 +35,7 @@ for turn in 1 2; do
   counts "$log/$turn" >"$log/$turn.counts"
 done
 rows=$(wc -l <"$log/1.counts")
-if ((rows < 10)) || ! diff "$log/1.counts" "$log/2.counts"; then
+if ((rows < 50)) || ! diff "$log/1.counts" "$log/2.counts"; then
   echo "gate-test: $rows rows, and two runs of the same code differ" >&2
   exit 1
 fi

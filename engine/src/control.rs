@@ -128,11 +128,6 @@ impl Requests {
         self.waiting.pop_front()
     }
 
-    /// Puts back what [`poll`](Self::poll) gave out, as the oldest.
-    pub fn put_back(&mut self, request: Request) {
-        self.waiting.push_front(request);
-    }
-
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -152,8 +147,6 @@ mod tests {
         assert_eq!(requests.ask(ConsumerId(3), Ask::Trading(true)), Err(RequestsFull));
         let first = requests.poll().expect("some wait");
         assert_eq!((first.number, first.consumer), (1, ConsumerId(3)));
-        requests.put_back(first);
-        assert_eq!(requests.poll().map(|request| request.number), Some(1));
         assert_eq!(requests.poll().map(|request| request.number), Some(2));
     }
 

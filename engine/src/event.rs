@@ -69,13 +69,6 @@ pub struct Header {
     pub schema: u8,
 }
 
-impl Header {
-    /// Identity for de-duplication within a run: derived, never random.
-    pub const fn event_id(&self) -> (StreamId, u64, u16) {
-        (self.stream, self.sequence_last, self.part)
-    }
-}
-
 /// Marks on an event; several may be set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]

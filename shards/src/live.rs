@@ -7,13 +7,14 @@ use engine::provider::Happening;
 
 use crate::collect::Collector;
 use crate::happened::{Happened, Report};
-use crate::orders::status::{OrdersStatus, session_name};
+use crate::orders::account::Refusals;
+use crate::orders::status::{ACCOUNTS_MAX, OrdersStatus, session_name};
 use crate::report::table::latency;
 use crate::report::timeline::Point;
 use crate::stages::Stage;
 use crate::status::{ConsumerStatus, MergerStatus, OutputStatus, ProviderStatus, Status};
-use crate::topology::Topology;
 use crate::topology::bounds::PROVIDERS_MAX;
+use crate::topology::{Topology, numbered};
 
 /// The newest status of every shard.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ pub struct Board {
     before: Option<(u64, u64)>,
     /// By shard: suppressed windows of which an operator was told, by provider too.
     told: Vec<Option<MissedWindows>>,
+    /// By provider: refused orders of which an operator was told, by account.
+    refused: Vec<Option<[Refusals; ACCOUNTS_MAX]>>,
 }
 
 /// Suppressed windows of a merge shard, and by provider those that lacked it.
@@ -134,8 +137,31 @@ impl Board {
             });
             let missing: Vec<String> = missing.collect();
             let name = topology.shards[usize::from(merger.shard)].name.clone();
-            let (new, missing) = (total - before, missing.join(", "));
-            lines.push((name, format!("{new} windows suppressed ({total} in all); missing: {missing}")));
+            let (new, missing) = (numbered((total - before) as usize, "window"), missing.join(", "));
+            lines.push((name, format!("{new} suppressed ({total} in all); missing: {missing}")));
+        }
+        lines
+    }
+
+    /// The provider, the rule's word and a line for each consumer and rule by which orders were refused since this was asked last: why, and what
+    /// to do about it. A consumer that goes on asking costs a line a period and not one an order.
+    pub fn refused(&mut self, topology: &Topology) -> Vec<(String, &'static str, String)> {
+        let mut lines = Vec::new();
+        for status in self.orders.iter().flatten() {
+            let told = slot(&mut self.refused, status.provider).get_or_insert_default();
+            for (account, told) in status.accounts().zip(told) {
+                let consumer = topology.consumers.get(account.consumer.index());
+                let consumer = consumer.map_or("a former consumer", |plan| plan.name.as_str());
+                for (rule, count) in account.refusals.since(*told) {
+                    let orders = numbered(count as usize, "order");
+                    let remedy = rule.remedy().replace('`', "");
+                    let why = rule.why().replace('`', "");
+                    let text = format!("{orders} of {consumer} refused: {why}; {remedy} ({})", rule.name());
+                    let provider = topology.providers[usize::from(status.provider)].name.clone();
+                    lines.push((provider, rule.name(), text));
+                }
+                *told = account.refusals;
+            }
         }
         lines
     }

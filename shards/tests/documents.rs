@@ -1,5 +1,6 @@
 //! README and `docs/` cannot rot unseen: every `meltica` command in a fenced block is one that the command line takes, every YAML
-//! block of a whole topology passes the check, every relative link leads to a file, every path in backticks exists.
+//! block of a whole topology passes the check, every relative link leads to a file, every path in backticks exists, and the table of
+//! refusals is the code's.
 //!
 //! Marks of a block: ```` ```sh ```` and ```` ```console ```` (lines with `$ ` are commands, the rest is output), ```` ```yaml ````
 //! (a whole topology if it has `version:`, else a part that must be YAML).
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::CommandFactory;
+use engine::orders::Rule;
 use shards::command::Cli;
 use shards::topology::{Against, CONSUMER_KINDS, read};
 
@@ -225,6 +227,19 @@ fn anchor_of(line: &str) -> Option<String> {
     let letters = heading.to_lowercase();
     let kept = letters.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-' || *c == '_');
     Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
+}
+
+#[test]
+fn every_reason_of_a_refusal_is_in_the_table_of_orders() {
+    let page = fs::read_to_string(root().join("docs/orders.md")).expect("the page");
+    let head =
+        page.lines().position(|line| line.starts_with("| reason | refused because |")).expect("its table");
+    let rows: Vec<&str> = page.lines().skip(head + 2).take_while(|line| line.starts_with('|')).collect();
+    let expected: Vec<String> = Rule::ALL
+        .iter()
+        .map(|rule| format!("| `{}` | {} | {} |", rule.name(), rule.why(), rule.remedy()))
+        .collect();
+    assert_eq!(rows.join("\n"), expected.join("\n"), "docs/orders.md and engine/src/orders/check.rs differ");
 }
 
 #[test]

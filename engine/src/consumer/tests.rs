@@ -3,7 +3,7 @@
 use super::seat::RESTART_PAUSE_NS;
 use super::*;
 use crate::channel::Channel;
-use crate::control::Request;
+use crate::control::{Ask, Request, Wanted};
 use crate::time::{Clock, FixedClock};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

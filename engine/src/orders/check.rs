@@ -4,131 +4,148 @@
 //! Knows no table of orders: the ledger adds what depends on other orders (duplicates, open orders) and asks here for
 //! the rest. Everything is exact: a price that is not a multiple of the tick is refused, never moved.
 
+use std::fmt;
+
 use crate::decimal::{DecimalError, Decimals, Number, Price, Qty, power_of_ten};
 use crate::directory::OrderFilters;
 use crate::event::BookStatus;
 use crate::time::ReceiveTime;
 
+use super::report::Reason;
 use super::request::{OrderKind, OrderRequest, OrderSide, TimeInForce};
 
-/// Which rule refused a request. The names go to reports, metrics and logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Rule {
-    /// The consumer's trading switch is off.
-    TradingOff,
-    /// The kill switch is on.
-    Killed,
-    /// The provider has no keys for trading.
-    NoKeys,
-    /// Requests wait already, as many as their ring holds.
-    RingFull,
-    /// The gateway is ending.
-    Stopping,
-    /// No session with the venue: the order could not leave now.
-    NoSession,
-    /// This consumer used this client order id before.
-    DuplicateId,
-    /// No order of this consumer has this client order id.
-    UnknownId,
-    /// The order has ended.
-    OrderEnded,
-    /// The provider does not trade this instrument.
-    UnknownInstrument,
-    /// The venue does not trade it now.
-    NotTrading,
-    /// The combination of kind, time in force and post-only does not exist.
-    Combination,
-    /// The price is zero or negative.
-    PricePositive,
-    /// The price has more digits than the instrument's prices.
-    PriceScale,
-    /// The price is no multiple of the tick.
-    PriceTick,
-    /// The quantity is zero or negative.
-    QtyPositive,
-    /// The quantity has more digits than the instrument's quantities.
-    QtyScale,
-    /// The quantity is no multiple of the lot.
-    QtyLot,
-    /// The quantity is below the venue's least.
-    QtyMin,
-    /// The quantity is above the venue's most.
-    QtyMax,
-    /// Price times quantity is below the venue's least.
-    NotionalMin,
-    /// The quantity is above this consumer's limit.
-    LimitQty,
-    /// Price times quantity is above this consumer's limit.
-    LimitNotional,
-    /// This consumer has as many open orders as it may.
-    LimitOpenOrders,
-    /// This consumer sends more orders per second than it may, or all of them more than the venue takes.
-    LimitRate,
-    /// The price is further through the book than this consumer may go.
-    LimitCollar,
-    /// The book is not proved, and the policy needs one.
-    BookNotProved,
-    /// The table of orders is full of open ones.
-    TableFull,
-    /// No further id can be made in this run.
-    IdsExhausted,
-    /// The journal waits for the disk and has no more room.
-    JournalFull,
-    /// No slot for a request came free in the time that a pool's taker waits.
-    PoolEmpty,
+/// Declares [`Rule`] from one list: variant, its word, why the order does not leave, and what to do about it.
+macro_rules! rules {
+    ($( $variant:ident = $name:literal: $why:literal; $remedy:literal, )+) => {
+        /// Why an order did not leave, or never arrived. The words go to reports, metrics and logs; docs/orders.md has them all.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Rule {
+            $( #[doc = concat!("It is refused because ", $why, ".")] $variant, )+
+        }
+
+        impl Rule {
+            /// Every rule, in the order in which an order meets them.
+            pub const ALL: &'static [Self] = &[$( Self::$variant, )+];
+
+            /// The word for it in reports and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$variant => $name, )+ }
+            }
+
+            /// Why, as the end of a sentence.
+            pub const fn why(self) -> &'static str {
+                match self { $( Self::$variant => $why, )+ }
+            }
+
+            /// What who runs the gateway, or wrote the consumer, can do about it.
+            pub const fn remedy(self) -> &'static str {
+                match self { $( Self::$variant => $remedy, )+ }
+            }
+        }
+    };
+}
+
+rules! {
+    // On the consumer's own shard.
+    TradingOff = "trading_off": "the consumer's trading switch is off";
+        "`meltica ctl trading NAME on`; at start it is what `trading` says",
+    NoKeys = "no_keys": "the provider does not trade";
+        "give the provider `orders:` with keys",
+    RingFull = "ring_full": "the order ring of the consumer's shard is full";
+        "fewer orders at once, or larger `order_ring_requests`",
+    // On the provider's shard.
+    PoolEmpty = "pool_empty": "no slot for a request came free in 100 ms";
+        "fewer orders at once, or more `pools: order_requests`",
+    Stopping = "stopping": "the gateway is ending";
+        "nothing: ask again after the start",
+    JournalFull = "journal_full": "the journal waits for the disk, or cannot be written";
+        "look at the disk: space, errors, latency; the log has the journal's own line",
+    Killed = "killed": "the kill switch is on";
+        "`meltica ctl kill NAME --undo`, or `all`",
+    NoSession = "no_session": "there is no session with the venue";
+        "wait for `SessionRestored`; the log says why it was lost and when it is tried again",
+    DuplicateId = "duplicate_id": "the client order id was used before, or looks like one of the gateway's own";
+        "another id, or none: then one is made",
+    UnknownInstrument = "unknown_instrument": "the provider does not carry the instrument";
+        "add it to the provider's `instruments`",
+    NotTrading = "not_trading": "the venue does not trade the instrument now";
+        "wait; the venue says when it goes on",
+    Combination = "combination": "kind, time in force, price and post-only do not go together";
+        "post-only: a limit order, good till cancelled; a market order: no price, not fill or kill",
+    BookNotProved = "book_not_proved": "there is no proved book to judge the order by";
+        "wait for the proof; `book_proved_for`, `collar_bp` and `notional_max` say which orders need it",
+    QtyPositive = "qty_positive": "the quantity is zero or negative";
+        "a mistake of the consumer",
+    QtyScale = "qty_scale": "the quantity has more digits than the instrument's quantities";
+        "round it to the instrument's lot",
+    QtyLot = "qty_lot": "the quantity is no multiple of the venue's lot";
+        "round it to the instrument's lot",
+    QtyMin = "qty_min": "the quantity is below the venue's least";
+        "a larger order",
+    QtyMax = "qty_max": "the quantity is above the venue's most";
+        "several orders",
+    LimitQty = "limit_qty": "the quantity is above the consumer's `qty_max`";
+        "a smaller order, or a larger `qty_max`",
+    PricePositive = "price_positive": "the price is zero or negative";
+        "a mistake of the consumer",
+    PriceScale = "price_scale": "the price has more digits than the instrument's prices";
+        "round it to the instrument's tick",
+    PriceTick = "price_tick": "the price is no multiple of the venue's tick";
+        "round it to the instrument's tick",
+    NotionalMin = "notional_min": "price times quantity is below the venue's least";
+        "a larger order",
+    LimitNotional = "limit_notional": "price times quantity is above the consumer's `notional_max`";
+        "a smaller order, or a larger `notional_max`",
+    LimitCollar = "limit_collar": "the price is further through the book than the consumer's `collar_bp`";
+        "a price nearer to the book, or a larger `collar_bp`",
+    LimitOpenOrders = "limit_open_orders": "the consumer has as many open orders as its `open_orders_max`";
+        "cancel some, or a larger `open_orders_max`",
+    LimitRate = "limit_rate": "the consumer sent as many orders within a second as its `orders_per_s_max`";
+        "fewer orders, or a larger `orders_per_s_max`",
+    VenueRate = "venue_rate": "the venue takes no more orders now: its limit is reached, or it said so";
+        "fewer orders; new ones leave again by themselves within seconds, after a lockout within minutes",
+    TableFull = "table_full": "every slot for orders holds an open one";
+        "cancel what is no longer wanted",
+    IdsExhausted = "ids_exhausted": "no further order id can be made in this run";
+        "start the gateway anew",
+    // Taken on, and did not leave or did not arrive.
+    CancelledUnsent = "cancelled_unsent": "it was cancelled before it was sent";
+        "nothing",
+    SendFull = "send_full": "the venue does not read what is sent";
+        "nothing: the session is made anew if that goes on",
+    NoToken = "no_token": "the venue has not given the session's token yet";
+        "ask again; the log says why there is none",
+    Unsupported = "unsupported": "the venue has no such order";
+        "another kind of order",
+    NeverArrived = "never_arrived": "the venue was asked several times and does not know it";
+        "nothing is open: ask again if it is still wanted",
+    // Cancels and questions.
+    UnknownId = "unknown_id": "no order of the consumer has the client order id";
+        "name an order of the consumer's own; those that ended long ago are forgotten",
+    OrderEnded = "order_ended": "the order has ended";
+        "nothing: its last report was told",
 }
 
 impl Rule {
-    /// The word for it in reports and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TradingOff => "trading_off",
-            Self::Killed => "killed",
-            Self::NoKeys => "no_keys",
-            Self::RingFull => "ring_full",
-            Self::Stopping => "stopping",
-            Self::PoolEmpty => "pool_empty",
-            Self::NoSession => "no_session",
-            Self::DuplicateId => "duplicate_id",
-            Self::UnknownId => "unknown_id",
-            Self::OrderEnded => "order_ended",
-            Self::UnknownInstrument => "unknown_instrument",
-            Self::NotTrading => "not_trading",
-            Self::Combination => "combination",
-            Self::PricePositive => "price_positive",
-            Self::PriceScale => "price_scale",
-            Self::PriceTick => "price_tick",
-            Self::QtyPositive => "qty_positive",
-            Self::QtyScale => "qty_scale",
-            Self::QtyLot => "qty_lot",
-            Self::QtyMin => "qty_min",
-            Self::QtyMax => "qty_max",
-            Self::NotionalMin => "notional_min",
-            Self::LimitQty => "limit_qty",
-            Self::LimitNotional => "limit_notional",
-            Self::LimitOpenOrders => "limit_open_orders",
-            Self::LimitRate => "limit_rate",
-            Self::LimitCollar => "limit_collar",
-            Self::BookNotProved => "book_not_proved",
-            Self::TableFull => "table_full",
-            Self::IdsExhausted => "ids_exhausted",
-            Self::JournalFull => "journal_full",
-        }
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The rule of a word, for example of a report's `reason`.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|rule| rule.name().as_bytes() == name)
+    }
+
+    /// As a report has it.
+    pub fn reason(self) -> Reason {
+        Reason::cut(self.name().as_bytes())
     }
 }
 
-/// A request that does not leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("refused by rule {}", rule.name())]
-pub struct Refusal {
-    /// By which rule.
-    pub rule: Rule,
-}
-
-impl From<Rule> for Refusal {
-    fn from(rule: Rule) -> Self {
-        Self { rule }
+impl fmt::Display for Rule {
+    /// `the price is no multiple of the venue's tick (price_tick)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.why(), self.name())
     }
 }
 

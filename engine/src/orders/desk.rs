@@ -33,7 +33,7 @@ use crate::time::ReceiveTime;
 use super::check::{Limits, Market, Rule};
 use super::id::WireIds;
 use super::journal::{Records, Tail};
-use super::ledger::{Ledger, LedgerOptions, OnSessionLoss, SessionState, Submitted, Tag};
+use super::ledger::{Ledger, LedgerOptions, OnSessionLoss, Purpose, SessionState, Submitted, Tag};
 use super::life::OrderNews;
 use super::report::OrderEvent;
 use super::request::OrderRequest;
@@ -266,7 +266,7 @@ impl<G: OrderGateway> Desk<G> {
             Submitted::Cancel(tag) => self.cancel(tag, turn),
             Submitted::Query(tag) => self.query(tag, 0, turn),
             Submitted::CancelAll(_) => {
-                self.drop_unsent(Some(request.consumer), b"cancelled before it was sent", turn.now);
+                self.drop_unsent(Some(request.consumer), Rule::CancelledUnsent, turn.now);
                 self.send_cancels(turn);
             }
             Submitted::Refused(_) => {}
@@ -281,6 +281,11 @@ impl<G: OrderGateway> Desk<G> {
         }
     }
 
+    /// Whether new orders leave by the private connection, and not by calls.
+    pub fn places_by_frame(&self) -> bool {
+        self.gateway.by_frame(Purpose::Place)
+    }
+
     /// The limits of a consumer.
     pub fn limits(&self, consumer: ConsumerId) -> Option<&Limits> {
         self.limits.get(consumer.index())
@@ -293,13 +298,13 @@ impl<G: OrderGateway> Desk<G> {
             limits.trading = on;
         }
         if !on {
-            self.drop_unsent(Some(consumer), Rule::TradingOff.name().as_bytes(), now);
+            self.drop_unsent(Some(consumer), Rule::TradingOff, now);
         }
     }
 
     /// The kill switch: no order of the scope leaves from here on, and what is open is cancelled. Says how many those are.
     pub fn kill(&mut self, scope: Option<ConsumerId>, now: ReceiveTime) -> u32 {
-        self.drop_unsent(scope, Rule::Killed.name().as_bytes(), now);
+        self.drop_unsent(scope, Rule::Killed, now);
         self.due = true;
         self.ledger.kill(scope)
     }
@@ -311,7 +316,7 @@ impl<G: OrderGateway> Desk<G> {
 
     /// Cancels what is open in the scope, and says how many orders those are.
     pub fn cancel_all(&mut self, scope: Option<ConsumerId>, now: ReceiveTime) -> u32 {
-        self.drop_unsent(scope, b"cancelled before it was sent", now);
+        self.drop_unsent(scope, Rule::CancelledUnsent, now);
         self.due = true;
         self.ledger.cancel_all(scope)
     }

@@ -24,7 +24,7 @@ use super::index::Index;
 use super::journal::{self, Record};
 use super::life::{Life, OrderNews};
 use super::order::Order;
-use super::report::{ExecReport, OrderEvent, OrderNotice, Origin, Reason, ReportState};
+use super::report::{ExecReport, OrderEvent, OrderNotice, Origin, ReportState};
 use super::request::{Command, OrderRequest};
 
 crate::counters! {
@@ -522,7 +522,7 @@ impl Ledger {
 
     #[cold]
     fn refused(&mut self, request: &OrderRequest, rule: Rule, now: ReceiveTime) {
-        let reason = Reason::cut(rule.name().as_bytes());
+        let reason = rule.reason();
         if request.command != Command::Place {
             self.events.push_back(OrderEvent::CancelRejected(OrderNotice {
                 consumer: request.consumer,

@@ -25,7 +25,7 @@ pub mod secret;
 pub mod text;
 pub mod venue;
 
-pub use check::{Refusal, Rule};
+pub use check::Rule;
 pub use desk::{Desk, DeskOptions, Durability, Stamps, Turn};
 pub use id::{ClientOrderId, WireId, WireIds};
 pub use ledger::{Ledger, LedgerOptions, Outcome, Query, Submitted, Tag};

@@ -11,7 +11,7 @@ use crate::ring::Sender;
 use crate::time::ReceiveTime;
 
 use super::check::Rule;
-use super::report::{ExecReport, OrderEvent, OrderNotice, Origin, Reason, ReportState};
+use super::report::{ExecReport, OrderEvent, OrderNotice, Origin, ReportState};
 use super::request::{Command, OrderRequest};
 
 /// Local refusals of one shard's consumers that may wait for the end of the batch.
@@ -152,7 +152,7 @@ impl std::fmt::Debug for Outbox {
 /// What a consumer is told of a request that does not leave its own shard. Such reports have the number 0: they are none
 /// of the provider's.
 pub fn refusal(request: &OrderRequest, rule: Rule, now: ReceiveTime) -> OrderEvent {
-    let reason = Reason::cut(rule.name().as_bytes());
+    let reason = rule.reason();
     if request.command != Command::Place {
         return OrderEvent::CancelRejected(OrderNotice {
             consumer: request.consumer,

@@ -252,13 +252,6 @@ impl<V: Venue> Pipeline<V> {
         self.publish_state(&header, listing, BookReason::Delisted);
     }
 
-    /// The fetch of a snapshot failed or was given up: it may be wanted again.
-    pub fn snapshot_failed(&mut self, listing: Listing) {
-        if let Some(wanted) = self.snapshot_wanted.get_mut(listing.index()) {
-            *wanted = false;
-        }
-    }
-
     #[cold]
     pub(super) fn broken(
         &mut self,

@@ -8,7 +8,7 @@ use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns};
 use crate::report::compare::{CHANGE_MIN, Change, INTERVALS_MIN, Outcome, WARM_UP_MS, compare, counted};
 use crate::report::html::{comparison_page, page};
 use crate::report::read::LeftBehind;
-use crate::report::table::{TableStyle, exit_text, grouped, latency};
+use crate::report::table::{TableStyle, exit_text, fitted, grouped, latency, wrapped};
 use crate::report::timeline_picture::timeline_svg;
 
 /// What a run left behind as tables and one page; with a second directory, what got better or worse.
@@ -68,8 +68,8 @@ impl Arguments {
         if self.json {
             return Self::print(&changes).max(self.page(None, html));
         }
-        out!("{}", shown(&changes));
-        outln!("\n{rule}");
+        out!("{}", shown(&changes, columns()));
+        outln!("\n{}", wrapped(&rule, columns()).join("\n"));
         for (name, run) in [("first", first), ("second", second)] {
             for note in &run.notes {
                 outln!("Note on the {name}: {note}.");
@@ -120,38 +120,84 @@ fn rule() -> String {
     )
 }
 
+/// Columns of a comparison whose cells stand apart; in fewer they stand close.
+const APART_COLUMNS: usize = 100;
+
 /// The changes as a table: what is worse first, what is the same only as a count.
-fn shown(changes: &[Change]) -> String {
+fn shown(changes: &[Change], columns: usize) -> String {
     let mut text = String::new();
     let rows: Vec<&Change> =
         changes.iter().filter(|change| matches!(change.outcome, Outcome::Worse | Outcome::Better)).collect();
     let wide = |of: fn(&Change) -> &str, least: usize| {
         rows.iter().map(|change| of(change).chars().count()).max().unwrap_or(0).max(least)
     };
-    let (of, what) = (wide(|change| &change.of, 2), wide(|change| &change.what, 4));
+    let (of, mut what) = (wide(|change| &change.of, 2), wide(|change| &change.what, 4));
+    let (gap, value) = if columns < APART_COLUMNS { (" ", 7) } else { ("  ", 9) };
+    // The outcome, two values, the change, and five gaps.
+    let others = 6 + of + 2 * value + value.max(8) + 5 * gap.len();
+    what = what.min(columns.saturating_sub(others).max(20));
+    let mut row = |cells: [&str; 6]| {
+        let [outcome, whose, which, first, second, change] = cells;
+        let which = fitted(which, what);
+        let line = [
+            format!("{outcome:6}"),
+            format!("{whose:of$}"),
+            format!("{which:what$}"),
+            format!("{first:>value$}"),
+            format!("{second:>value$}"),
+            format!("{change:>0$}", value.max(8)),
+        ];
+        let _ = writeln!(text, "{}", line.join(gap));
+    };
     if !rows.is_empty() {
-        let _ = writeln!(
-            text,
-            "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {:>9}",
-            "", "of", "what", "first", "second", "change"
-        );
+        row(["", "of", "what", "first", "second", "change"]);
     }
     for change in &rows {
         let value = |value: f64| {
             if change.is_latency { latency(value as u64) } else { grouped(value.round() as u64) }
         };
-        let relative = change.relative().map_or("new".to_owned(), |part| format!("{:+.1}%", part * 100.0));
-        let _ = writeln!(
-            text,
-            "{:6}  {:of$}  {:what$}  {:>9}  {:>9}  {relative:>9}",
-            change.outcome.name(),
-            change.of,
-            change.what,
-            value(change.first),
-            value(change.second)
-        );
+        let relative = change.relative().map_or("new".to_owned(), |part| match part {
+            // From here on percent are read worse than times.
+            9.0.. => format!("x{:.1}", 1.0 + part),
+            _ => format!("{:+.1}%", part * 100.0),
+        });
+        let (first, second) = (value(change.first), value(change.second));
+        row([change.outcome.name(), &change.of, &change.what, &first, &second, &relative]);
     }
     text.push_str(&counted(changes));
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_fits_80_columns_and_says_how_many_times_where_it_is_many() {
+        let change = |what: &str, first, second| Change {
+            of: "strategies".to_owned(),
+            what: what.to_owned(),
+            is_latency: true,
+            first,
+            second,
+            noise: 0.0,
+            outcome: Outcome::Worse,
+        };
+        let changes = [
+            change("submit_to_written:coinbase-es256 p50", 24_400.0, 299_000.0),
+            change("written_to_ack:a-provider-with-a-long-name-es256 p99", 100_000.0, 150_000.0),
+            change("turn p50", 0.0, 1.0),
+        ];
+        let expected = "\
+       of         what                                    first  second   change
+worse  strategies submit_to_written:coinbase-es256 p50   24.4us   299us    x12.3
+worse  strategies written_to_ack:a-provider-with-a-lon~   100us   150us   +50.0%
+worse  strategies turn p50                                  0ns     1ns      new
+";
+        let text = shown(&changes, 80);
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(shown(&changes, 140).contains("with-a-long-name-es256 p99"), "there is room");
+    }
 }

@@ -20,13 +20,13 @@ use crate::machine::clock::Clock;
 use crate::report::RunReport;
 use crate::report::files::ReportDirectory;
 use crate::report::table::{TableStyle, exit_text};
-use crate::topology::{Topology, check, memory};
+use crate::topology::{Topology, check, memory, numbered};
 
 /// How often the supervisor looks at everything.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Between two status lines, in nanoseconds.
 const LINE_EVERY_NS: u64 = 1_000_000_000;
-/// Between two lines about suppressed windows, in nanoseconds.
+/// Between two lines about suppressed windows and refused orders, in nanoseconds.
 const SUPPRESSED_EVERY_NS: u64 = 10_000_000_000;
 
 /// Runs the gateway that a topology describes, until a signal comes or the time is over.
@@ -209,7 +209,7 @@ impl Arguments {
             let run_ns = now_ns - gateway.started_ns;
             for notice in observer.look(gateway, run_ns) {
                 let level = if notice.over { Level::Info } else { Level::Error };
-                screen.named(level, &notice.shard, "stall", &notice.text);
+                screen.named(level, &notice.shard, "stall", &notice.text, None);
                 if notice.ends {
                     return Some(format!("[{}] {}", notice.shard, notice.text));
                 }
@@ -237,7 +237,10 @@ impl Arguments {
             if now_ns >= suppressed_at_ns {
                 suppressed_at_ns = now_ns + SUPPRESSED_EVERY_NS;
                 for (shard, text) in board.suppressed(&gateway.topology) {
-                    screen.named(Level::Warn, &shard, "merge", &text);
+                    screen.named(Level::Warn, &shard, "merge", &text, None);
+                }
+                for (provider, code, text) in board.refused(&gateway.topology) {
+                    screen.named(Level::Warn, &provider, "orders_refused", &text, Some(code));
                 }
             }
             if signals.asked.load(Ordering::Relaxed) || end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
@@ -320,11 +323,11 @@ impl Arguments {
 fn introduction(topology: &Topology) -> String {
     let venues: Vec<&str> = topology.providers.iter().map(|provider| provider.name.as_str()).collect();
     format!(
-        "meltica {}: {}, {} streams\n  {} consumer(s), {:.1} MiB of pools, rings and books",
+        "meltica {}: {}, {} streams\n  {}, {:.1} MiB of pools, rings and books",
         env!("CARGO_PKG_VERSION"),
         venues.join(", "),
         topology.stream_count(),
-        topology.consumers.len(),
+        numbered(topology.consumers.len(), "consumer"),
         memory::memory_budget(topology).total_bytes() as f64 / f64::from(1 << 20),
     )
 }

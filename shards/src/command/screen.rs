@@ -50,8 +50,16 @@ impl Screen {
     }
 
     /// A line of a shard, always shown.
-    pub(super) fn named(&mut self, level: Level, name: &str, operation: &'static str, message: &str) {
-        let line = Line { level, source: Source::Named(name), operation, message, code: None };
+    pub(super) fn named(
+        &mut self,
+        level: Level,
+        name: &str,
+        operation: &'static str,
+        message: &str,
+        code: Option<&str>,
+    ) {
+        let code = code.map(str::to_owned);
+        let line = Line { level, source: Source::Named(name), operation, message, code };
         let line = self.log.always(&line, SystemTime::now());
         self.print(&line);
     }

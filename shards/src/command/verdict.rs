@@ -19,7 +19,7 @@ use crate::report::table::latency;
 use crate::report::{DisturbanceKind, RunReport};
 use crate::report_of::OutputSummary;
 use crate::status::{OutputStatus, POOL_NAMES};
-use crate::topology::{HostMode, ProviderPlan, Role, Topology};
+use crate::topology::{HostMode, ProviderPlan, Role, Topology, numbered};
 
 /// What is said beside the table, and whether it is bad.
 pub(super) struct Verdict {
@@ -131,6 +131,11 @@ impl Verdict {
                 counts.rejected_total,
                 counts.refused_total
             );
+            let refusals = account.refusals.all().map(|(rule, count)| format!("{count} {}", rule.name()));
+            let refusals: Vec<String> = refusals.collect();
+            if !refusals.is_empty() {
+                let _ = write!(line, " ({})", refusals.join(", "));
+            }
             for position in account.positions() {
                 let average = position.price_average();
                 let at = average.map_or_else(String::new, |price| {
@@ -341,12 +346,12 @@ pub(super) fn fill(report: &mut RunReport, topology: &Topology, board: &Board, e
         report.disturb(Kind::PoolEmpty, Some(name), summary.counts.no_slot_total, "events of merges");
         let (totals, _) = summary.totals();
         verdict.say(format!(
-            "{name}: {} merged = {} complete windows + {} best prices; {} partial windows suppressed, {} late events",
+            "{name}: {} merged = {} complete windows + {} best prices; {} suppressed, {} late",
             summary.counts.merged_total,
             totals.windows_complete_total,
             totals.best_changes_total,
-            totals.windows_partial_total,
-            totals.late_total
+            numbered(totals.windows_partial_total as usize, "partial window"),
+            numbered(totals.late_total as usize, "event")
         ));
         let missing = topology.providers.iter().zip(&summary.missed_by_provider);
         let missing: Vec<String> = missing
@@ -382,7 +387,9 @@ pub(super) fn fill(report: &mut RunReport, topology: &Topology, board: &Board, e
                 if facts.len() > FACTS_SHOWN {
                     words.push(format!("{} more in report.json", facts.len() - FACTS_SHOWN));
                 }
-                verdict.say(format!("{consumer}: {}", words.join(", ")));
+                // What has commas of its own is told apart by more.
+                let between = if words.iter().any(|word| word.contains(", ")) { "; " } else { ", " };
+                verdict.say(format!("{consumer}: {}", words.join(between)));
             }
         }
     }

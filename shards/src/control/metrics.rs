@@ -190,6 +190,22 @@ fn orders(out: &mut Families, view: &View, topology: &Topology) {
             }
         }
     }
+    let family = "meltica_orders_account_refused_by_reason_total";
+    out.family(
+        family,
+        "counter",
+        "Orders refused before the wire, by reason; a reason that never was is left out.",
+    );
+    for status in &view.orders {
+        for account in status.accounts() {
+            let Some(consumer) = topology.consumers.get(account.consumer.index()) else { continue };
+            for (rule, count) in account.refusals.all() {
+                let consumer = consumer.name.as_str();
+                let labels = [("provider", name(status)), ("consumer", consumer), ("reason", rule.name())];
+                out.sample(family, &labels, f64::from(count));
+            }
+        }
+    }
     for (index, (counter, help)) in CriticalCounts::LIST.iter().enumerate() {
         let family = format!("meltica_orders_critical_{counter}");
         out.family(&family, "counter", help);

@@ -4,6 +4,7 @@
 
 use engine::decimal::Decimals;
 use engine::ids::{ConsumerId, InstrumentId};
+use engine::orders::Rule;
 use engine::orders::report::ReportFlags;
 use engine::orders::{ExecReport, OrderEvent, OrderSide, Origin, ReportState};
 
@@ -32,6 +33,35 @@ engine::counters! {
         cancels_rejected_total,
         /// Reports found by asking the venue.
         recovered_total,
+    }
+}
+
+/// Orders that did not leave or did not arrive, by rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusals([u32; Rule::COUNT]);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self([0; Rule::COUNT])
+    }
+}
+
+impl Refusals {
+    /// Takes note of one.
+    pub const fn note(&mut self, rule: Rule) {
+        let count = &mut self.0[rule as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// Those that came since `before`: each rule with how many, the ones without any left out.
+    pub fn since(self, before: Self) -> impl Iterator<Item = (Rule, u32)> {
+        let more = self.0.into_iter().zip(before.0).map(|(now, before)| now.saturating_sub(before));
+        Rule::ALL.iter().copied().zip(more).filter(|(_, count)| *count > 0)
+    }
+
+    /// All of them.
+    pub fn all(self) -> impl Iterator<Item = (Rule, u32)> {
+        self.since(Self::default())
     }
 }
 
@@ -92,6 +122,8 @@ pub struct Account {
     pub consumer: ConsumerId,
     /// What was counted.
     pub counts: AccountCounts,
+    /// Why orders were refused.
+    pub refusals: Refusals,
     /// By instrument, in the order of their first executions.
     pub positions: Vec<Position>,
 }
@@ -99,7 +131,12 @@ pub struct Account {
 impl Account {
     /// Nothing done yet. Memory for `instruments` positions is taken here.
     pub fn new(consumer: ConsumerId, instruments: usize) -> Self {
-        Self { consumer, counts: AccountCounts::default(), positions: Vec::with_capacity(instruments) }
+        Self {
+            consumer,
+            counts: AccountCounts::default(),
+            refusals: Refusals::default(),
+            positions: Vec::with_capacity(instruments),
+        }
     }
 
     /// Takes note of an event that goes to it.
@@ -123,7 +160,12 @@ impl Account {
             ReportState::Filled => counts.filled_total += 1,
             ReportState::Cancelled => counts.cancelled_total += 1,
             ReportState::Expired => counts.expired_total += 1,
-            ReportState::Rejected if report.origin == Origin::Local => counts.refused_total += 1,
+            ReportState::Rejected if report.origin == Origin::Local => {
+                counts.refused_total += 1;
+                if let Some(rule) = Rule::from_name(report.reason.as_bytes()) {
+                    self.refusals.note(rule);
+                }
+            }
             ReportState::Rejected => counts.rejected_total += 1,
         }
         if report.last_qty.0 == 0 {

@@ -329,13 +329,23 @@ impl<G: OrderGateway> Orders<G> {
         self.due = false;
         let mut turn = Turn { now, directory: markets.directory(), stamps: &mut self.parts.chance };
         self.desk.on_timer(&mut turn);
-        let (made, ended) = self.parts.session.call(&mut self.desk, &mut turn, io);
+        let made = self.parts.session.call(&mut self.desk, &mut turn, io);
+        let by_frame = self.desk.places_by_frame();
+        if made > 0 && !by_frame {
+            // Before answers are taken: one that has come already must not be earlier than what it answers.
+            self.note_ready(io);
+            self.note_written(io);
+        }
+        let ended = self.parts.session.take_answers(&mut self.desk, io);
         if ended > 0 {
+            let mut turn = Turn { now, directory: markets.directory(), stamps: &mut self.parts.chance };
             self.desk.on_timer(&mut turn);
         }
-        self.note_ready(io);
+        if by_frame {
+            self.note_ready(io);
+        }
         let sent = self.parts.session.serve(&mut self.desk, io);
-        if sent > 0 || made > 0 {
+        if sent > 0 && by_frame {
             self.note_written(io);
         }
         self.tell_all(io);

@@ -226,14 +226,8 @@ impl Session {
         }
     }
 
-    /// Makes the calls that the desk asks for and takes the answers that came. Returns how many calls were made, and how
-    /// many have ended.
-    pub fn call<G: OrderGateway>(
-        &mut self,
-        desk: &mut Desk<G>,
-        turn: &mut Turn<'_>,
-        io: &mut Io,
-    ) -> (usize, usize) {
+    /// Makes the calls that the desk asks for. Returns how many.
+    pub fn call<G: OrderGateway>(&mut self, desk: &mut Desk<G>, turn: &mut Turn<'_>, io: &mut Io) -> usize {
         let now_ns = turn.now.ns();
         if !self.http.has_addresses() {
             self.http_addresses.poll(&io.resolver, &io.waker, now_ns);
@@ -241,7 +235,7 @@ impl Session {
                 self.http.set_addresses(self.http_addresses.known.clone());
             }
         }
-        let (mut made, mut ended) = (0, 0);
+        let mut made = 0;
         // What waits is signed when it leaves: no call before there is a connection for it.
         while self.http.has_addresses() && self.calls.len() < CALLS_MAX {
             let Some(call) = desk.poll_http(turn) else { break };
@@ -258,6 +252,12 @@ impl Session {
         if self.http.open_requests() > 0 || self.http.next_deadline_ns() == Some(0) {
             self.http.turn(&io.poller, now_ns);
         }
+        made
+    }
+
+    /// Takes the answers that came. Returns how many calls have ended.
+    pub fn take_answers<G: OrderGateway>(&mut self, desk: &mut Desk<G>, io: &mut Io) -> usize {
+        let mut ended = 0;
         while let Some((request, answer)) = self.http.poll_response() {
             let Some(at) = self.calls.iter().position(|(known, _)| *known == request) else { continue };
             let (_, id) = self.calls.swap_remove(at);
@@ -271,7 +271,7 @@ impl Session {
                 Err(_) => desk.http_answer(id, 0, None, &mut [], now),
             }
         }
-        (made, ended)
+        ended
     }
 
     /// When something is due although nothing comes.

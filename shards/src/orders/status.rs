@@ -7,7 +7,7 @@ use engine::orders::venue::OrderGateway;
 use engine::pool::Usage;
 use serde_json::{Value, json};
 
-use super::account::{Account, AccountCounts, Position};
+use super::account::{Account, AccountCounts, Position, Refusals};
 use super::critical::{CriticalCounts, CriticalLane};
 use super::journal::JournalCounts;
 
@@ -27,6 +27,8 @@ pub struct AccountStatus {
     pub consumer: ConsumerId,
     /// What was counted.
     pub counts: AccountCounts,
+    /// Why orders were refused.
+    pub refusals: Refusals,
     /// How many of `positions` are used.
     pub position_count: u8,
     /// The first positions.
@@ -102,6 +104,7 @@ impl OrdersStatus {
         for (slot, account) in status.accounts.iter_mut().zip(accounts) {
             slot.consumer = account.consumer;
             slot.counts = account.counts;
+            slot.refusals = account.refusals;
             slot.position_count = account.positions.len().min(POSITIONS_MAX) as u8;
             for (to, position) in slot.positions.iter_mut().zip(&account.positions) {
                 *to = *position;
@@ -127,9 +130,12 @@ impl OrdersStatus {
         let accounts: Vec<Value> = self
             .accounts()
             .map(|account| {
+                let refusals =
+                    account.refusals.all().map(|(rule, count)| (rule.name().to_owned(), count.into()));
                 json!({
                     "consumer": consumer(account.consumer),
                     "counts": counts(AccountCounts::LIST, account.counts.values()),
+                    "refused_by_reason": refusals.collect::<serde_json::Map<String, Value>>(),
                     "positions": account.positions().map(|held| position(held, &symbol)).collect::<Vec<_>>(),
                 })
             })

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::FinishedShard;
 use super::tally::{StreamTally, Tally};
+use crate::topology::numbered;
 
 /// What one shard knows beside the events: names, and counts of what was not published.
 pub struct ShardSummary {
@@ -218,13 +219,13 @@ impl ReplayOutcome {
         let seconds = self.elapsed.as_secs_f64().max(1e-9);
         let _ = writeln!(
             text,
-            "{} {product}: {} lines ({} WebSocket, {} REST) in {seconds:.3} s, {:.0} frames/s, {} shard(s)",
+            "{} {product}: {} lines ({} WebSocket, {} REST) in {seconds:.3} s, {:.0} frames/s, {}",
             first.summary.venue,
             first.lines,
             first.ws,
             first.rest,
             first.ws as f64 / seconds,
-            self.shards.len(),
+            numbered(self.shards.len(), "shard"),
         );
         text.push_str(&self.tables());
         for (title, list) in

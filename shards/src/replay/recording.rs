@@ -21,6 +21,7 @@ use crate::consumers::recorder::format::{
     self, End, FACTS_BYTES_MAX, FILE_EXTENSION, FILE_HEAD_BYTES, FORMAT_VERSION, FileFacts, Lost, MAGIC,
     RECORD_HEAD_BYTES, RecordHead, Tag,
 };
+use crate::topology::numbered;
 
 /// Why a recording cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -519,8 +520,10 @@ impl RecordingOutcome {
         let Extent { files, bytes, parts } = self.extent;
         let _ = writeln!(
             text,
-            "recording of {} by {}: {parts} event parts in {files} file(s), {bytes} bytes",
-            self.started_at, self.recorder
+            "recording of {} by {}: {parts} event parts in {}, {bytes} bytes",
+            self.started_at,
+            self.recorder,
+            numbered(files as usize, "file")
         );
         for (name, outcome) in &self.providers {
             let _ = writeln!(text, "provider {name}");

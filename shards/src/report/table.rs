@@ -300,7 +300,7 @@ fn duration(duration: Duration) -> String {
 
 /// At most `width` characters, the last a `~` where something was cut, and no control characters: a
 /// name must not move the cursor.
-fn fitted(text: &str, width: usize) -> String {
+pub fn fitted(text: &str, width: usize) -> String {
     let mut fitted: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     if fitted.chars().count() > width {
         fitted = fitted.chars().take(width - 1).collect();
@@ -310,7 +310,7 @@ fn fitted(text: &str, width: usize) -> String {
 }
 
 /// Lines of at most `width` characters, broken at blanks; a longer word is cut.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let word = fitted(word, width);

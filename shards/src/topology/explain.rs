@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::check::{EXECUTOR_MEMLOCK_BYTES, MEMLOCK_BYTES_MIN};
 use super::memory::{memory_budget, shown_bytes};
+use super::numbered;
 use super::plan::{Endpoints, HostMode, Role, ShardIndex, ShardPlan, Subscription, Topology};
 use crate::host::{HostFacts, HostView, siblings};
 
@@ -110,8 +111,9 @@ fn provider_lines(topology: &Topology, index: ShardIndex, lines: &mut Vec<String
             plan.channels.len()
         ));
         let book =
-            plan.book.map_or(String::new(), |book| format!(", books of {} levels a side", book.depth_max));
-        lines.push(format!("  sockets: {} WebSocket line(s), and REST{book}", plan.lines));
+            plan.book.map_or(String::new(), |book| format!("; books of {} levels a side", book.depth_max));
+        let sockets = numbered(usize::from(plan.lines), "WebSocket line");
+        lines.push(format!("  sockets: {sockets} and REST{book}"));
         for (to, shard) in (0..).map(ShardIndex).zip(&topology.shards) {
             let Some(rings) = shard.rings() else { continue };
             let takers = takers(topology, to, number);
@@ -152,7 +154,12 @@ fn merger_lines(topology: &Topology, index: ShardIndex, lines: &mut Vec<String>)
     for (number, merge) in topology.merges.iter().enumerate().filter(|(_, merge)| merge.shard == index) {
         let inputs: Vec<&str> =
             merge.inputs.iter().map(|(provider, _)| topology.provider(*provider).name.as_str()).collect();
-        lines.push(format!("{}: joins {} in windows of {} s", merge.name, inputs.join(", "), merge.window_s));
+        let how = if merge.kind.is_best() {
+            "best bid and offer at every change".to_owned()
+        } else {
+            format!("in windows of {} s", merge.window_s)
+        };
+        lines.push(format!("{}: joins {}, {how}", merge.name, inputs.join(", ")));
         for (to, shard) in (0..).map(ShardIndex).zip(&topology.shards) {
             let takers: Vec<&str> = topology
                 .consumers_on(to)
@@ -180,10 +187,10 @@ fn consumer_lines(topology: &Topology, index: ShardIndex, lines: &mut Vec<String
     for (_, plan) in topology.consumers_on(index) {
         let trading = if plan.trading { ", may trade" } else { "" };
         lines.push(format!(
-            "{}: {}, {} subscription(s){trading}",
+            "{}: {}, {}{trading}",
             plan.name,
             plan.kind,
-            plan.subscriptions.len()
+            numbered(plan.subscriptions.len(), "subscription")
         ));
     }
     if let Some(rings) = topology.shard(index).rings() {

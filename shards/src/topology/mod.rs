@@ -45,7 +45,7 @@ pub use plan::{
     Topology, WatchdogPlan,
 };
 pub use problem::{Problem, TopologyErrors};
-pub use render::{json, narrowed, table};
+pub use render::{json, narrowed, numbered, table};
 pub use trading::{Durability, JournalPlan, KeySource, LimitsPlan, OnStop, OrdersPlan};
 pub use yaml::{FILE_BYTES_MAX, NESTING_MAX};
 

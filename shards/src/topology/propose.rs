@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use super::numbered;
 use super::offer::{ChannelKind, Product};
 use crate::host::{CpuSet, HostFacts, HostView, siblings};
 
@@ -210,11 +211,11 @@ fn write(wish: &Wish, placement: &Placement) -> String {
     let venues: Vec<String> = wish.venues.iter().map(|product| provider_name(wish, *product)).collect();
     let _ = writeln!(
         text,
-        "# Proposed by `meltica topology plan` for this host: {} with {} instruments each, {} consumer(s).\n\
+        "# Proposed by `meltica topology plan` for this host: {} with {} each, {}.\n\
          # Every key is explained in the shipped topology.yaml; `meltica topology explain FILE` draws this one.\n#",
         venues.join(", "),
-        wish.instruments,
-        wish.consumers
+        numbered(wish.instruments, "instrument"),
+        numbered(wish.consumers, "consumer")
     );
     for reason in &placement.reasons {
         let _ = writeln!(text, "# - {reason}");

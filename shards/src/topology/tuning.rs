@@ -123,7 +123,7 @@ fn cards(facts: &HostFacts, cores: &CpuSet, report: &mut Report) {
             facts.irqs.iter().filter(|(irq, _)| card.irqs.contains(irq)).collect();
         let on: CpuSet = of_card.iter().flat_map(|(_, on)| on.iter()).chain(card.steered.iter()).collect();
         let hit = on.intersection(cores);
-        let queues = format!("{}: {} receive queue(s)", card.name, card.rx_queues);
+        let queues = format!("{}: {}", card.name, super::numbered(card.rx_queues, "receive queue"));
         if of_card.is_empty() && card.steered.is_empty() {
             report.add(
                 "NIC queues",

@@ -11,6 +11,9 @@ use engine::orders::{OrderEvent, OrderKind, OrderRequest, OrderSide, Origin, Rep
 use simvenues::exchange::OrderFault;
 use simvenues::{Fault, VenueFault, exchange};
 
+use shards::live::Board;
+use shards::status::Status;
+
 use rig::{Do, Home, Rig, VENUES, Venue, buy, named, text, venue};
 
 /// Below every price of the simulated market, and above the least notional: it rests.
@@ -59,6 +62,15 @@ fn fills_and_rests(venue: &Venue, home: &Home) {
     }
     let states = orders.iter().map(|order| order.status).collect::<Vec<_>>();
     assert_eq!(states, [exchange::Status::Filled, exchange::Status::Canceled]);
+
+    // No answer is noted as earlier than what it answers, also where it came while the shard did something else.
+    let to_ack = |rig: &Rig| {
+        let mut totals = rig.gateway.collector.totals();
+        let of = totals.find(|(_, name, total)| name.starts_with("written_to_ack:") && total.count() == 2);
+        of.map(|(.., total)| total.latency_ns_at(0.0))
+    };
+    rig.wait("both acks in the histogram", |rig| to_ack(rig).is_some());
+    assert!(to_ack(&rig) > Some(0));
 
     let ended = rig.stop();
     let summary = ended.providers[0].orders.as_ref().expect("it traded");
@@ -114,7 +126,24 @@ fn what_cannot_leave_is_refused_here_with_the_rules_name() {
         rig.heard().iter().filter(refused).count() == 2
     });
     assert_eq!(venue.faults().orders().len(), 1, "only the first one left");
-    rig.stop();
+    let topology = rig.gateway.topology.clone();
+    let ended = rig.stop();
+    let status = ended.providers[0].orders.as_ref().expect("it traded").status;
+    let refusals = status.accounts().next().expect("the script's").refusals;
+    let told: Vec<(&str, u32)> = refusals.all().map(|(rule, count)| (rule.name(), count)).collect();
+    assert_eq!((told.len(), told.iter().map(|(_, count)| count).sum::<u32>()), (13, 14), "{told:?}");
+    assert!(told.contains(&("combination", 2)), "{told:?}");
+
+    // An operator is told once, with what to do.
+    let mut board = Board::default();
+    board.take(Status::Orders(status));
+    let lines = board.refused(&topology);
+    let expected = "2 orders of script refused: kind, time in force, price and post-only do not go together; post-only: a limit order, \
+                    good till cancelled; a market order: no price, not fill or kill (combination)";
+    assert!(lines.contains(&("binance".to_owned(), "combination", expected.to_owned())), "{lines:#?}");
+    assert_eq!(lines.len(), 13);
+    board.take(Status::Orders(status));
+    assert_eq!(board.refused(&topology), []);
 }
 
 #[test]

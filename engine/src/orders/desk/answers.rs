@@ -86,7 +86,7 @@ impl<G: OrderGateway> Desk<G> {
         self.counts.limited_total += 1;
         self.pace.limited(wait_ms, now);
         self.lane.be_quiet(wait_ms, now);
-        self.drop_unsent(None, super::Rule::LimitRate.name().as_bytes(), now);
+        self.drop_unsent(None, super::Rule::VenueRate, now);
     }
 
     /// Remembers an open order at the venue that carries an id of ours and is not known.

@@ -199,7 +199,7 @@ impl<G: OrderGateway> Desk<G> {
         self.last_lost = Some(lost);
         self.join = Join::Idle;
         self.lane.remove(|want| want.rank == Rank::Session);
-        self.drop_unsent(None, Rule::NoSession.name().as_bytes(), now);
+        self.drop_unsent(None, Rule::NoSession, now);
         self.ledger.session_lost(now);
         self.note_reach();
     }
@@ -215,7 +215,7 @@ impl<G: OrderGateway> Desk<G> {
             return Some(Rule::JournalFull);
         }
         let full = !self.gateway.by_frame(Purpose::Place) && self.lane.is_full();
-        (full || !self.pace.allows(now)).then_some(Rule::LimitRate)
+        (full || !self.pace.allows(now)).then_some(Rule::VenueRate)
     }
 
     pub(super) fn place(&mut self, tag: Tag, turn: &mut Turn<'_>) {
@@ -232,20 +232,20 @@ impl<G: OrderGateway> Desk<G> {
     fn send_place(&mut self, tag: Tag, turn: &mut Turn<'_>) {
         if !self.gateway.by_frame(Purpose::Place) {
             if !self.lane.put(Want { rank: Rank::Place, tag, attempt: 0 }) {
-                self.unsent(tag, Rule::LimitRate.name().as_bytes(), turn.now);
+                self.unsent(tag, Rule::VenueRate, turn.now);
             }
             return;
         }
         let written = self.write(tag, 0, false, turn);
         match written {
             Ok(()) if self.link.send(&self.out.body).is_ok() => {}
-            Ok(()) => self.unsent(tag, b"the venue does not read what is sent", turn.now),
+            Ok(()) => self.unsent(tag, Rule::SendFull, turn.now),
             Err(error) => self.cannot_write(tag, error, turn.now),
         }
     }
 
     /// Ends orders of the scope that have not left: they wait for the disk, or for a call.
-    pub(super) fn drop_unsent(&mut self, scope: Option<ConsumerId>, reason: &[u8], now: ReceiveTime) {
+    pub(super) fn drop_unsent(&mut self, scope: Option<ConsumerId>, rule: Rule, now: ReceiveTime) {
         let Self { ledger, held, lane, scratch, .. } = self;
         let in_scope = |tag: Tag| {
             ledger.order(tag).is_none_or(|order| scope.is_none_or(|consumer| order.consumer == consumer))
@@ -263,13 +263,13 @@ impl<G: OrderGateway> Desk<G> {
         }
         self.counts.unsent_total += scratch.len() as u64;
         for &tag in scratch.iter() {
-            ledger.not_sent(tag, reason, now);
+            ledger.not_sent(tag, rule, now);
         }
     }
 
-    fn unsent(&mut self, tag: Tag, reason: &[u8], now: ReceiveTime) {
+    fn unsent(&mut self, tag: Tag, rule: Rule, now: ReceiveTime) {
         self.counts.unsent_total += 1;
-        self.ledger.not_sent(tag, reason, now);
+        self.ledger.not_sent(tag, rule, now);
     }
 
     pub(super) fn cancel(&mut self, tag: Tag, turn: &mut Turn<'_>) {
@@ -280,7 +280,7 @@ impl<G: OrderGateway> Desk<G> {
             want.map(|want| want.tag)
         });
         if let Some(tag) = waits {
-            self.unsent(tag, b"cancelled before it was sent", turn.now);
+            self.unsent(tag, Rule::CancelledUnsent, turn.now);
             return;
         }
         self.request(Want { rank: Rank::Cancel, tag, attempt: 0 }, turn);
@@ -367,7 +367,7 @@ impl<G: OrderGateway> Desk<G> {
     /// There is no room for it now.
     fn cannot_leave(&mut self, tag: Tag, now: ReceiveTime) {
         match tag.purpose() {
-            Some(Purpose::Place) => self.unsent(tag, Rule::LimitRate.name().as_bytes(), now),
+            Some(Purpose::Place) => self.unsent(tag, Rule::VenueRate, now),
             Some(Purpose::Cancel) => self.ledger.postpone_cancel(tag),
             _ => self.ledger.answer(tag, Outcome::Failed, &OrderNews::default(), TraceId::default(), now),
         }
@@ -378,11 +378,11 @@ impl<G: OrderGateway> Desk<G> {
         self.counts.unsupported_total += u64::from(matches!(error, EncodeError::Unsupported(_)));
         match tag.purpose() {
             Some(Purpose::Place) => {
-                let reason = match error {
-                    EncodeError::Unsupported(what) => what.as_bytes(),
-                    EncodeError::NoToken => b"no session token yet",
+                let rule = match error {
+                    EncodeError::Unsupported(_) => Rule::Unsupported,
+                    EncodeError::NoToken => Rule::NoToken,
                 };
-                self.unsent(tag, reason, now);
+                self.unsent(tag, rule, now);
             }
             // Coinbase cancels by its own id only: once the order was asked for, it is known.
             Some(Purpose::Cancel) => self.ledger.ask_before_cancel(tag, now),

@@ -10,6 +10,7 @@ use crate::ids::TraceId;
 use crate::time::ReceiveTime;
 
 use super::{Cancel, Ledger, OnSessionLoss, Purpose, Tag, words};
+use crate::orders::check::Rule;
 use crate::orders::life::OrderNews;
 use crate::orders::report::{OrderEvent, Reason, ReportFlags, ReportState};
 
@@ -494,7 +495,7 @@ impl Ledger {
             && entry.not_found >= NOT_FOUND_MIN
             && now.since_ns(entry.sent_at) >= self.options.not_found_final_ns;
         if never_arrived {
-            self.end_locally(slot, b"never arrived at the venue", now);
+            self.end_locally(slot, Rule::NeverArrived, now);
         } else {
             self.later(slot, now);
         }

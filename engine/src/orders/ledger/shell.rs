@@ -37,11 +37,11 @@ impl Ledger {
     }
 
     /// A new order was not sent and will not be: it ends, REJECTED of local origin.
-    pub fn not_sent(&mut self, tag: Tag, reason: &[u8], now: ReceiveTime) {
+    pub fn not_sent(&mut self, tag: Tag, rule: Rule, now: ReceiveTime) {
         let Some(slot) = self.slot_of(tag) else { return };
         let life = &self.slots[slot as usize].order.life;
         if tag.purpose() == Some(Purpose::Place) && life.state.is_none() {
-            self.end_locally(slot, reason, now);
+            self.end_locally(slot, rule, now);
         }
     }
 

@@ -4,13 +4,13 @@ use crate::ids::TraceId;
 use crate::time::{ReceiveTime, VenueTime};
 
 use super::{Cancel, Ledger, NONE, Seen, Slot, client_key, uuid_key, words};
+use crate::orders::check::Rule;
 use crate::orders::journal::{self, Record};
 use crate::orders::life::{ClientKey, OrderNews, Step};
 use crate::orders::order::Order;
 use crate::orders::report::{
     ExecReport, ExecutionId, OrderEvent, OrderNotice, Origin, Reason, ReportFlags, ReportState,
 };
-use crate::orders::text::Text;
 
 impl Ledger {
     /// Enters an order. There is room: a free slot, a new one, or that of the oldest ended order.
@@ -265,10 +265,9 @@ impl Ledger {
     }
 
     /// Ends an order that never arrived at the venue.
-    pub(super) fn end_locally(&mut self, slot: u32, reason: &[u8], now: ReceiveTime) {
+    pub(super) fn end_locally(&mut self, slot: u32, rule: Rule, now: ReceiveTime) {
         self.slots[slot as usize].order.life.state = Some(ReportState::Rejected);
-        let news =
-            OrderNews { reason: Text::cut(reason), venue_time: VenueTime::ABSENT, ..OrderNews::default() };
+        let news = OrderNews { reason: rule.reason(), venue_time: VenueTime::ABSENT, ..OrderNews::default() };
         self.report(slot, Origin::Local, &news, &Step::default(), (TraceId::default(), now));
         self.ended(slot, Origin::Local);
     }

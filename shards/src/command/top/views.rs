@@ -377,7 +377,16 @@ fn orders(model: &Model) -> Grid {
                 || provider["journal_failed"] == true,
             raw: provider.clone(),
         });
-        for account in list(provider, "accounts") {
+        // Those that neither did anything nor may: at each venue a row of zeros for each that only listens.
+        let traders = list(provider, "accounts").iter().filter(|account| {
+            let did =
+                account["counts"].as_object().is_some_and(|counts| counts.values().any(|count| *count != 0));
+            let may = list(&model.now, "consumers")
+                .iter()
+                .any(|one| one["name"] == account["consumer"] && one["trading"] == true);
+            did || may
+        });
+        for account in traders {
             let counts = &account["counts"];
             let held = list(account, "positions").iter();
             let held: Vec<String> =
