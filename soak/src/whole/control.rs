@@ -43,9 +43,11 @@ pub(super) use setup::plan;
 
 /// Until a woken shard turns, in nanoseconds.
 const WAKES_NS_MAX: u64 = 2 * MS_NS;
-/// Between two looks of the control thread while a reply is due, and otherwise, in nanoseconds: as its loop waits.
+/// Until the control thread sees a reply while one is due, and a request otherwise, in nanoseconds: as its loop waits.
 const BUSY_NS: u64 = MS_NS;
 const IDLE_NS: u64 = 20 * MS_NS;
+/// Looks of the control thread at which nothing has come do nothing but count the time: these are enough of them, in nanoseconds.
+const LOOK_NS: u64 = 100 * MS_NS;
 
 /// A change that an operator asked for.
 #[derive(Debug)]
@@ -177,7 +179,7 @@ impl Control {
             self.answered(tickets.len(), latencies.len(), CONSUMERS.len());
         }
         self.pace.set(Pace { ahead: self.controller.changes_waiting(), ..self.pace.get() });
-        self.turns_at_ns = if self.controller.is_busy() { now_ns + BUSY_NS } else { u64::MAX };
+        self.turns_at_ns = if self.controller.is_busy() { now_ns + LOOK_NS } else { u64::MAX };
         self.is_compared = false;
     }
 

@@ -143,7 +143,7 @@ impl Whole {
             return Ok(());
         }
         let mut states: Vec<_> = self.feeds.iter().map(|feed| feed.state()).collect();
-        states.extend(self.control.as_ref().map(Control::state));
+        states.extend(self.control.as_deref().map(Control::state));
         Err(format!("not recovered {} s after all faults: {states:?}", SETTLE_NS_MAX / SECOND_NS))
     }
 

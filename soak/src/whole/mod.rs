@@ -173,7 +173,7 @@ pub struct Whole {
     shards: Vec<Shard>,
     trade: Option<Trade<BinanceOrders>>,
     /// Where subscriptions, rules and switches change by way of the control shard.
-    control: Option<Control>,
+    control: Option<Box<Control>>,
     /// Where one of the consumers records.
     recording: Option<Recording>,
     /// A promise that something broke outside of a step.
@@ -310,7 +310,7 @@ impl Whole {
         }
         let control = plan.map(|plan| {
             let directories = feeds.iter().map(|feed| feed.directory()).collect();
-            Control::new(plan, (ring_events, spill_events), catalog, directories, options.seed)
+            Box::new(Control::new(plan, (ring_events, spill_events), catalog, directories, options.seed))
         });
         let trade = mix.has(Kind::Orders).then(|| chaos::trade_of(options.seed));
         let wait = match options.sabotage {
