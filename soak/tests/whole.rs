@@ -121,6 +121,14 @@ fn a_shard_that_came_while_a_line_was_silent_has_the_book_of_the_other() {
     good(&Options { mix: Some(Mix(299_291)), only, ..Options::with_seed(1_957_653_914) });
 }
 
+/// Found by a fresh seed: the last of some updates with numbers that lie had those of the true one after it, to the unit, which then
+/// passed for a frame that was sent twice. Its levels were missing from a book that called itself proved.
+#[test]
+fn an_update_with_the_numbers_of_the_one_before_it_breaks_the_book() {
+    let only = Some(vec![7, 29, 34, 54, 59]);
+    good(&Options { mix: Some(Mix(1_103_414)), only, ..Options::with_seed(11_000_277) });
+}
+
 /// Found with a full disk: a rotated journal ended an order that it had ended before, so trading did not come back after the start.
 #[test]
 fn trading_comes_back_from_a_journal_that_was_rotated_on_a_full_disk() {

@@ -117,9 +117,7 @@ impl<V: Venue> Pipeline<V> {
     pub(super) fn numbers_lie(&mut self, raw: &Raw, message: &Message) -> bool {
         let line = raw.trace.line();
         let numbered = message.numbers != Numbers::NONE && self.waits(message.listing);
-        numbered
-            && line != LineId(u8::MAX)
-            && self.streams[message.stream.index()].goes_back(line, &message.numbers)
+        numbered && line != LineId(u8::MAX) && self.streams[message.stream.index()].goes_back(line, message)
     }
 
     fn waits(&self, listing: Listing) -> bool {

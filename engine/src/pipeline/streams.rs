@@ -35,8 +35,8 @@ pub(super) struct StreamState {
     pub(super) pace: Pace,
     /// Nobody wants it any more: what still comes of it is not used.
     pub(super) ended: bool,
-    /// Of a book whose updates are numbered: by line, the numbers of the last one that came on it.
-    heard: Vec<(LineId, u64, u64)>,
+    /// Of a book whose updates are numbered: by line, the numbers of the last one that came on it, and its time.
+    heard: Vec<(LineId, Numbers, VenueTime)>,
 }
 
 /// The last message of a stream that was published, where several lines carry it.
@@ -68,17 +68,18 @@ impl StreamState {
     }
 
     /// Whether the numbers of a book's update go back, or over others, on the line that it came on. No venue sends that on one
-    /// connection (a frame sent twice is the same numbers again), so this one's numbers, or those before it, are not true: what
-    /// waits under them would join at a place where it does not belong, and nothing would show it.
+    /// connection, so this one's numbers, or those before it, are not true: what waits under them would join at a place where it
+    /// does not belong, and nothing would show it. A frame sent twice is the same numbers of the same time again; the same
+    /// numbers of another time are a lie by just as much as one update has.
     #[inline]
-    pub(super) fn goes_back(&mut self, line: LineId, numbers: &Numbers) -> bool {
-        let (first, last) = (numbers.first, numbers.last);
+    pub(super) fn goes_back(&mut self, line: LineId, message: &Message) -> bool {
+        let (numbers, venue_time) = (message.numbers, message.venue_time);
         let Some(heard) = self.heard.iter_mut().find(|heard| heard.0 == line) else {
-            self.heard.push((line, first, last));
+            self.heard.push((line, numbers, venue_time));
             return false;
         };
-        let (_, first_before, last_before) = std::mem::replace(heard, (line, first, last));
-        first <= last_before && (first, last) != (first_before, last_before)
+        let (_, before, time_before) = std::mem::replace(heard, (line, numbers, venue_time));
+        numbers.first <= before.last && (numbers, venue_time) != (before, time_before)
     }
 
     /// A connection begins anew: so may its numbers.
