@@ -8,7 +8,7 @@
 //! Trade (order entry, venue) ----------> critical lane -----+
 //! ```
 //!
-//! In half of the seeds subscriptions, merge rules and switches change by way of the gateway's own control shard ([`control`]):
+//! In half of the seeds subscriptions, merge rules and switches change by way of the gateway's own control shard (`control`):
 //! Controller -> link -> shards -> replies; in the others directly, also in ways that it does not know.
 //!
 //! Each seed has its own mix of what goes wrong ([`chaos`]). After every step the promises are checked; what the auditors
