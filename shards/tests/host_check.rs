@@ -359,7 +359,7 @@ fn doctor_tells_what_runs_beside_and_where_packets_arrive() {
             "interrupts: warning: 1 of 2 (IRQ 24, ...)",
             "C-states: note: 133 us (C1 of core 5)",
             "irqbalance: note: runs; by itself it spares isolated cores",
-            "NIC queues: warning: eth0: 1 receive queue(s) on 0-5",
+            "NIC queues: warning: eth0: 1 receive queue on 0-5",
             "time: note: chronyd runs; whether in step is unknown",
         ]
     );
