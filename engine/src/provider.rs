@@ -440,10 +440,16 @@ impl<V: Venue> Provider<V> {
         })
     }
 
-    /// Ends a read batch: events become visible to the consumer shards. `published` gets each output with something new.
+    /// Ends a read batch: events become visible to the consumer shards. `published` gets each output with something new. Of
+    /// what waits for room `relief_parts` parts are given out at most, and an event more; returns how many.
     #[inline]
-    pub fn flush(&mut self, probe: &mut impl Probe, published: impl FnMut(usize)) {
-        self.pipeline.flush(probe, published);
+    pub fn flush(
+        &mut self,
+        probe: &mut impl Probe,
+        relief_parts: usize,
+        published: impl FnMut(usize),
+    ) -> usize {
+        self.pipeline.flush_within(probe, relief_parts, published)
     }
 
     /// When [`timeout`](Self::timeout) or [`poll_rest`](Self::poll_rest) has something to do.

@@ -1,7 +1,10 @@
 //! What a provider shard has to reach the outside, shared by its providers and their order entry.
 
+use engine::dispatch::RELIEF_PARTS_MAX;
+
 use crate::machine::clock::Clock;
 use crate::machine::idle::Waker;
+use crate::machine::place::Place;
 use crate::machine::poller::Poller;
 use crate::machine::resolve::Resolver;
 use crate::stages::ShardStages;
@@ -22,30 +25,44 @@ pub struct Io {
     pub budget: Budget,
 }
 
+impl Io {
+    /// Reads the clock, in nanoseconds: what lasted since the last look of this turn was a step at `place`.
+    #[inline]
+    pub fn look(&mut self, place: Place) -> u64 {
+        let now_ns = self.clock.now();
+        self.looked(place, now_ns);
+        now_ns
+    }
+
+    /// The same where the clock was read for something else.
+    #[inline]
+    pub fn looked(&mut self, place: Place, now_ns: u64) {
+        self.stages.step(place, now_ns.saturating_sub(self.budget.seen_ns));
+        self.budget.seen_ns = now_ns;
+    }
+}
+
 /// No socket is read any more in a turn that has lasted so long, in nanoseconds; what is left comes in the next.
 const TURN_NS_MAX: u64 = 300_000;
 
-/// The time that a turn has for reading sockets, looked at with the clock reads that there are anyway.
+/// What a turn has: the time for reading sockets, looked at with the clock reads that there are anyway, and the parts of what
+/// waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budget {
     until_ns: u64,
     seen_ns: u64,
+    /// Parts of what waits for room that may still be given out, by all providers of the shard together.
+    pub relief_parts: usize,
 }
 
 impl Budget {
     /// A turn begins.
     #[inline]
     pub const fn begin(&mut self, now_ns: u64) {
-        (self.until_ns, self.seen_ns) = (now_ns + TURN_NS_MAX, now_ns);
+        *self = Self { until_ns: now_ns + TURN_NS_MAX, seen_ns: now_ns, relief_parts: RELIEF_PARTS_MAX };
     }
 
-    /// It is `now_ns`.
-    #[inline]
-    pub const fn look(&mut self, now_ns: u64) {
-        self.seen_ns = now_ns;
-    }
-
-    /// Whether it is used up, as of the last look.
+    /// Whether the time is used up, as of the last look.
     #[inline]
     pub const fn is_over(&self) -> bool {
         self.seen_ns >= self.until_ns

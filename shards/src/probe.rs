@@ -81,5 +81,6 @@ impl Probe for ShardProbe<'_> {
     #[inline]
     fn handler(&mut self, seat: usize, ns: u64) {
         self.stages.record_own(seat, ns);
+        self.stages.step(Place::Handler(seat as u16), ns);
     }
 }

@@ -98,6 +98,8 @@ pub trait Drive: Obey {
     fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize;
     /// When the next turn is needed although nothing comes.
     fn deadline_ns(&self) -> u64;
+    /// The provider's index in the topology.
+    fn index(&self) -> u8;
     /// Whether it has something to do at once.
     fn has_more(&self) -> bool;
     /// How it stands.
@@ -246,11 +248,16 @@ impl<V: Venue> Driver<V> {
     }
 
     fn publish(&mut self, io: &mut Io) {
+        let relief_parts = io.budget.relief_parts;
         let mut probe = ShardProbe::new(&io.clock, &mut io.stages);
         let wakers = &self.wakers;
-        self.provider.flush(&mut probe, |output| {
+        let given = self.provider.flush(&mut probe, relief_parts, |output| {
             wakers[output].wake();
         });
+        if given > 0 {
+            io.budget.relief_parts = relief_parts.saturating_sub(given);
+            io.look(Place::Relief(u16::from(self.index)));
+        }
     }
 }
 
@@ -335,12 +342,16 @@ impl<V: Venue> Drive for Driver<V> {
                 self.deadline_ns = 0;
             }
         }
+        if worked > 0 {
+            io.look(Place::Provider(u16::from(self.index)));
+        }
         if worked_before || worked > 0 {
             // Frames may have left something to wait for: a hole in a stream, a full ring.
             self.deadline_ns = self.deadline_ns.min(now_ns + LOOK_AGAIN_NS);
         }
         if now_ns >= self.deadline_ns || self.provider.needs_attention() {
             worked += self.due(now_ns, io);
+            io.look(Place::Due(u16::from(self.index)));
         }
         if now_ns >= self.markers.deadline_ns() && !self.provider.pipeline.has_work_left() {
             let pipeline = &mut self.provider.pipeline;
@@ -349,6 +360,10 @@ impl<V: Venue> Drive for Driver<V> {
         }
         self.publish(io);
         worked
+    }
+
+    fn index(&self) -> u8 {
+        self.index
     }
 
     fn deadline_ns(&self) -> u64 {
@@ -486,6 +501,8 @@ pub struct ProviderShard {
     pub io: Io,
     /// The providers of this shard.
     pub drivers: Vec<Box<dyn Drive>>,
+    /// The one whose turn comes first.
+    first: usize,
     /// Driver of each provider index.
     driver_of: Vec<usize>,
     statuses: rtrb::Producer<Status>,
@@ -512,7 +529,7 @@ impl ProviderShard {
             driver_of[usize::from(index)] = list.len();
             list.push(driver);
         }
-        Self { io, drivers: list, driver_of, statuses, status_at_ns: 0, wire, listing: false }
+        Self { io, drivers: list, first: 0, driver_of, statuses, status_at_ns: 0, wire, listing: false }
     }
 
     /// The end of its orders, before all else: see [`crate::orders::driver`]. Until `deadline_ns` at the latest.
@@ -575,8 +592,13 @@ impl Turn for ProviderShard {
         }
         // Orders first: what they cost market data is bounded, what market data costs them is not.
         for driver in &mut self.drivers {
+            let place = Place::Orders(u16::from(driver.index()));
             if let Some((orders, markets)) = driver.orders() {
-                worked += orders.turn(now_ns, markets, &mut self.io);
+                let moved = orders.turn(now_ns, markets, &mut self.io);
+                if moved > 0 {
+                    self.io.look(place);
+                }
+                worked += moved;
             }
         }
         let events = self.io.poller.poll().unwrap_or(0);
@@ -584,12 +606,17 @@ impl Turn for ProviderShard {
             let Some(ready) = self.io.poller.event(index) else { break };
             let provider = (ready.token.0 / TOKENS_PER_PROVIDER) as usize;
             if let Some(driver) = self.driver_of.get(provider).and_then(|&at| self.drivers.get_mut(at)) {
-                self.io.stages.enter(Place::Provider(provider as u16));
+                let place = Place::Provider(provider as u16);
+                self.io.stages.enter(place);
                 worked += driver.ready(ready, &mut self.io);
+                self.io.look(place);
             }
         }
-        for driver in &mut self.drivers {
-            worked += driver.turn(now_ns, worked > 0, &mut self.io);
+        // Each turn another one is the first to give out what waits for room, of which they share one amount.
+        let count = self.drivers.len();
+        self.first = (self.first + 1) % count.max(1);
+        for index in (self.first..count).chain(0..self.first) {
+            worked += self.drivers[index].turn(now_ns, worked > 0, &mut self.io);
         }
         self.wire.flush();
         if self.listing {
@@ -600,7 +627,7 @@ impl Turn for ProviderShard {
             self.tell();
         }
         if worked > 0 {
-            let took_ns = self.io.clock.now().saturating_sub(now_ns);
+            let took_ns = self.io.look(Place::Turn).saturating_sub(now_ns);
             self.io.stages.record(Stage::Turn, took_ns);
         }
         self.io.stages.turn(now_ns);

@@ -316,6 +316,12 @@ impl ShardStages {
         self.place.set(place);
     }
 
+    /// The shard has taken a step of its turn, between two reads of the clock.
+    #[inline]
+    pub fn step(&self, place: Place, took_ns: u64) {
+        self.place.step(place, took_ns);
+    }
+
     /// Counts one latency of `stage`. A difference of two clock reads must saturate at 0: reads on
     /// different cores run backwards by some tens of nanoseconds.
     #[inline]

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use crate::host::CpuSet;
 use crate::machine::audit::LongSince;
 use crate::machine::executor::LoopCounters;
-use crate::machine::place::Place;
+use crate::machine::place::{Place, Step};
 use crate::machine::usage::ThreadUsage;
 use crate::report::table::latency;
 use crate::report::{DisturbanceKind as Kind, Incident};
@@ -59,24 +59,29 @@ pub fn place_words(topology: &Topology, shard: ShardIndex, place: Place) -> Stri
         Some(name) => format!("{what} {name}"),
         None => format!("{what} {number}"),
     };
+    let provider = |what: &str, index: u16| {
+        let plan = topology.providers.get(usize::from(index));
+        named(what, plan.map(|plan| plan.name.as_str()), index)
+    };
     match place {
         Place::Starting => "starting".to_owned(),
         Place::Turn => "in its turn".to_owned(),
         Place::Idle => "idle".to_owned(),
         Place::Tasks => "in files and timers of the executor".to_owned(),
-        Place::Provider(index) => {
-            let plan = topology.providers.get(usize::from(index));
-            named("handling provider", plan.map(|plan| plan.name.as_str()), index)
-        }
+        Place::Provider(index) => provider("handling provider", index),
         Place::Handler(seat) => {
             let plan = topology.consumers_on(shard).nth(usize::from(seat));
             named("in the handler of consumer", plan.map(|(_, plan)| plan.name.as_str()), seat)
         }
         Place::Ending => "ending".to_owned(),
+        Place::Due(index) => provider("with timers and requests of provider", index),
+        Place::Relief(index) => provider("giving out what waits of provider", index),
+        Place::Orders(index) => provider("with the orders of provider", index),
     }
 }
 
-/// Long turns with their cause: `2 of own work; 3.1ms, 3.0ms of it on the core, 12 done, handling provider kraken`.
+/// Long turns with their cause: `2 of own work; 3.1ms, 3.0ms of it on the core, 12 done, 2.2ms of it in one step: handling
+/// provider kraken`.
 pub fn long_words(topology: &Topology, shard: ShardIndex, long: &LongSince) -> String {
     let Some(longest) = long.longest else { return String::new() };
     let cause = match long.own_count {
@@ -84,8 +89,17 @@ pub fn long_words(topology: &Topology, shard: ShardIndex, long: &LongSince) -> S
         count => format!("{count} of own work"),
     };
     let (took, on_core) = (latency(longest.took_ns), latency(longest.on_core_ns));
-    let place = place_words(topology, shard, longest.place);
-    format!("{cause}; {took}, {on_core} of it on the core, {} done, {place}", longest.done)
+    let step = step_words(topology, shard, longest.step);
+    format!("{cause}; {took}, {on_core} of it on the core, {} done, {step}", longest.done)
+}
+
+/// The longest step of a turn: `2.2ms of it in one step: handling provider kraken`.
+pub fn step_words(topology: &Topology, shard: ShardIndex, step: Step) -> String {
+    let place = place_words(topology, shard, step.place);
+    match step.took_ns {
+        0 => place,
+        took_ns => format!("{} of it in one step: {place}", latency(took_ns)),
+    }
 }
 
 /// What the kernel says of one thread.

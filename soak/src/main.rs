@@ -140,6 +140,9 @@ enum Command {
         /// The same seed gives the same market.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Before it, for as long, the same audit of a loop that does nothing: what the host alone does.
+        #[arg(long)]
+        bare: bool,
     },
     /// A consumer that sleeps gets a multiple of what it takes; beside it a healthy one on a shard of its own.
     Overload {
@@ -208,9 +211,9 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let verdict = soak::rolls::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
-        Command::Turns { rate, minutes, seed } => {
+        Command::Turns { rate, minutes, seed, bare } => {
             let duration = duration("--minutes", minutes * 60.0)?;
-            let options = soak::turns::Options { rate: rate.div_ceil(30), duration, seed };
+            let options = soak::turns::Options { rate: rate.div_ceil(30), duration, seed, bare };
             let verdict = soak::turns::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }

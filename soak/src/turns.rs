@@ -3,6 +3,9 @@
 //!
 //! The promise: none by our own doing. What the kernel or the hypervisor does to a shard's thread is listed beside, with what
 //! the kernel counted, and breaks no promise of ours. The audit costs a system call or two a turn.
+//!
+//! A hypervisor may take a core without the guest's kernel knowing: then it counts as ours here. What share of the count that
+//! is shows in a loop that does nothing, audited in the same way ([`bare`]), and in the longest step of each turn.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,14 +23,16 @@ use shards::control::thread::Control;
 use shards::happened::Happened;
 use shards::launch::{Factory, Gateway, launch};
 use shards::live::Board;
-use shards::machine::audit::{Cause, Lengths, LongTurn, TurnAudit};
+use shards::machine::audit::{Cause, LONG_STEP_NS, Lengths, LongTurn, Noted, Steps, TurnAudit};
 use shards::machine::clock::Clock;
 use shards::report::table::latency;
 use shards::topology::ShardIndex;
-use shards::watch::place_words;
+use shards::watch::{place_words, step_words};
 use simvenues::{Fault, Target, VenueFault};
 
 use crate::lines::{Market, topology_of};
+
+mod bare;
 
 /// Simulated venues.
 const VENUES: usize = 3;
@@ -49,6 +54,8 @@ pub struct Options {
     pub duration: Duration,
     /// Of the market.
     pub seed: u64,
+    /// Before it, for as long, what the host does to a loop that does nothing.
+    pub bare: bool,
 }
 
 /// A long turn, as the table shows it.
@@ -60,8 +67,8 @@ pub struct Shown {
     pub shard: String,
     /// The turn.
     pub turn: LongTurn,
-    /// Where the shard was, in the topology's words.
-    pub place: String,
+    /// The longest of its steps, in the topology's words.
+    pub step: String,
     /// What was done to the gateway before, and how long before.
     pub after: String,
 }
@@ -71,12 +78,30 @@ pub struct Shown {
 pub struct Row {
     /// Turns that did something, by length.
     pub lengths: Lengths,
+    /// What their long steps were.
+    pub steps: Steps,
     /// Long turns by cause, in the order of [`CAUSES`].
     pub long: [u64; CAUSES.len()],
     /// The longest by the clock and by time on a core, in nanoseconds, of the long ones.
     pub longest_ns: (u64, u64),
     /// Long turns that were not kept, so that nobody knows why.
     pub more_total: u64,
+}
+
+impl Row {
+    /// Adds what was noted; returns the long turns of it.
+    fn take(&mut self, noted: Noted) -> Vec<LongTurn> {
+        self.lengths.add(&noted.lengths);
+        self.steps.add(&noted.steps);
+        self.more_total += noted.more_total;
+        for turn in &noted.long {
+            let cause = CAUSES.iter().position(|cause| *cause == turn.cause());
+            self.long[cause.expect("the list has every cause")] += 1;
+            self.longest_ns.0 = self.longest_ns.0.max(turn.took_ns);
+            self.longest_ns.1 = self.longest_ns.1.max(turn.on_core_ns);
+        }
+        noted.long
+    }
 }
 
 /// The order of [`Row::long`].
@@ -89,6 +114,10 @@ pub struct Verdict {
     pub rows: BTreeMap<String, Row>,
     /// Long turns, the longest on a core first.
     pub shown: Vec<Shown>,
+    /// Turns with a long step by what it was, most first: shard and place in words, how many, the longest in nanoseconds.
+    pub steps: Vec<(String, u64, u64)>,
+    /// By core, what the host did to a loop that does nothing, if that was asked for.
+    pub bare: Option<BTreeMap<String, Row>>,
     /// What was done to the gateway, by kind.
     pub disturbed: BTreeMap<String, u64>,
     /// Messages a second that the gateway took.
@@ -149,28 +178,14 @@ impl Verdict {
         }
         let stolen = self.stolen_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
         let _ = writeln!(text, "stolen by the hypervisor, all cores: {stolen}");
-        text += "\nturns that did something, by length\nshard              below      turns  by time on the core\n";
-        for (shard, row) in &self.rows {
-            for (below_ns, turns, own) in row.lengths.rows() {
-                let _ = writeln!(text, "{shard:<12} {:>11} {turns:>10} {own:>21}", latency(below_ns));
-            }
+        text += &rows_table(&self.rows);
+        let _ = writeln!(text, "\nturns with a step above {}, by the longest", latency(LONG_STEP_NS));
+        for (what, count, longest_ns) in &self.steps {
+            let _ = writeln!(text, "{count:>8} {what}, at most {}", latency(*longest_ns));
         }
-        text += "\nturns above 1 ms\n";
-        for (shard, row) in &self.rows {
-            let (longest, on_core) = row.longest_ns;
-            let _ = writeln!(
-                text,
-                "{shard:<12} {} in all, longest {}, most on a core {}",
-                row.long.iter().sum::<u64>() + row.more_total,
-                latency(longest),
-                latency(on_core)
-            );
-            for (cause, count) in CAUSES.iter().zip(row.long).filter(|(_, count)| *count > 0) {
-                let _ = writeln!(text, "  {count:>6} {}", cause.words());
-            }
-            if row.more_total > 0 {
-                let _ = writeln!(text, "  {:>6} not kept", row.more_total);
-            }
+        if let Some(bare) = &self.bare {
+            text += "\nand of a loop that does nothing, for as long, before it\n";
+            text += &rows_table(bare);
         }
         for shown in self.shown.iter().take(SHOWN_MAX) {
             let usage = &shown.turn.usage;
@@ -186,7 +201,7 @@ impl Verdict {
                 latency(shown.turn.on_core_ns),
                 shown.turn.cause().words(),
                 shown.turn.done,
-                shown.place,
+                shown.step,
                 counted("involuntary switches", usage.involuntary_switches),
                 counted("minor faults", usage.minor_faults),
                 counted("major faults", usage.major_faults),
@@ -216,6 +231,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
         book_depth: "full",
         book_levels: BOOK_LEVELS,
     };
+    let bare = options.bare.then(|| bare::run(options.duration)).transpose()?;
     let seen = Arc::new(Seen::default());
     let counted = Arc::clone(&seen);
     let mut gateway = launch(topology_of(&market)?, &|_, _| {
@@ -234,7 +250,7 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
     if let Some((shard, reason)) = ended.panicked.first() {
         return Err(format!("shard {shard}: {reason}"));
     }
-    outcome
+    outcome.map(|verdict| Verdict { bare, ..verdict })
 }
 
 #[derive(Default)]
@@ -293,6 +309,8 @@ impl Run {
         }
         Ok(Verdict {
             shown: self.shown(gateway, audit_ns),
+            steps: self.steps(gateway),
+            bare: None,
             rows: std::mem::take(&mut self.rows),
             disturbed,
             messages_per_s: (messages_after - messages) as f64 / seconds,
@@ -331,15 +349,7 @@ impl Run {
                 let Some(audit) = counters.audit.get() else { continue };
                 let noted = audit.take();
                 let row = self.rows.entry(gateway.topology.shard(shard).name.clone()).or_default();
-                row.lengths.add(&noted.lengths);
-                row.more_total += noted.more_total;
-                for turn in noted.long {
-                    let cause = CAUSES.iter().position(|cause| *cause == turn.cause());
-                    row.long[cause.expect("the list has every cause")] += 1;
-                    row.longest_ns.0 = row.longest_ns.0.max(turn.took_ns);
-                    row.longest_ns.1 = row.longest_ns.1.max(turn.on_core_ns);
-                    self.long.push((shard, turn));
-                }
+                self.long.extend(row.take(noted).into_iter().map(|turn| (shard, turn)));
             }
             if let Some(shard) = gateway.fallen() {
                 return Err(format!("shard {shard} fell"));
@@ -347,6 +357,21 @@ impl Run {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    /// The long steps in words, the most frequent first.
+    fn steps(&self, gateway: &Gateway) -> Vec<(String, u64, u64)> {
+        let topology = &gateway.topology;
+        let mut steps = Vec::new();
+        for (shard, ..) in gateway.threads() {
+            let name = &topology.shard(shard).name;
+            let rows = self.rows.get(name).into_iter().flat_map(|row| row.steps.rows());
+            steps.extend(rows.map(|(place, count, longest_ns)| {
+                (format!("{name}: {}", place_words(topology, shard, place)), count, longest_ns)
+            }));
+        }
+        steps.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+        steps
     }
 
     /// The long turns in words, the longest on a core first.
@@ -362,13 +387,43 @@ impl Run {
             Shown {
                 at_ms: turn.began_ns.saturating_sub(audit_ns) / 1_000_000,
                 shard: gateway.topology.shard(shard).name.clone(),
-                place: place_words(&gateway.topology, shard, turn.place),
+                step: step_words(&gateway.topology, shard, turn.step),
                 turn,
                 after,
             }
         });
         shown.collect()
     }
+}
+
+/// Lengths of turns, and those above 1 ms by cause, of each shard.
+fn rows_table(rows: &BTreeMap<String, Row>) -> String {
+    let mut text =
+        "\nturns that did something, by length\nshard              below      turns  by time on the core\n"
+            .to_owned();
+    for (shard, row) in rows {
+        for (below_ns, turns, own) in row.lengths.rows() {
+            let _ = writeln!(text, "{shard:<12} {:>11} {turns:>10} {own:>21}", latency(below_ns));
+        }
+    }
+    text += "\nturns above 1 ms\n";
+    for (shard, row) in rows {
+        let (longest, on_core) = row.longest_ns;
+        let _ = writeln!(
+            text,
+            "{shard:<12} {} in all, longest {}, most on a core {}",
+            row.long.iter().sum::<u64>() + row.more_total,
+            latency(longest),
+            latency(on_core)
+        );
+        for (cause, count) in CAUSES.iter().zip(row.long).filter(|(_, count)| *count > 0) {
+            let _ = writeln!(text, "  {count:>6} {}", cause.words());
+        }
+        if row.more_total > 0 {
+            let _ = writeln!(text, "  {:>6} not kept", row.more_total);
+        }
+    }
+    text
 }
 
 /// Does the next thing to the gateway; says what.

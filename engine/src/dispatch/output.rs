@@ -80,10 +80,6 @@ pub(super) struct Output {
     full_total: u64,
 }
 
-/// Parts that one output is given of what waits in one turn, and an event more: one shard that comes back must not keep
-/// the others from theirs. 1,024 take about 25 us, a whole book of 10,000 levels a side behind them 80 more.
-const PARTS_PER_TURN_MAX: u64 = 1_024;
-
 /// Final klines of one stream that may wait; the oldest is dropped, with a Gap, when there are more. At the shortest
 /// interval of one second this is how long a shard may stand still.
 pub const FINALS_MAX: usize = 8;
@@ -368,16 +364,19 @@ impl Output {
         self.queue(stream);
     }
 
-    /// Gives room to the streams that wait, an event at a time in their turns.
+    /// Gives room to the streams that wait, an event at a time in their turns, until `parts_max` parts have gone. Returns how
+    /// many have.
     #[cold]
     pub fn relieve(
         &mut self,
         books: &mut impl BookSource,
+        parts_max: usize,
         parts: &mut Vec<Event>,
         letters: &mut DeadLetters,
-    ) {
+    ) -> usize {
         let begun = self.market.pushed_total();
-        while self.market.pushed_total() - begun < PARTS_PER_TURN_MAX {
+        let given = |market: &Sender<Event>| (market.pushed_total() - begun) as usize;
+        while given(&self.market) < parts_max {
             let lanes = &self.lanes;
             let waits = |stream: StreamId| lanes[stream.index()].queued;
             let Some(stream) = self.turns.next(waits) else { break };
@@ -395,6 +394,7 @@ impl Output {
             }
         }
         self.blocked = self.waiting > 0;
+        given(&self.market)
     }
 
     /// Moves the oldest event of a lane's spill into the ring. Returns whether there was room.

@@ -22,7 +22,7 @@ use crate::book::BookFeed;
 use crate::book::verify::Shadow;
 use crate::channel::Channel;
 use crate::directory::Directory;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, RELIEF_PARTS_MAX};
 use crate::event::{Body, BookReason, Event, Flags, Header, Level, SCHEMA_VERSION};
 use crate::ids::{LineId, Listing, StreamId};
 use crate::pool::Handle;
@@ -347,6 +347,16 @@ impl<V: Venue> Pipeline<V> {
 
     /// Ends a read batch: publishes to the rings. `published` is called with each output that has something new.
     pub fn flush(&mut self, probe: &mut impl Probe, published: impl FnMut(usize)) {
+        self.flush_within(probe, RELIEF_PARTS_MAX, published);
+    }
+
+    /// The same with a limit on what waits for room ([`Dispatcher::flush_within`]). Returns how many parts of that it gave out.
+    pub fn flush_within(
+        &mut self,
+        probe: &mut impl Probe,
+        relief_parts: usize,
+        published: impl FnMut(usize),
+    ) -> usize {
         if let Some(since) = self.batch_since.take() {
             probe.stage(PathStage::Enqueued, probe.now().since_ns(since));
         }
@@ -359,8 +369,9 @@ impl<V: Venue> Pipeline<V> {
             asks: &mut self.asks,
             now: probe.now(),
         };
-        self.dispatcher.flush(&mut source, published);
+        let given = self.dispatcher.flush_within(&mut source, relief_parts, published);
         self.later.flushed();
+        given
     }
 
     /// Whether it wants something fetched.

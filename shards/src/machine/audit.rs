@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::executor::LONG_TURN_NS;
-use super::place::Place;
+use super::place::{Place, Step};
 use crate::machine::usage::{ThreadUsage, current_tid};
 
 /// Long turns that are kept; more are counted.
@@ -63,8 +63,8 @@ pub struct LongTurn {
     pub on_core_ns: u64,
     /// What the turn says that it did; 1 and long is one big piece.
     pub done: usize,
-    /// The last thing that it began.
-    pub place: Place,
+    /// The longest of its steps.
+    pub step: Step,
     /// What the kernel counted, since at most `ASK_EVERY_NS` before the turn.
     pub usage: ThreadUsage,
 }
@@ -97,8 +97,8 @@ pub struct Longest {
     pub on_core_ns: u64,
     /// What the turn says that it did.
     pub done: usize,
-    /// The last thing that it began.
-    pub place: Place,
+    /// The longest of its steps.
+    pub step: Step,
 }
 
 /// Turns above [`LONG_TURN_NS`] since somebody asked.
@@ -201,6 +201,49 @@ impl Lengths {
     }
 }
 
+/// Turns with a step above this are counted by what the step was, in nanoseconds.
+pub const LONG_STEP_NS: u64 = LONG_TURN_NS / 4;
+/// Places that [`Steps`] tells apart; a shard has fewer.
+const PLACES_MAX: usize = 32;
+
+/// What the longest steps of turns were, of those above [`LONG_STEP_NS`]: by place, how many turns and the longest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steps {
+    rows: [(Place, u64, u64); PLACES_MAX],
+    used: usize,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self { rows: [(Place::Starting, 0, 0); PLACES_MAX], used: 0 }
+    }
+}
+
+impl Steps {
+    fn record(&mut self, place: Place, count: u64, longest_ns: u64) {
+        let at = self.rows[..self.used].iter().position(|row| row.0 == place).unwrap_or_else(|| {
+            // A place more than there is room for is not told from the last one.
+            if self.used < PLACES_MAX {
+                self.rows[self.used].0 = place;
+                self.used += 1;
+            }
+            self.used - 1
+        });
+        self.rows[at].1 += count;
+        self.rows[at].2 = self.rows[at].2.max(longest_ns);
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Self) {
+        other.rows().for_each(|(place, count, longest_ns)| self.record(place, count, longest_ns));
+    }
+
+    /// `(place, turns, the longest step in nanoseconds)`.
+    pub fn rows(&self) -> impl Iterator<Item = (Place, u64, u64)> + '_ {
+        self.rows[..self.used].iter().copied()
+    }
+}
+
 /// What was noted so far.
 #[derive(Clone, Debug, Default)]
 pub struct Noted {
@@ -210,6 +253,8 @@ pub struct Noted {
     pub more_total: u64,
     /// All turns that did something.
     pub lengths: Lengths,
+    /// Their long steps.
+    pub steps: Steps,
 }
 
 /// Where a shard notes its long turns and who asked for them reads.
@@ -229,7 +274,7 @@ impl TurnAudit {
         std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), fresh)
     }
 
-    fn note(&self, lengths: &mut Lengths, long: Option<LongTurn>) {
+    fn note(&self, lengths: &mut Lengths, steps: &mut Steps, long: Option<LongTurn>) {
         // Whoever reads has the lock for a copy of a few words. Lengths can be said later; a long turn is rare.
         let mut noted = match long {
             Some(_) => self.0.lock().unwrap_or_else(PoisonError::into_inner),
@@ -239,7 +284,8 @@ impl TurnAudit {
             },
         };
         noted.lengths.add(lengths);
-        *lengths = Lengths::default();
+        noted.steps.add(steps);
+        (*lengths, *steps) = (Lengths::default(), Steps::default());
         if let Some(long) = long {
             if noted.long.len() < KEPT_MAX {
                 noted.long.push(long);
@@ -258,6 +304,7 @@ pub struct Account {
     asked_ns: u64,
     on_core_ns: u64,
     lengths: Lengths,
+    steps: Steps,
 }
 
 impl Account {
@@ -265,7 +312,8 @@ impl Account {
     pub fn open(now_ns: u64) -> Self {
         let thread = current_tid();
         let usage = ThreadUsage::read(thread);
-        Self { thread, usage, asked_ns: now_ns, on_core_ns: on_core_ns(), lengths: Lengths::default() }
+        let (lengths, steps) = (Lengths::default(), Steps::default());
+        Self { thread, usage, asked_ns: now_ns, on_core_ns: on_core_ns(), lengths, steps }
     }
 
     /// A turn is about to begin.
@@ -278,23 +326,26 @@ impl Account {
     }
 
     /// A turn has ended.
-    pub fn settle(&mut self, audit: &TurnAudit, (from_ns, to_ns): (u64, u64), done: usize, place: Place) {
+    pub fn settle(&mut self, audit: &TurnAudit, (from_ns, to_ns): (u64, u64), done: usize, step: Step) {
         let took_ns = to_ns.saturating_sub(from_ns);
         let on_core_ns = on_core_ns().saturating_sub(self.on_core_ns);
         if done > 0 {
             self.lengths.record(took_ns, on_core_ns);
         }
+        if step.took_ns > LONG_STEP_NS {
+            self.steps.record(step.place, 1, step.took_ns);
+        }
         if took_ns <= LONG_TURN_NS {
             if done > 0 && to_ns >= self.asked_ns + ASK_EVERY_NS {
-                audit.note(&mut self.lengths, None);
+                audit.note(&mut self.lengths, &mut self.steps, None);
             }
             return;
         }
         let now = ThreadUsage::read(self.thread);
         let usage = now.since(&self.usage);
         (self.usage, self.asked_ns) = (now, to_ns);
-        let long = LongTurn { began_ns: from_ns, took_ns, on_core_ns, done, place, usage };
-        audit.note(&mut self.lengths, Some(long));
+        let long = LongTurn { began_ns: from_ns, took_ns, on_core_ns, done, step, usage };
+        audit.note(&mut self.lengths, &mut self.steps, Some(long));
     }
 }
 
@@ -311,6 +362,8 @@ mod tests {
     use super::*;
     use crate::machine::clock::Clock;
 
+    const STEP: Step = Step { place: Place::Provider(3), took_ns: 5 };
+
     /// One turn of `work`, audited.
     fn audited(work: impl FnOnce()) -> Noted {
         let audit = TurnAudit::default();
@@ -319,7 +372,7 @@ mod tests {
         account.begin(clock.now());
         let from_ns = clock.now();
         work();
-        account.settle(&audit, (from_ns, clock.now()), 1, Place::Provider(3));
+        account.settle(&audit, (from_ns, clock.now()), 1, STEP);
         audit.take()
     }
 
@@ -332,7 +385,7 @@ mod tests {
             }
         });
         let [turn] = worked.long[..] else { panic!("{worked:?}") };
-        assert_eq!((turn.cause(), turn.place, turn.done), (Cause::Own, Place::Provider(3), 1));
+        assert_eq!((turn.cause(), turn.step, turn.done), (Cause::Own, STEP, 1));
         let slept = audited(|| std::thread::sleep(Duration::from_millis(5)));
         let [turn] = slept.long[..] else { panic!("{slept:?}") };
         assert_ne!(turn.cause(), Cause::Own);
@@ -351,7 +404,7 @@ mod tests {
             let now_ns = clock.now();
             let took_ns = now_ns - from_ns;
             let on_core_ns = core.of_turn(took_ns, now_ns);
-            long.note(Longest { took_ns, on_core_ns, done: 1, place: Place::Turn });
+            long.note(Longest { took_ns, on_core_ns, done: 1, step: STEP });
             (took_ns, on_core_ns)
         };
         let (took_ns, on_core_ns) = note(&|| std::thread::sleep(Duration::from_millis(20)));
@@ -373,7 +426,7 @@ mod tests {
             took_ns: 2 * LONG_TURN_NS,
             on_core_ns,
             done: 1,
-            place: Place::Turn,
+            step: STEP,
             usage,
         };
         let none = ThreadUsage::default();
@@ -401,12 +454,32 @@ mod tests {
     }
 
     #[test]
+    fn long_steps_are_counted_by_what_they_were() {
+        let (audit, clock) = (TurnAudit::default(), Clock::new());
+        let mut account = Account::open(clock.now());
+        let steps =
+            [(0, 1), (0, LONG_STEP_NS), (1, LONG_STEP_NS + 7), (2, LONG_STEP_NS + 9), (1, LONG_STEP_NS + 8)];
+        for (provider, took_ns) in steps {
+            let step = Step { place: Place::Provider(provider), took_ns };
+            account.begin(clock.now());
+            account.settle(&audit, (0, LONG_TURN_NS), 1, step);
+        }
+        account.settle(&audit, (0, LONG_TURN_NS + 1), 1, STEP);
+        let expected = [(Place::Provider(1), 2, LONG_STEP_NS + 8), (Place::Provider(2), 1, LONG_STEP_NS + 9)];
+        assert_eq!(audit.take().steps.rows().collect::<Vec<_>>(), expected);
+        assert_eq!(audit.take().steps, Steps::default());
+        let mut many = Steps::default();
+        (0..100).for_each(|provider| many.record(Place::Provider(provider), 1, 1));
+        assert_eq!((many.rows().count(), many.rows().map(|row| row.1).sum::<u64>()), (PLACES_MAX, 100));
+    }
+
+    #[test]
     fn what_does_not_fit_is_counted() {
         let audit = TurnAudit::default();
         let long = audited(|| std::thread::sleep(Duration::from_millis(2))).long[0];
         let began = Instant::now();
         for _ in 0..KEPT_MAX + 3 {
-            audit.note(&mut Lengths::default(), Some(long));
+            audit.note(&mut Lengths::default(), &mut Steps::default(), Some(long));
         }
         let noted = audit.take();
         assert_eq!((noted.long.len(), noted.more_total), (KEPT_MAX, 3), "{:?}", began.elapsed());

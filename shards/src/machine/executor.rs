@@ -175,7 +175,7 @@ pub async fn drive(
     let mut core_time = CoreTime::begin(now_ns);
     loop {
         let stopping = stop.asked();
-        counters.place.set(Place::Turn);
+        counters.place.begin_turn();
         let done = shard.turn(now_ns);
         #[cfg(debug_assertions)]
         mishap.strike(now_ns);
@@ -186,12 +186,14 @@ pub async fn drive(
         note_duration(counters, took_ns, done > 0);
         if took_ns > LONG_TURN_NS {
             let on_core_ns = core_time.of_turn(took_ns, now_ns);
-            counters.long.note(Longest { took_ns, on_core_ns, done, place: counters.place.get() });
+            counters.long.note(Longest { took_ns, on_core_ns, done, step: counters.place.longest_step() });
         }
         core_time.keep(now_ns);
         if let Some(audit) = counters.audit.get() {
             match &mut account {
-                Some(account) => account.settle(audit, (turn_start_ns, now_ns), done, counters.place.get()),
+                Some(account) => {
+                    account.settle(audit, (turn_start_ns, now_ns), done, counters.place.longest_step());
+                }
                 None => account = Some(Account::open(now_ns)),
             }
         }

@@ -10,6 +10,7 @@ use engine::venue::Venue;
 
 use super::Driver;
 use crate::io::Io;
+use crate::machine::place::Place;
 use crate::machine::poller::{Interest, Poller, Token};
 use crate::machine::socket::{Stream, TcpOptions, TcpSocket};
 use crate::machine::tls::TlsSocket;
@@ -48,9 +49,7 @@ impl<V: Venue> Driver<V> {
             }
             let Some(stream) = &mut self.sockets[line.index()].stream else { return frames };
             let outcome = stream.read(space);
-            let now_ns = io.clock.now();
-            io.budget.look(now_ns);
-            let now = ReceiveTime::from_ns(now_ns);
+            let now = ReceiveTime::from_ns(io.look(self.reading()));
             let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
             match outcome {
                 Ok(0) => {
@@ -84,6 +83,11 @@ impl<V: Venue> Driver<V> {
         frames
     }
 
+    /// What a step of this is.
+    const fn reading(&self) -> Place {
+        Place::Provider(self.index as u16)
+    }
+
     pub(super) fn buffered(&self, line: LineId) -> bool {
         self.sockets[line.index()].stream.as_ref().is_some_and(Stream::has_buffered)
     }
@@ -91,9 +95,7 @@ impl<V: Venue> Driver<V> {
     /// Goes on with what the last turn left: frames in the engine's buffer first, then bytes.
     pub(super) fn go_on(&mut self, line: LineId, io: &mut Io) -> usize {
         self.sockets[line.index()].more = false;
-        let now_ns = io.clock.now();
-        io.budget.look(now_ns);
-        let now = ReceiveTime::from_ns(now_ns);
+        let now = ReceiveTime::from_ns(io.look(self.reading()));
         let mut probe = ShardProbe::new(&io.clock, &mut io.stages).with_tap(self.tap.as_deref_mut());
         let first = self.provider.take_frames(line, now, &mut probe);
         let (frames, are_left) = self.take_on(line, first, now, io);
@@ -110,7 +112,7 @@ impl<V: Venue> Driver<V> {
     fn take_on(&mut self, line: LineId, first: usize, now: ReceiveTime, io: &mut Io) -> (usize, bool) {
         let (mut taken, mut last) = (first, first);
         while last == FRAMES_PER_CALL_MAX {
-            io.budget.look(io.clock.now());
+            io.look(self.reading());
             let waits = self.provider.pipeline.has_work_left()
                 || self.provider.connections()[line.index()].has_kept_text();
             if waits || io.budget.is_over() {

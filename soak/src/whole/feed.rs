@@ -73,7 +73,8 @@ impl<V: Venue> Feed for World<V> {
             let event =
                 marker(ProviderId(self.options.provider), passed(now, hole, Patience::SPEC.lateness_ns));
             self.provider.pipeline.dispatcher.offer_marker(output, event);
-            self.provider.flush(&mut FixedClock(now), |_| {});
+            let relief_parts = self.relief_parts();
+            self.provider.flush(&mut FixedClock(now), relief_parts, |_| {});
             pace.sent(now);
         }
     }
