@@ -143,6 +143,9 @@ enum Command {
         /// Before it, for as long, the same audit of a loop that does nothing: what the host alone does.
         #[arg(long)]
         bare: bool,
+        /// A line for each long turn goes to this file, the kernel's trace_marker (bench/trace-turns.py).
+        #[arg(long, value_name = "FILE")]
+        marker: Option<std::path::PathBuf>,
     },
     /// A consumer that sleeps gets a multiple of what it takes; beside it a healthy one on a shard of its own.
     Overload {
@@ -211,9 +214,9 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let verdict = soak::rolls::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
-        Command::Turns { rate, minutes, seed, bare } => {
+        Command::Turns { rate, minutes, seed, bare, marker } => {
             let duration = duration("--minutes", minutes * 60.0)?;
-            let options = soak::turns::Options { rate: rate.div_ceil(30), duration, seed, bare };
+            let options = soak::turns::Options { rate: rate.div_ceil(30), duration, seed, bare, marker };
             let verdict = soak::turns::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }

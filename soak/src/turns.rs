@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,7 +48,7 @@ const DISTURB_EVERY: Duration = Duration::from_secs(10);
 const SHOWN_MAX: usize = 60;
 
 /// What to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Messages a second of each of the 30 instruments.
     pub rate: u32,
@@ -56,6 +58,8 @@ pub struct Options {
     pub seed: u64,
     /// Before it, for as long, what the host does to a loop that does nothing.
     pub bare: bool,
+    /// The kernel's `trace_marker`: each long turn leaves a line in it ([`TurnAudit::with_marker`]).
+    pub marker: Option<PathBuf>,
 }
 
 /// A long turn, as the table shows it.
@@ -285,7 +289,9 @@ impl Run {
         let (messages, resyncs) = self.counts();
         let audit_ns = clock.now();
         for (_, _, counters) in gateway.threads() {
-            counters.audit.get_or_init(TurnAudit::default);
+            let marker = options.marker.as_ref().map(|path| OpenOptions::new().append(true).open(path));
+            let marker = marker.transpose().map_err(|error| format!("--marker: {error}"))?;
+            counters.audit.get_or_init(|| TurnAudit::default().with_marker(marker));
         }
         let began = Instant::now();
         let every = DISTURB_EVERY.min(options.duration / 8);

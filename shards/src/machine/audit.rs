@@ -7,6 +7,8 @@
 //! [`LongTurns`] is the small one that is always on, for the report of a run: it asks ten times a second and after each long
 //! turn, and so knows how long a turn was on its core at the least.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -259,26 +261,48 @@ pub struct Noted {
 
 /// Where a shard notes its long turns and who asked for them reads.
 #[derive(Debug)]
-pub struct TurnAudit(Mutex<Noted>);
+pub struct TurnAudit {
+    noted: Mutex<Noted>,
+    /// The kernel's own trace, where each long turn leaves a line.
+    marker: Option<File>,
+}
 
 impl Default for TurnAudit {
     fn default() -> Self {
-        Self(Mutex::new(Noted { long: Vec::with_capacity(KEPT_MAX), ..Noted::default() }))
+        let noted = Mutex::new(Noted { long: Vec::with_capacity(KEPT_MAX), ..Noted::default() });
+        Self { noted, marker: None }
     }
 }
 
 impl TurnAudit {
+    /// Each long turn also leaves a line in `marker`, the kernel's `trace_marker`, as soon as it has ended: what the kernel
+    /// traced before that line is what happened in the turn.
+    #[must_use]
+    pub fn with_marker(self, marker: Option<File>) -> Self {
+        Self { marker, ..self }
+    }
+
     /// Takes what was noted since the last time.
     pub fn take(&self) -> Noted {
-        let fresh = Self::default().0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), fresh)
+        let fresh = Self::default().noted.into_inner().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner), fresh)
+    }
+
+    fn mark(&self, took_ns: u64, on_core_ns: u64, step: Step) {
+        let Some(mut marker) = self.marker.as_ref() else { return };
+        let line = format!(
+            "meltica turn took_ns={took_ns} on_core_ns={on_core_ns} step_ns={} step={:?}\n",
+            step.took_ns, step.place
+        );
+        // Without a trace there is nothing to mark.
+        let _ = marker.write_all(line.as_bytes());
     }
 
     fn note(&self, lengths: &mut Lengths, steps: &mut Steps, long: Option<LongTurn>) {
         // Whoever reads has the lock for a copy of a few words. Lengths can be said later; a long turn is rare.
         let mut noted = match long {
-            Some(_) => self.0.lock().unwrap_or_else(PoisonError::into_inner),
-            None => match self.0.try_lock() {
+            Some(_) => self.noted.lock().unwrap_or_else(PoisonError::into_inner),
+            None => match self.noted.try_lock() {
                 Ok(noted) => noted,
                 Err(_) => return,
             },
@@ -341,6 +365,7 @@ impl Account {
             }
             return;
         }
+        audit.mark(took_ns, on_core_ns, step);
         let now = ThreadUsage::read(self.thread);
         let usage = now.since(&self.usage);
         (self.usage, self.asked_ns) = (now, to_ns);
