@@ -51,6 +51,8 @@ const TURN_NS_MAX: u64 = 300_000;
 pub struct Budget {
     until_ns: u64,
     seen_ns: u64,
+    /// What the last turn left has had nothing of this one.
+    is_owed: bool,
     /// Parts of what waits for room that may still be given out, by all providers of the shard together.
     pub relief_parts: usize,
 }
@@ -59,7 +61,19 @@ impl Budget {
     /// A turn begins.
     #[inline]
     pub const fn begin(&mut self, now_ns: u64) {
-        *self = Self { until_ns: now_ns + TURN_NS_MAX, seen_ns: now_ns, relief_parts: RELIEF_PARTS_MAX };
+        *self = Self {
+            until_ns: now_ns + TURN_NS_MAX,
+            seen_ns: now_ns,
+            is_owed: true,
+            relief_parts: RELIEF_PARTS_MAX,
+        };
+    }
+
+    /// Whether what the last turn left may go on: one line of one provider in each turn, whatever the others took, and more
+    /// while there is time.
+    #[inline]
+    pub const fn may_go_on(&mut self) -> bool {
+        std::mem::replace(&mut self.is_owed, false) || !self.is_over()
     }
 
     /// Whether the time is used up, as of the last look.

@@ -324,16 +324,15 @@ impl<V: Venue> Drive for Driver<V> {
     fn turn(&mut self, now_ns: u64, worked_before: bool, io: &mut Io) -> usize {
         let mut worked = 0;
         io.stages.enter(Place::Provider(u16::from(self.index)));
-        // What the last turn left is this one's part, in `due`; else one line has something of every turn, whatever the others
-        // took, and the first that had nothing is that one next time.
-        let (first, count, mut has_had, mut is_left) = (self.line_first, self.sockets.len(), false, false);
+        // What the last turn left of a frame or an answer is this one's part, in `due`. Of the lines the first that has nothing of
+        // this turn is the first next time.
+        let (first, count, mut is_left) = (self.line_first, self.sockets.len(), false);
         for step in 0..count {
             let index = (first + step) % count;
             let line = LineId(index as u8);
             if self.sockets[index].more && !self.provider.pipeline.has_work_left() {
-                if !has_had || !io.budget.is_over() {
+                if io.budget.may_go_on() {
                     worked += self.go_on(line, io);
-                    has_had = true;
                 } else if !is_left {
                     (self.line_first, is_left) = (index, true);
                 }
@@ -612,7 +611,8 @@ impl Turn for ProviderShard {
                 self.io.look(place);
             }
         }
-        // Each turn another one is the first to give out what waits for room, of which they share one amount.
+        // Each turn another one is the first: to go on with what the last one left, and to give out what waits for room, of which
+        // they share one amount.
         let count = self.drivers.len();
         self.first = (self.first + 1) % count.max(1);
         for index in (self.first..count).chain(0..self.first) {

@@ -137,13 +137,16 @@ enum Command {
         /// Minutes.
         #[arg(long, default_value_t = 10.0)]
         minutes: f64,
+        /// Seconds between two disturbances; a shorter run has eight of them.
+        #[arg(long, default_value_t = 10.0)]
+        every: f64,
         /// The same seed gives the same market.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Before it, for as long, the same audit of a loop that does nothing: what the host alone does.
         #[arg(long)]
         bare: bool,
-        /// A line for each long turn goes to this file, the kernel's trace_marker (bench/trace-turns.py).
+        /// A line for each long turn goes to this file, the kernel's `trace_marker` (bench/trace-turns.py).
         #[arg(long, value_name = "FILE")]
         marker: Option<std::path::PathBuf>,
     },
@@ -214,9 +217,10 @@ fn run(command: Command) -> Result<(String, bool), String> {
             let verdict = soak::rolls::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }
-        Command::Turns { rate, minutes, seed, bare, marker } => {
-            let duration = duration("--minutes", minutes * 60.0)?;
-            let options = soak::turns::Options { rate: rate.div_ceil(30), duration, seed, bare, marker };
+        Command::Turns { rate, minutes, every, seed, bare, marker } => {
+            let (every, duration) = (duration("--every", every)?, duration("--minutes", minutes * 60.0)?);
+            let options =
+                soak::turns::Options { rate: rate.div_ceil(30), duration, every, seed, bare, marker };
             let verdict = soak::turns::run(&options)?;
             Ok((verdict.table(), verdict.is_good()))
         }

@@ -42,8 +42,8 @@ const VENUES: usize = 3;
 const BOOK_LEVELS: u32 = 10_000;
 /// How long the start may take.
 const WAIT_MAX: Duration = Duration::from_mins(2);
-/// Between two disturbances; a shorter run has eight of them.
-const DISTURB_EVERY: Duration = Duration::from_secs(10);
+/// A book that takes longer to be proved again is named.
+const PROVED_NS_MAX: u64 = 1_000_000_000;
 /// Long turns of the table; the others are in its sums.
 const SHOWN_MAX: usize = 60;
 
@@ -54,6 +54,8 @@ pub struct Options {
     pub rate: u32,
     /// For so long.
     pub duration: Duration,
+    /// Between two disturbances; a shorter run has eight of them.
+    pub every: Duration,
     /// Of the market.
     pub seed: u64,
     /// Before it, for as long, what the host does to a loop that does nothing.
@@ -135,6 +137,8 @@ pub struct Verdict {
     /// By provider: how long each book that was not proved any more took to be proved again, as its consumer saw it, in
     /// nanoseconds, the shortest first.
     pub proved_again_ns: BTreeMap<String, Vec<u64>>,
+    /// Those that took longer than a second, in words.
+    pub slow_books: Vec<String>,
     /// Time that the hypervisor gave this machine's cores to others, in milliseconds; `None` where it does not say.
     pub stolen_ms: Option<u64>,
 }
@@ -179,6 +183,9 @@ impl Verdict {
                 at(990),
                 at(1_000)
             );
+        }
+        for book in &self.slow_books {
+            let _ = writeln!(text, "{book}");
         }
         let stolen = self.stolen_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
         let _ = writeln!(text, "stolen by the hypervisor, all cores: {stolen}");
@@ -294,7 +301,7 @@ impl Run {
             counters.audit.get_or_init(|| TurnAudit::default().with_marker(marker));
         }
         let began = Instant::now();
-        let every = DISTURB_EVERY.min(options.duration / 8);
+        let every = options.every.min(options.duration / 8);
         for number in 0.. {
             if began.elapsed() >= options.duration {
                 break;
@@ -313,6 +320,18 @@ impl Run {
         for (_, what) in &self.disturbances {
             *disturbed.entry(what.clone()).or_insert(0) += 1;
         }
+        let proved = seen.take();
+        let slow = |book: &ProvedAgain| {
+            format!(
+                "book {} of {} broke at {:.3} s, {}, and was proved again after {}",
+                book.stream.0,
+                gateway.topology.providers[book.provider.index()].name,
+                book.since_ns.saturating_sub(audit_ns) as f64 / 1e9,
+                self.after(book.since_ns),
+                latency(book.took_ns)
+            )
+        };
+        let slow_books = proved.iter().filter(|book| book.took_ns > PROVED_NS_MAX).map(slow).collect();
         Ok(Verdict {
             shown: self.shown(gateway, audit_ns),
             steps: self.steps(gateway),
@@ -323,7 +342,8 @@ impl Run {
             resyncs_total: resyncs_after - resyncs,
             rolled_total: self.rolled,
             snapshot_parts_total: seen.snapshot_parts.load(Ordering::Relaxed),
-            proved_again_ns: proved_again(gateway, seen.take()),
+            slow_books,
+            proved_again_ns: proved_again(gateway, &proved),
             stolen_ms: stolen_ms().zip(stolen_before).map(|(after, before)| after.saturating_sub(before)),
         })
     }
@@ -365,6 +385,14 @@ impl Run {
         Ok(())
     }
 
+    /// What was done to the gateway before, and how long before.
+    fn after(&self, now_ns: u64) -> String {
+        let before = self.disturbances.iter().rev().find(|(at_ns, _)| *at_ns <= now_ns);
+        before.map_or("before anything was done to it".to_owned(), |(at_ns, what)| {
+            format!("{} ms after {what}", (now_ns - at_ns) / 1_000_000)
+        })
+    }
+
     /// The long steps in words, the most frequent first.
     fn steps(&self, gateway: &Gateway) -> Vec<(String, u64, u64)> {
         let topology = &gateway.topology;
@@ -385,11 +413,7 @@ impl Run {
         let mut long = self.long.clone();
         long.sort_by_key(|(_, turn)| std::cmp::Reverse((turn.on_core_ns, turn.took_ns)));
         let shown = long.into_iter().map(|(shard, turn)| {
-            let before =
-                self.disturbances.iter().rev().find(|(at_ns, _)| *at_ns <= turn.began_ns + turn.took_ns);
-            let after = before.map_or("before anything was done to it".to_owned(), |(at_ns, what)| {
-                format!("{} ms after {what}", turn.began_ns.saturating_sub(*at_ns) / 1_000_000)
-            });
+            let after = self.after(turn.began_ns + turn.took_ns);
             Shown {
                 at_ms: turn.began_ns.saturating_sub(audit_ns) / 1_000_000,
                 shard: gateway.topology.shard(shard).name.clone(),
@@ -480,11 +504,11 @@ fn stolen_ms() -> Option<u64> {
 }
 
 /// Times by the name of their provider.
-fn proved_again(gateway: &Gateway, took: Vec<(ProviderId, u64)>) -> BTreeMap<String, Vec<u64>> {
+fn proved_again(gateway: &Gateway, proved: &[ProvedAgain]) -> BTreeMap<String, Vec<u64>> {
     let mut named: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for (provider, took_ns) in took {
-        let name = gateway.topology.providers[provider.index()].name.clone();
-        named.entry(name).or_default().push(took_ns);
+    for book in proved {
+        let name = gateway.topology.providers[book.provider.index()].name.clone();
+        named.entry(name).or_default().push(book.took_ns);
     }
     for times in named.values_mut() {
         times.sort_unstable();
@@ -496,12 +520,22 @@ fn proved_again(gateway: &Gateway, took: Vec<(ProviderId, u64)>) -> BTreeMap<Str
 #[derive(Default)]
 struct Seen {
     snapshot_parts: AtomicU64,
-    proved_again_ns: Mutex<Vec<(ProviderId, u64)>>,
+    proved_again: Mutex<Vec<ProvedAgain>>,
+}
+
+/// A book that was not proved any more was proved again.
+#[derive(Clone, Copy, Debug)]
+struct ProvedAgain {
+    provider: ProviderId,
+    stream: StreamId,
+    /// Since when it was not, by the process' clock.
+    since_ns: u64,
+    took_ns: u64,
 }
 
 impl Seen {
-    fn take(&self) -> Vec<(ProviderId, u64)> {
-        std::mem::take(&mut *self.proved_again_ns.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take(&self) -> Vec<ProvedAgain> {
+        std::mem::take(&mut *self.proved_again.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -522,8 +556,9 @@ impl Consumer for Watcher {
             Body::BookState { status: BookStatus::Proved, .. } => {
                 if let Some(since) = self.broken.remove(&(header.provider, header.stream)) {
                     let took_ns = context.now().since_ns(since);
-                    let mut times = self.seen.proved_again_ns.lock().unwrap_or_else(PoisonError::into_inner);
-                    times.push((header.provider, took_ns));
+                    let (provider, stream, since_ns) = (header.provider, header.stream, since.ns());
+                    let mut proved = self.seen.proved_again.lock().unwrap_or_else(PoisonError::into_inner);
+                    proved.push(ProvedAgain { provider, stream, since_ns, took_ns });
                 }
             }
             Body::BookState { .. } => {

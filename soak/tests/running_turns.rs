@@ -10,7 +10,8 @@ fn every_long_turn_has_a_cause_and_everything_came_that_makes_turns_long() {
     let marker = std::env::temp_dir().join(format!("meltica-marker-{}", std::process::id()));
     std::fs::write(&marker, "").unwrap();
     let duration = Duration::from_secs(8);
-    let options = Options { rate: 50, duration, seed: 1, bare: true, marker: Some(marker.clone()) };
+    let options =
+        Options { rate: 50, duration, every: duration, seed: 1, bare: true, marker: Some(marker.clone()) };
     let verdict = run(&options).unwrap_or_else(|error| panic!("{error}"));
     // How long turns are is not for a test: this host has other work.
     assert!(verdict.is_whole(), "\n{}", verdict.table());
