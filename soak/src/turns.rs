@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::consumer::{Consumer, Context};
-use engine::event::{Body, BookStatus, Event};
+use engine::event::{Body, BookStatus, Event, Kind};
 use engine::ids::{ProviderId, StreamId};
 use engine::provider::Happening;
 use engine::time::ReceiveTime;
@@ -139,6 +139,8 @@ pub struct Verdict {
     pub proved_again_ns: BTreeMap<String, Vec<u64>>,
     /// Those that took longer than a second, in words.
     pub slow_books: Vec<String>,
+    /// Lines that were lost, which nobody asked for, in words.
+    pub lost: Vec<String>,
     /// Time that the hypervisor gave this machine's cores to others, in milliseconds; `None` where it does not say.
     pub stolen_ms: Option<u64>,
 }
@@ -184,8 +186,8 @@ impl Verdict {
                 at(1_000)
             );
         }
-        for book in &self.slow_books {
-            let _ = writeln!(text, "{book}");
+        for line in self.slow_books.iter().chain(&self.lost) {
+            let _ = writeln!(text, "{line}");
         }
         let stolen = self.stolen_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
         let _ = writeln!(text, "stolen by the hypervisor, all cores: {stolen}");
@@ -268,6 +270,9 @@ pub fn run(options: &Options) -> Result<Verdict, String> {
 struct Run {
     board: Board,
     rolled: u64,
+    /// Lines that were lost, and when by the process' clock.
+    lost: Vec<(u64, String)>,
+    clock: Clock,
     /// By the process' clock, oldest first.
     disturbances: Vec<(u64, String)>,
     long: Vec<(ShardIndex, LongTurn)>,
@@ -289,7 +294,7 @@ impl Run {
             }
             self.pass(gateway, Duration::from_millis(20))?;
         }
-        let clock = Clock::new();
+        let clock = self.clock.clone();
         seen.snapshot_parts.store(0, Ordering::Relaxed);
         drop(seen.take());
         let stolen_before = stolen_ms();
@@ -343,6 +348,14 @@ impl Run {
             rolled_total: self.rolled,
             snapshot_parts_total: seen.snapshot_parts.load(Ordering::Relaxed),
             slow_books,
+            lost: self
+                .lost
+                .iter()
+                .map(|(at_ns, what)| {
+                    let at_s = at_ns.saturating_sub(audit_ns) as f64 / 1e9;
+                    format!("lost at {at_s:.3} s, {}: {what}", self.after(*at_ns))
+                })
+                .collect(),
             proved_again_ns: proved_again(gateway, &proved),
             stolen_ms: stolen_ms().zip(stolen_before).map(|(after, before)| after.saturating_sub(before)),
         })
@@ -368,8 +381,14 @@ impl Run {
             let board = &mut self.board;
             gateway.poll_statuses(|status| board.take(status));
             while let Some(report) = gateway.poll_report() {
-                self.rolled +=
-                    u64::from(matches!(report.happening, Happened::Feed(Happening::Rolled { .. })));
+                match &report.happening {
+                    Happened::Feed(Happening::Rolled { .. }) => self.rolled += 1,
+                    Happened::Feed(Happening::Lost(line, lost, _)) => {
+                        let name = &gateway.topology.providers[usize::from(report.provider)].name;
+                        self.lost.push((self.clock.now(), format!("line {} of {name}: {lost}", line.0)));
+                    }
+                    _ => {}
+                }
             }
             for (shard, _, counters) in gateway.threads() {
                 let Some(audit) = counters.audit.get() else { continue };
@@ -549,11 +568,9 @@ struct Watcher {
 impl Consumer for Watcher {
     fn on_event(&mut self, event: &Event, context: &mut Context<'_>) {
         let header = &event.header;
-        match event.body {
-            Body::BookSnapshot(_) => {
-                self.seen.snapshot_parts.fetch_add(1, Ordering::Relaxed);
-            }
-            Body::BookState { status: BookStatus::Proved, .. } => {
+        self.seen.snapshot_parts.fetch_add(u64::from(event.kind() == Kind::BookSnapshot), Ordering::Relaxed);
+        match is_proved(event) {
+            Some(true) => {
                 if let Some(since) = self.broken.remove(&(header.provider, header.stream)) {
                     let took_ns = context.now().since_ns(since);
                     let (provider, stream, since_ns) = (header.provider, header.stream, since.ns());
@@ -561,10 +578,47 @@ impl Consumer for Watcher {
                     proved.push(ProvedAgain { provider, stream, since_ns, took_ns });
                 }
             }
-            Body::BookState { .. } => {
+            Some(false) => {
                 self.broken.entry((header.provider, header.stream)).or_insert(header.receive_time);
             }
-            _ => {}
+            None => {}
+        }
+    }
+}
+
+/// Whether the book that an event is of is proved, as it says itself; a snapshot that stands for what a full ring did not take
+/// says it for the states among that.
+fn is_proved(event: &Event) -> Option<bool> {
+    let status = match event.body {
+        Body::BookState { status, .. } => status,
+        Body::BookSnapshot(part) | Body::BookUpdate(part) if event.completes() => part.status,
+        _ => return None,
+    };
+    Some(status == BookStatus::Proved)
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::event::{BookPart, BookReason, Flags, Header, LEVELS_PER_PART, Level, Proof};
+
+    use super::*;
+
+    #[test]
+    fn a_book_says_in_each_event_whether_it_is_proved() {
+        let levels = [Level::default(); LEVELS_PER_PART];
+        let part = |status| BookPart { status, proof: Proof::None, bid_count: 0, ask_count: 0, levels };
+        let state = |status| Body::BookState { status, proof: Proof::None, reason: BookReason::Joined };
+        let (proved, stale, whole) = (BookStatus::Proved, BookStatus::Stale, Flags::WHOLE);
+        for (flags, body, expected) in [
+            (whole, state(proved), Some(true)),
+            (whole, state(stale), Some(false)),
+            (whole, Body::BookSnapshot(part(proved)), Some(true)),
+            (Flags::CONFLATED, Body::BookSnapshot(part(proved)), None), // the last part says it
+            (whole, Body::BookSnapshot(part(stale)), Some(false)),
+            (whole, Body::BookUpdate(part(proved)), Some(true)),
+        ] {
+            let event = Event { header: Header { flags, ..Header::default() }, body };
+            assert_eq!(is_proved(&event), expected, "{event:?}");
         }
     }
 }
