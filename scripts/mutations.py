@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Breaks ten promises on purpose, one at a time, and looks whether the tests that must notice do.
+"""Breaks eleven promises on purpose, one at a time, and looks whether the tests that must notice do.
 
     mutations.py                 all; exit code 1 if one survives. Ten minutes on two cores, most of it one compilation
     mutations.py --only leak_slot
@@ -37,7 +37,10 @@ pub fn is_broken(promise: &str) -> bool {{
 
 @dataclass(frozen=True)
 class Mutation:
-    """`edits` are (file, text that stands there once, text instead); `tests` are (cargo target, path of the test)."""
+    """`edits` are (file, text that stands there once, text instead); `tests` are (cargo target, path of the test).
+
+    A target is engine's, or `package:target`.
+    """
 
     name: str
     promise: str
@@ -186,15 +189,37 @@ MUTATIONS = [
         ],
         [("lib", "sequence::tests::what_comes_early_waits_and_leaves_in_order")],
     ),
+    Mutation(
+        "skip_sync",
+        "what the order journal calls durable is on the disk",
+        [
+            (
+                "shards/src/orders/journal.rs",
+                "    if sync {\n        writes.sync(file).await?;",
+                '    if sync && !engine::is_broken("skip_sync") {\n        writes.sync(file).await?;',
+            )
+        ],
+        [
+            ("soak:crashes", "no_crash_forgets_what_was_durable_nor_numbers_a_run_twice"),
+            ("soak:crashes", "a_journal_that_is_full_has_on_the_disk_what_it_wrote_before"),
+        ],
+    ),
 ]
+
+
+def package_and_target(target: str) -> tuple[str, str]:
+    """Of a target as a mutation names it."""
+    package, _, name = target.rpartition(":")
+    return package or "engine", name
 
 
 def test_file(root: Path, target: str, test: str) -> Path:
     """Where a named test must stand."""
+    package, target = package_and_target(target)
     if target != "lib":
-        folder = root / "engine/tests"
+        folder = root / package / "tests"
         return folder / target / "main.rs" if (folder / target).is_dir() else folder / f"{target}.rs"
-    folder, modules = root / "engine/src", test.split("::")[:-1]
+    folder, modules = root / package / "src", test.split("::")[:-1]
     tried = [folder.joinpath(*modules[:depth]) for depth in range(len(modules), 0, -1)]
     for path in tried:
         for file in (path.with_suffix(".rs"), path / "mod.rs"):
@@ -243,20 +268,24 @@ def copy_tree(to: Path) -> None:
 
 
 def build(tree: Path, target_dir: Path, targets: set[str]) -> dict[str, str]:
-    """The test binaries, by cargo target."""
-    command = ["cargo", "test", "--locked", "-p", "engine", "--no-run", "--message-format=json", "--lib"]
-    for target in sorted(targets - {"lib"}):
-        command += ["--test", target]
-    environment = os.environ | {"CARGO_TARGET_DIR": str(target_dir)}
-    built = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True)
-    if built.returncode != 0:
-        sys.exit("mutations: the patched copy does not compile")
+    """The test binaries, by target as mutations name it."""
     binaries = {}
-    for line in built.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] in targets | {"engine"}:
-            name = message["target"]["name"]
-            binaries["lib" if name == "engine" else name] = message["executable"]
+    environment = os.environ | {"CARGO_TARGET_DIR": str(target_dir)}
+    for package in sorted({package_and_target(target)[0] for target in targets}):
+        command = ["cargo", "test", "--locked", "-p", package, "--no-run", "--message-format=json"]
+        named = {}
+        for target in sorted(target for target in targets if package_and_target(target)[0] == package):
+            name = package_and_target(target)[1]
+            command += ["--lib"] if name == "lib" else ["--test", name]
+            named[package if name == "lib" else name] = target
+        built = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True)
+        if built.returncode != 0:
+            sys.exit("mutations: the patched copy does not compile")
+        for line in built.stdout.splitlines():
+            message = json.loads(line)
+            # Programs that are built beside the tests bear the package's name, too.
+            if message.get("executable") and message["profile"]["test"] and message["target"]["name"] in named:
+                binaries[named[message["target"]["name"]]] = message["executable"]
     return binaries
 
 
@@ -270,7 +299,7 @@ def failed_tests(tree: Path, binaries: dict[str, str], mutation: Mutation | None
         command = [binaries[target], "--exact", test]
         try:
             ran = subprocess.run(
-                command, cwd=tree / "engine", env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S
+                command, cwd=tree / package_and_target(target)[0], env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S
             )
         except subprocess.TimeoutExpired:
             failed.append(f"{test} (did not end)")

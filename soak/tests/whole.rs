@@ -162,3 +162,19 @@ fn a_recording_is_read_whatever_the_control_thread_told_and_the_power_left() {
     good(&Options { mix: Some(power), only: Some(vec![23, 27]), ..Options::with_seed(2) });
     good(&Options { mix: Some(power), only: Some(vec![1, 4, 5, 6, 7]), ..Options::with_seed(5_002) });
 }
+
+/// With nothing else going wrong a roll on command makes no hole, whether the control shard asks for it or nobody is in between.
+#[test]
+fn lines_are_rolled_on_command_without_a_hole() {
+    let of = |kinds: &[Kind]| Mix(kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u32));
+    for mix in [
+        of(&[Kind::Rolls]),
+        of(&[Kind::Rolls, Kind::TwoLines]),
+        of(&[Kind::Rolls, Kind::Control, Kind::Network]),
+    ] {
+        for seed in 1..4 {
+            let sum = good(&Options { mix: Some(mix), ..Options::with_seed(seed) });
+            assert!(sum.rolled > 3 && sum.gaps == 0, "seed {seed}, {:?}: {sum:?}", mix.kinds());
+        }
+    }
+}

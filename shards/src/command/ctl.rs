@@ -217,9 +217,9 @@ impl Streams {
 impl Arguments {
     /// Asks, and prints the answer.
     pub fn run(self) -> u8 {
-        let token = match self.token_file.as_deref().map(read_token).transpose() {
+        let token = match token_of(self.token_file.as_deref()) {
             Ok(token) => token,
-            Err(reason) => return refuse(&format!("token file: {reason}")),
+            Err(reason) => return refuse(&reason),
         };
         let address = match self.address.map_or_else(|| find_address(&self.report_dir), Ok) {
             Ok(address) => address,
@@ -411,6 +411,13 @@ fn roll_path(provider: &str) -> String {
 fn refuse(reason: &str) -> u8 {
     errln!("meltica: {reason}");
     EXIT_REFUSED
+}
+
+/// The token of an operator who names a file with one.
+pub(super) fn token_of(file: Option<&Path>) -> Result<Option<String>, String> {
+    let read =
+        |file: &Path| read_token(file).map_err(|reason| format!("token file {}: {reason}", file.display()));
+    file.map(read).transpose()
 }
 
 /// The address that a run wrote into its report directory.

@@ -79,11 +79,13 @@ pub enum Kind {
     Recorder,
     /// The disk of the recorder is full, stands still, cannot cut.
     RecorderDisk,
+    /// A provider is told to roll its lines.
+    Rolls,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -107,6 +109,7 @@ impl Kind {
         Self::Late,
         Self::Recorder,
         Self::RecorderDisk,
+        Self::Rolls,
     ];
 }
 
@@ -262,6 +265,11 @@ impl Whole {
             Kind::RecorderDisk => {
                 let now_ns = self.now_ns;
                 return Some(self.recording.as_mut()?.disturb(&mut self.chaos.rng, now_ns));
+            }
+            Kind::Rolls if self.control.is_some() => return self.ask_for_roll(provider),
+            Kind::Rolls => {
+                let answer = self.feeds[provider].roll();
+                return Some(format!("provider {provider} is told to roll its lines: {answer:?}"));
             }
             Kind::Routes => return self.change_route(),
             Kind::Rules => return self.change_rules(),

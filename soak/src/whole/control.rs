@@ -92,8 +92,10 @@ pub(super) struct Control {
     own_streams: BTreeSet<HeldStream>,
     own_rules: BTreeSet<String>,
     rules_total: u32,
-    /// Questions for dead letters and latencies: asked, and answered.
+    /// Questions for dead letters and latencies, and rolls: asked, and answered.
     questions: (u32, u32),
+    /// How things stood when rolls were asked for, by number of their tickets.
+    rolls: Vec<Pace>,
     /// What the end wants back, by provider: everything, once faults are over.
     wanted_back: Option<[WantedBack; PROVIDERS]>,
     /// Nothing has changed since what is in force was compared.
@@ -140,6 +142,7 @@ impl Control {
             own_rules: BTreeSet::new(),
             rules_total: 0,
             questions: (0, 0),
+            rolls: Vec::new(),
             wanted_back: None,
             is_compared: false,
             compared_total: 0,
@@ -177,6 +180,9 @@ impl Control {
         }
         while let Some((tickets, latencies)) = self.controller.poll_latencies() {
             self.answered(tickets.len(), latencies.len(), CONSUMERS.len());
+        }
+        while let Some((ticket, provider, answer)) = self.controller.poll_rolls() {
+            self.rolling(ticket.number(), provider, answer);
         }
         self.pace.set(Pace { ahead: self.controller.changes_waiting(), ..self.pace.get() });
         self.turns_at_ns = if self.controller.is_busy() { now_ns + LOOK_NS } else { u64::MAX };

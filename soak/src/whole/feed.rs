@@ -5,6 +5,7 @@ use engine::directory::Directory;
 use engine::dispatch::Dispatcher;
 use engine::ids::{InstrumentId, ProviderId, StreamId};
 use engine::merge::marker::{MarkerPace, marker, passed};
+use engine::provider::Happening;
 use engine::sequence::Patience;
 use engine::time::{FixedClock, ReceiveTime};
 use engine::venue::Venue;
@@ -54,6 +55,8 @@ pub(super) trait Feed: Obey {
     /// Where the provider stands, for a story.
     fn state(&self) -> String;
     fn symbols(&self) -> Vec<String>;
+    /// Lines from which another took over.
+    fn rolled_total(&self) -> u64;
 }
 
 impl<V: Venue> Feed for World<V> {
@@ -169,5 +172,10 @@ impl<V: Venue> Feed for World<V> {
 
     fn symbols(&self) -> Vec<String> {
         World::symbols(self)
+    }
+
+    fn rolled_total(&self) -> u64 {
+        let rolled = |(_, happening): &&(u64, Happening)| matches!(happening, Happening::Rolled { .. });
+        self.happenings.iter().filter(rolled).count() as u64
     }
 }

@@ -62,6 +62,8 @@ pub struct Summary {
     pub recorded_lost: u64,
     /// See [`recordings`](Self::recordings).
     pub recorded_torn: u64,
+    /// Lines from which another took over, on command or by notice of the venue.
+    pub rolled: u64,
     /// Times that what was in force was compared with what the control shard says.
     pub compared: u64,
     /// Simulated time, in nanoseconds.
@@ -94,6 +96,7 @@ impl Summary {
         self.recorded += other.recorded;
         self.recorded_lost += other.recorded_lost;
         self.recorded_torn += other.recorded_torn;
+        self.rolled += other.rolled;
         self.simulated_ns += other.simulated_ns;
     }
 }
@@ -233,7 +236,7 @@ impl Verdict {
              events, {} handlers panicked; hash {:016x}\n{} crashes of who trades, {} of them power cuts, {} torn bytes \
              cut, {} full disks, {} rotations, {} orders remembered\n{} changes by the control shard, {} refused, {} not \
              answered in 5 s, {} requests of consumers; compared with what is in force {} times\n{} \
-             recordings read back: {} event parts, {} declared lost, {} torn files\n",
+             recordings read back: {} event parts, {} declared lost, {} torn files; {} lines rolled\n",
             *seeds as f64 / second,
             sum.steps as f64 / second,
             sum.faults as f64 / second,
@@ -260,6 +263,7 @@ impl Verdict {
             sum.recorded,
             sum.recorded_lost,
             sum.recorded_torn,
+            sum.rolled,
         );
         match failure {
             Some(failure) => {
@@ -331,6 +335,7 @@ impl Whole {
             summary.books += audit.books_total;
             summary.gaps += audit.gaps_total;
         }
+        summary.rolled = self.feeds.iter().map(|feed| feed.rolled_total()).sum();
         let seats = self.shards.iter().flat_map(|shard| shard.host.seats());
         summary.panics = seats.map(|(_, counts, _)| counts.restarts_total).sum();
         summary

@@ -19,9 +19,8 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::Value;
 
-use super::ctl::{ask, find_address};
+use super::ctl::{ask, find_address, token_of};
 use super::{EXIT_FAILED, EXIT_OK, EXIT_REFUSED, columns};
-use crate::control::thread::read_token;
 use model::{Model, View};
 
 /// How long the screen waits for a key before it looks for news.
@@ -61,9 +60,9 @@ impl Arguments {
             errln!("meltica: {reason}");
             EXIT_REFUSED
         };
-        let token = match self.token_file.as_deref().map(read_token).transpose() {
+        let token = match token_of(self.token_file.as_deref()) {
             Ok(token) => token,
-            Err(reason) => return refuse(&format!("token file: {reason}")),
+            Err(reason) => return refuse(&reason),
         };
         let address = match self.address.map_or_else(|| find_address(&self.report_dir), Ok) {
             Ok(address) => address,

@@ -296,6 +296,17 @@ impl Whole {
         Some("an operator looks at the latencies".to_owned())
     }
 
+    /// An operator has the lines of a provider rolled.
+    pub(in crate::whole) fn ask_for_roll(&mut self, provider: usize) -> Option<String> {
+        let control = self.control.as_mut()?;
+        control.questions.0 += 1;
+        control.turns_at_ns = self.now_ns;
+        let ticket = Ticket::of(control.rolls.len());
+        control.rolls.push(control.pace.get());
+        control.controller.ask_roll(ticket, provider, self.now_ns);
+        Some(format!("an operator has the lines of provider {provider} rolled"))
+    }
+
     /// A shard, or the control thread, stands still and answers late.
     pub(in crate::whole) fn stand_still(&mut self) -> Option<String> {
         let (rng, now_ns) = (&mut self.chaos.rng, self.now_ns);

@@ -6,7 +6,8 @@ use engine::event::Body;
 use engine::event::control::{Command as Told, Outcome};
 use engine::ids::{ConsumerId, ShardId};
 use engine::routing::Delivery;
-use shards::control::link::ShardEnd;
+use shards::control::link::{RollAnswer, ShardEnd};
+use shards::control::order::Refusal;
 
 use super::super::auditor::{Audit, Place};
 use super::super::{CONSUMERS, MERGED, MERGER, PROVIDERS, Whole};
@@ -32,6 +33,26 @@ impl Control {
         self.questions.1 += tickets as u32;
         if found > all {
             self.broke(format!("{found} shards of {all} answered a question"));
+        }
+    }
+
+    /// A provider answered to a roll, or nobody knows whether it will: it rolls some of its lines, or says that none is up.
+    pub(super) fn rolling(&mut self, number: usize, provider: usize, answer: Result<RollAnswer, Refusal>) {
+        self.questions.1 += 1;
+        let asked = self.rolls[number];
+        let quiet_ns = self.pace.get().quiet_ns - asked.quiet_ns;
+        if quiet_ns > asked.allowed_ns() {
+            let took_ms = quiet_ns / MS_NS;
+            self.broke(format!("a roll of provider {provider} took {took_ms} ms in which no shard stood"));
+        }
+        match answer {
+            Ok(answer) if answer.lines == 0 => {
+                self.broke(format!("provider {provider} rolls nothing: {answer:?}"))
+            }
+            Err(refusal) if !matches!(refusal.status, 409 | 504) => {
+                self.broke(format!("a roll of provider {provider} was refused: {refusal:?}"));
+            }
+            _ => {}
         }
     }
 
