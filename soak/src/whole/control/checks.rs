@@ -47,7 +47,7 @@ impl Control {
         }
         match answer {
             Ok(answer) if answer.lines == 0 => {
-                self.broke(format!("provider {provider} rolls nothing: {answer:?}"))
+                self.broke(format!("provider {provider} rolls nothing: {answer:?}"));
             }
             Err(refusal) if !matches!(refusal.status, 409 | 504) => {
                 self.broke(format!("a roll of provider {provider} was refused: {refusal:?}"));
