@@ -152,6 +152,14 @@ fn a_book_that_a_standing_shard_gave_up_begins_anew() {
     good(&Options { mix: Some(Mix(3_811_126)), only, ..Options::with_seed(33_000_168) });
 }
 
+/// Found by fresh seeds with rolls on command: the venue announced its end right after a line had been rolled, so the line that
+/// had been given up was in use again before anybody looked. The roll was called under way for ever, and no other began.
+#[test]
+fn a_roll_on_command_ends_though_its_line_is_in_use_again_at_once() {
+    let only = Some(vec![36, 45, 51]);
+    good(&Options { mix: Some(Mix(15_729_835)), only, ..Options::with_seed(4_200_000_615) });
+}
+
 /// Found by the first seeds with the recorder: what the control thread told it made its recording unreadable; so did a power cut that
 /// left zeros in a file's head, and one in a record was taken for whole.
 #[test]

@@ -34,6 +34,11 @@ impl<V: Venue> Provider<V> {
         true
     }
 
+    /// Whether another line is about to take over from this one.
+    pub fn is_rolling(&self, from: LineId) -> bool {
+        self.rolls.iter().any(|roll| roll.from == from)
+    }
+
     /// Goes on with the rolls under way.
     pub(super) fn go_on_rolling(&mut self, now: ReceiveTime, probe: &mut impl Probe) {
         for line in 0..self.connections.len() {

@@ -85,12 +85,12 @@ impl<V: Venue> Driver<V> {
         let now = ReceiveTime::from_ns(now_ns);
         let mut commanded = std::mem::take(&mut self.rolls.commanded);
         commanded.retain_mut(|(line, begun)| {
-            let connection = &self.provider.connections()[line.index()];
             if *begun {
-                return !connection.is_spare();
+                // Once it has ended the line may be in use again: what took over from it may itself be rolled.
+                return self.provider.is_rolling(*line);
             }
             // One that has been lost meanwhile is made anew anyway.
-            let is_live = connection.is_live();
+            let is_live = self.provider.connections()[line.index()].is_live();
             *begun = is_live && self.provider.roll(*line, now);
             is_live
         });

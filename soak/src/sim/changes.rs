@@ -57,11 +57,10 @@ impl<V: Venue> World<V> {
         }
         let (provider, now) = (&mut self.provider, ReceiveTime::from_ns(self.now_ns));
         self.rolls.lines.retain_mut(|(line, begun)| {
-            let connection = &provider.connections()[line.index()];
             if *begun {
-                return !connection.is_spare();
+                return provider.is_rolling(*line);
             }
-            let is_live = connection.is_live();
+            let is_live = provider.connections()[line.index()].is_live();
             *begun = is_live && provider.roll(*line, now);
             is_live
         });
