@@ -5,7 +5,7 @@
 //! the kernel counted, and breaks no promise of ours. The audit costs a system call or two a turn.
 //!
 //! A hypervisor may take a core without the guest's kernel knowing: then it counts as ours here. What share of the count that
-//! is shows in a loop that does nothing, audited in the same way ([`bare`]), and in the longest step of each turn.
+//! is shows in a loop that does nothing, audited in the same way (`--bare`), and in the longest step of each turn.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
