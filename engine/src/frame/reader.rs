@@ -13,8 +13,8 @@ const HEAD_BYTES: usize = 512;
 
 /// Reads frames out of one connection's bytes.
 ///
-/// The buffer is taken once. It grows only while one frame larger than it arrives, by doubling as bytes come in and
-/// never beyond the limit on a message; [`FrameReader::reset`] gives the growth back.
+/// The buffer is taken once. It grows only while one frame larger than it arrives, step by step as bytes come in and never
+/// beyond the limit on a message; [`FrameReader::reset`] gives the growth back.
 ///
 /// ```
 /// use engine::frame::{Frame, FrameReader};
@@ -246,9 +246,9 @@ impl FrameReader {
         self.end - self.start
     }
 
-    /// Bytes of memory held: both buffers, with padding.
+    /// Bytes of memory held: both buffers, with padding. Of the first what was written to; it has addresses for more.
     pub fn memory_bytes(&self) -> usize {
-        self.buffer.capacity() + self.message.capacity()
+        self.buffer.len() + self.message.capacity()
     }
 
     /// Makes the reader new for the next connection: forgets all bytes and keeps the memory it was made with.
@@ -276,10 +276,13 @@ impl FrameReader {
         }
         let capacity_bytes = self.buffer.len() - PADDING_BYTES;
         if self.end == capacity_bytes && self.wanted_bytes > capacity_bytes {
-            let doubled_bytes = (capacity_bytes * 2).min(HEADER_BYTES_MAX + self.message_bytes_max);
+            let most_bytes = HEADER_BYTES_MAX + self.message_bytes_max;
+            let doubled_bytes = (capacity_bytes * 2).min(most_bytes);
             let grown_bytes = doubled_bytes.min(capacity_bytes + GROWTH_BYTES_MAX) + PADDING_BYTES;
             if self.buffer.capacity() < grown_bytes {
-                self.buffer.reserve_exact(doubled_bytes + PADDING_BYTES - self.buffer.len());
+                // Addresses for all that may come, of which memory is what is written to: a buffer that moves as it grows takes
+                // fresh memory for all that it has, and 2 MB were seen to take a millisecond.
+                self.buffer.reserve_exact(most_bytes + PADDING_BYTES - self.buffer.len());
             }
             self.buffer.resize(grown_bytes, 0);
         }

@@ -109,11 +109,19 @@ fn memory_grows_with_bytes_that_came_and_not_with_announced_ones() {
     assert!(!reader.space().is_empty());
     assert_eq!(reader.memory_bytes(), at_start, "nor for what has not come");
 
-    let mut missing = MESSAGE_BYTES_MAX;
+    let (mut missing, mut begins_at) = (MESSAGE_BYTES_MAX, None);
     while missing > 0 {
         assert_eq!(reader.next(), Ok(None));
-        let bytes = reader.space().len().min(missing);
+        let before = reader.memory_bytes();
+        let space = reader.space();
+        let (bytes, ends_at) = (space.len().min(missing), space.as_ptr_range().end.addr());
         assert!(bytes > 0);
+        let after = reader.memory_bytes();
+        assert!(after - before <= 256 << 10, "{} bytes at once", after - before);
+        if after > at_start {
+            // What has come is not moved again.
+            assert_eq!(*begins_at.get_or_insert(ends_at - after), ends_at - after, "at {after} bytes");
+        }
         reader.filled(bytes);
         missing -= bytes;
     }
