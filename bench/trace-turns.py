@@ -6,7 +6,7 @@
 Runs the command with --marker, tracing switches, interrupts and timers, and says of each turn that
 the command marked: how long another thread had the core, how long interrupts had it, the longest stretch without any event,
 and how late the timers were that fell due in it. A core that runs takes an interrupt within microseconds; one that
-takes it a millisecond late was stopped, and only the hypervisor can do that. Needs root, tracefs, and memory for the trace.
+takes it a millisecond late was stopped by the hypervisor, or the kernel had its interrupts off. Neither is the turn's work. Needs root, tracefs, and memory for the trace.
 """
 import collections
 import os
@@ -16,6 +16,8 @@ import sys
 
 TRACE = "/sys/kernel/tracing"
 BUFFER_KB = 1_500_000
+# What is left to the kernel afterwards, its own default.
+KEPT_KB = 1_408
 EVENTS = """sched/sched_switch irq/irq_handler_entry irq/irq_handler_exit irq/softirq_entry irq/softirq_exit
 irq_vectors/local_timer_entry irq_vectors/local_timer_exit irq_vectors/call_function_entry irq_vectors/call_function_exit
 irq_vectors/call_function_single_entry irq_vectors/call_function_single_exit irq_vectors/reschedule_entry
@@ -41,7 +43,7 @@ def trace(command):
     put("tracing_on", "0")
     put("trace", "")
     put("trace_clock", "mono")
-    put("buffer_size_kb", str(BUFFER_KB))
+    put("buffer_size_kb", str(BUFFER_KB))  # for each core
     try:
         for event in EVENTS:
             put(f"events/{event}/enable", "1")
@@ -88,6 +90,8 @@ def turn(events, thread, core, took_us, until_us):
 
 
 def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     code = trace(sys.argv[1:])
     recent = collections.deque()
     expires = {}
@@ -137,6 +141,8 @@ def main():
                 f"at {at / 1e6:.3f} {match[1].strip():<6} took {took_us} us, on core {on_core_us}: another thread {other_us}, "
                 f"interrupts {irq_us}, longest silence {silent_us}, timers late by {late_us}; step {step_us} {mark[4]}: {cause}"
             )
+    put("trace", "")
+    put("buffer_size_kb", str(KEPT_KB))
     print(f"{read} events read")
     for (thread, cause), count in sorted(causes.items()):
         print(f"{count:>6} {thread}: {cause}")

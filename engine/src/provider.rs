@@ -47,8 +47,8 @@ pub const FRAMES_PER_CALL_MAX: usize = 4;
 /// a slow host (`soak turns`).
 const BYTES_PER_CALL_MAX: usize = 2 << 10;
 
-/// Bytes of one frame that are decoded in one turn. Coinbase's snapshots of megabytes are read in so many pieces; 32 KiB
-/// take about 0.1 ms, on a slow host 0.3.
+/// Bytes of one frame that are decoded in one turn. Coinbase's snapshots of megabytes are read in so many pieces: 64 KiB
+/// take about 0.1 ms, and several times that on a slow host, hence half of them.
 pub const PIECE_BYTES_MAX: usize = 32 << 10;
 
 /// What a provider is made of, beside its pipeline.

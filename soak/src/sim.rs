@@ -18,7 +18,7 @@ use engine::catalog::{Catalog, ProviderFacts, StreamFacts};
 use engine::connection::{Ask, Lost};
 use engine::consumer::{Host, OnPanic};
 use engine::directory::Directory;
-use engine::dispatch::{Dispatcher, LaneCounts, RELIEF_PARTS_MAX};
+use engine::dispatch::{Dispatcher, LaneCounts};
 use engine::event::{BookStatus, Event};
 use engine::ids::{ConsumerId, InstrumentId, LineId, Listing, ProviderId, ShardId};
 use engine::pipeline::{Pipeline, PipelineOptions};
@@ -379,13 +379,6 @@ impl<V: Venue> World<V> {
             }
         }
         at_ns
-    }
-
-    /// What the shard's other providers leave this one to give out, of what waits for room: at one time in four nothing, one
-    /// event, some, all of it.
-    pub(crate) const fn relief_parts(&self) -> usize {
-        let mixed = (self.now_ns ^ self.options.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62;
-        [0, 1, 64, RELIEF_PARTS_MAX][mixed as usize]
     }
 
     /// Does what is to be done now.
