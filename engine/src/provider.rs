@@ -38,6 +38,7 @@ use delisting::Standing;
 use rest::{Purpose, RestQueue};
 use resync::Resyncs;
 use roll::Roll;
+pub use roll::RollAnswer;
 
 /// Frames taken from one connection before whoever reads it looks at the clock and at the other connections. A look is less than
 /// 26 ns, the frame of a trade 150 to 300.
@@ -81,6 +82,8 @@ pub struct Provider<V: Venue> {
     /// Lines that one group of streams has, the spare one included.
     lines_per_group: usize,
     rolls: Vec<Roll>,
+    /// Lines that are rolled on command, those under way included.
+    commanded: Vec<LineId>,
     care: Care,
     resyncs: Resyncs,
     absents: Absents,
@@ -135,6 +138,7 @@ impl<V: Venue> Provider<V> {
             happenings: VecDeque::new(),
             lines_per_group,
             rolls: Vec::new(),
+            commanded: Vec::new(),
             care: Care::new(now),
             resyncs: Resyncs::default(),
             absents: Absents::default(),
@@ -460,7 +464,7 @@ impl<V: Venue> Provider<V> {
             .chain(self.rest.deadline(now))
             .chain(self.stalled_until)
             .min();
-        if !self.rolls.is_empty() {
+        if !self.rolls.is_empty() || self.is_rolling_all() {
             let hands_over = self.rolls.iter().any(|roll| roll.hands_over);
             let soon = now.plus_ns(if hands_over { HAND_OVER_LOOK_NS } else { ROLL_LOOK_NS });
             soonest = Some(soonest.map_or(soon, |at| at.min(soon)));

@@ -151,7 +151,6 @@ pub struct World<V: Venue = Binance> {
     dirty: Vec<ConnectionId>,
     /// Instruments of which the venue is asked whether it has them.
     listing: Option<ListingRun>,
-    rolls: changes::Rolls,
 }
 
 impl World<Binance> {
@@ -259,7 +258,6 @@ impl<V: Venue> World<V> {
             links: Vec::new(),
             dirty: Vec::new(),
             listing: None,
-            rolls: changes::Rolls::default(),
             options,
         }
     }
@@ -333,7 +331,9 @@ impl<V: Venue> World<V> {
     /// Whether every subscription is taken, every book is proved, and no roll on command is under way.
     pub fn is_settled(&self) -> bool {
         let mut lines = self.provider.connections().iter().filter(|line| !line.is_spare());
-        self.all_proved() && self.rolls.is_over() && lines.all(engine::connection::Connection::is_subscribed)
+        self.all_proved()
+            && !self.provider.is_rolling_all()
+            && lines.all(engine::connection::Connection::is_subscribed)
     }
 
     /// Runs until every subscription is taken and every book is proved.
@@ -366,7 +366,7 @@ impl<V: Venue> World<V> {
     /// When something happens next, by the simulated clock.
     pub(crate) fn next_ns(&self) -> u64 {
         let now = ReceiveTime::from_ns(self.now_ns);
-        let mut at_ns = self.site.next_wake_ns().min(self.rolls.next_ns());
+        let mut at_ns = self.site.next_wake_ns();
         at_ns = at_ns.min(self.provider.deadline(now).map_or(u64::MAX, ReceiveTime::ns));
         if self.provider.needs_attention() {
             at_ns = self.now_ns;
@@ -594,7 +594,6 @@ impl<V: Venue> World<V> {
     fn serve(&mut self) {
         let now = ReceiveTime::from_ns(self.now_ns);
         self.provider.timeout(now, &mut FixedClock(now));
-        self.roll_due();
         while let Some((id, request)) = self.provider.poll_rest(now) {
             let deadline_ns = self.now_ns + REST_NS_MAX;
             let text = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", request.path);

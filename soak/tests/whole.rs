@@ -160,6 +160,14 @@ fn a_roll_on_command_ends_though_its_line_is_in_use_again_at_once() {
     good(&Options { mix: Some(Mix(15_729_835)), only, ..Options::with_seed(4_200_000_615) });
 }
 
+/// Found by fresh seeds, a fault of the simulation: a consumer's shard stood when it was to give up a book, so it did so after the
+/// end had asked for everything and was told that it was there.
+#[test]
+fn what_a_consumer_gives_up_late_is_asked_for_after_it() {
+    let only = Some(vec![44, 61, 80]);
+    good(&Options { mix: Some(Mix(12_388_855)), only, ..Options::with_seed(4_300_004_907) });
+}
+
 /// Found by the first seeds with the recorder: what the control thread told it made its recording unreadable; so did a power cut that
 /// left zeros in a file's head, and one in a record was taken for whole.
 #[test]

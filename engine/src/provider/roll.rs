@@ -1,7 +1,7 @@
 //! Overlapped rolls: a spare line is opened beside an old one and takes over once it carries all that the other does.
 
 use super::{Happening, Provider};
-use crate::connection::Lost;
+use crate::connection::{Connection, Lost};
 use crate::ids::LineId;
 use crate::probe::Probe;
 use crate::time::ReceiveTime;
@@ -16,6 +16,15 @@ pub(super) struct Roll {
     pub subscribed_at: Option<ReceiveTime>,
     /// The books are changing hands, one a look.
     pub hands_over: bool,
+}
+
+/// What a command to roll found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollAnswer {
+    /// Lines that are rolled, one after the other where they carry the same streams.
+    pub lines: usize,
+    /// An earlier command is still being carried out; this one added nothing.
+    pub under_way: bool,
 }
 
 /// How long a new line runs beside the old one before that is dropped, in nanoseconds: both must show the same.
@@ -34,9 +43,37 @@ impl<V: Venue> Provider<V> {
         true
     }
 
-    /// Whether another line is about to take over from this one.
-    pub fn is_rolling(&self, from: LineId) -> bool {
-        self.rolls.iter().any(|roll| roll.from == from)
+    /// Rolls every line that is up; `None` if none is. They begin with the next [`timeout`](Self::timeout). Repeating it while
+    /// that is under way changes nothing.
+    #[cold]
+    pub fn roll_all(&mut self) -> Option<RollAnswer> {
+        let under_way = self.is_rolling_all();
+        if !under_way {
+            let live = self.connections.iter().filter(|connection| connection.is_live());
+            self.commanded = live.map(Connection::line).collect();
+        }
+        let lines = self.commanded.len();
+        (lines > 0).then_some(RollAnswer { lines, under_way })
+    }
+
+    /// Whether lines are being rolled, or wait for it, by [`roll_all`](Self::roll_all).
+    pub const fn is_rolling_all(&self) -> bool {
+        !self.commanded.is_empty()
+    }
+
+    /// Begins the rolls on command whose turn has come. A line that is lost before is made anew anyway.
+    fn begin_commanded(&mut self, now: ReceiveTime) {
+        let mut commanded = std::mem::take(&mut self.commanded);
+        commanded.retain(|&line| {
+            let is_rolling = self.rolls.iter().any(|roll| roll.from == line);
+            if !is_rolling && self.connections[line.index()].is_live() {
+                // `false` while another line of its group is rolled.
+                self.roll(line, now);
+                return true;
+            }
+            is_rolling
+        });
+        self.commanded = commanded;
     }
 
     /// Goes on with the rolls under way.
@@ -46,6 +83,7 @@ impl<V: Venue> Provider<V> {
                 self.roll(LineId(line as u8), now);
             }
         }
+        self.begin_commanded(now);
         let mut index = 0;
         while index < self.rolls.len() {
             let Roll { from, to, subscribed_at, .. } = self.rolls[index];
@@ -70,6 +108,8 @@ impl<V: Venue> Provider<V> {
                 continue;
             }
             self.rolls.remove(index);
+            // At once: the line may soon be in use again, and be rolled for another reason.
+            self.commanded.retain(|&line| line != from);
             self.lost(from, Lost::Ours("rolled"), now, probe);
             // It may have been lost before: without this it would come back as one line too many, and none would be spare.
             self.connections[from.index()].retire();

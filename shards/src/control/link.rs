@@ -14,6 +14,7 @@ use engine::dispatch::Dispatcher;
 use engine::event::Event;
 use engine::ids::{ConsumerId, InstrumentId, Listing, ProviderId, ShardId, StreamId};
 use engine::merge::MergeRule;
+use engine::provider::RollAnswer;
 use engine::ring::{Receiver, Sender};
 use engine::routing::Route;
 
@@ -177,15 +178,6 @@ pub struct Numbered {
     pub number: u64,
     /// What to do.
     pub command: Command,
-}
-
-/// What a command to roll found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RollAnswer {
-    /// Lines that are rolled, one after the other where they carry the same streams.
-    pub lines: usize,
-    /// An earlier command is still being carried out; this one added nothing.
-    pub under_way: bool,
 }
 
 /// What a shard answers.

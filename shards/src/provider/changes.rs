@@ -5,13 +5,13 @@
 
 use engine::dead_letter::DeadLetters;
 use engine::ids::{Listing, StreamId};
-use engine::provider::Provider;
+use engine::provider::{Provider, RollAnswer};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
 use super::lines::LineSocket;
 use super::{Driver, ProviderShard};
-use crate::control::link::{Command, NewInstrument, Numbered, Opened, Reply, RollAnswer, RouteChange};
+use crate::control::link::{Command, NewInstrument, Numbered, Opened, Reply, RouteChange};
 
 /// What a provider does for the control thread.
 pub trait Obey {
@@ -21,8 +21,8 @@ pub trait Obey {
     fn listed(&mut self) -> Option<(u64, Reply)>;
     /// Takes new routes over, all or none.
     fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String>;
-    /// Rolls its lines; says what is under way.
-    fn roll(&mut self) -> Result<RollAnswer, String>;
+    /// Rolls its lines; says what is under way, `None` if none is up.
+    fn roll(&mut self) -> Option<RollAnswer>;
     /// Its dead letters.
     fn letters(&self) -> &DeadLetters;
 }
@@ -55,7 +55,10 @@ pub fn obey(shard: &mut impl Providers, command: Numbered, now_ns: u64) -> Optio
         (Command::Route { change, .. }, Some(provider)) => {
             provider.route(*change, now_ns).map_or_else(Reply::Refused, |()| Reply::Done)
         }
-        (Command::Roll { .. }, Some(provider)) => provider.roll().map_or_else(Reply::Refused, Reply::Rolling),
+        (Command::Roll { .. }, Some(provider)) => match provider.roll() {
+            Some(answer) => Reply::Rolling(answer),
+            None => Reply::Refused("no line is up, so there is nothing to roll".to_owned()),
+        },
         (Command::List { .. } | Command::Route { .. } | Command::Roll { .. }, None) => {
             Reply::Refused("no such provider on this shard".to_owned())
         }
@@ -236,8 +239,9 @@ impl<V: Venue> Obey for Driver<V> {
         taken
     }
 
-    fn roll(&mut self) -> Result<RollAnswer, String> {
-        self.begin_rolls()
+    fn roll(&mut self) -> Option<RollAnswer> {
+        self.deadline_ns = 0;
+        self.provider.roll_all()
     }
 
     fn letters(&self) -> &DeadLetters {

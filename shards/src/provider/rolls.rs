@@ -1,5 +1,5 @@
-//! When lines are rolled beside what the engine does by itself (age limit of the venue, notice of a shutdown): at the quiet
-//! time of the topology, and on command. How a roll goes is the engine's: the new line first, then the end of the old one.
+//! When lines are rolled beside what the engine does by itself (age limit of the venue, notice of a shutdown, command): at the
+//! quiet time of the topology. How a roll goes is the engine's: the new line first, then the end of the old one.
 
 use engine::connection::{Connection, ROLL_BEFORE_NS};
 use engine::ids::LineId;
@@ -7,14 +7,11 @@ use engine::time::ReceiveTime;
 use engine::venue::Venue;
 
 use super::Driver;
-use crate::control::link::RollAnswer;
 use crate::machine::clock::wall_ns;
 use crate::topology::RollPlan;
 
 /// How often the ages of lines are compared with the quiet time, in nanoseconds.
 const QUIET_LOOK_NS: u64 = 10_000_000_000;
-/// How often rolls on command are looked at, in nanoseconds: one takes a second at least.
-const COMMAND_LOOK_NS: u64 = 50_000_000;
 /// One second, in nanoseconds.
 const SECOND_NS: u64 = 1_000_000_000;
 /// One day, in seconds; a UTC day has no more for `SystemTime`.
@@ -24,15 +21,13 @@ const DAY_S: u64 = 24 * 60 * 60;
 #[derive(Debug, Default)]
 pub(super) struct Rolls {
     pub(super) plan: Option<RollPlan>,
-    /// Lines still to be rolled on command, and whether the engine has begun.
-    commanded: Vec<(LineId, bool)>,
     look_at_ns: u64,
 }
 
 impl Rolls {
     /// When [`Driver::roll_due`] has something to look at.
     pub(super) fn deadline_ns(&self) -> u64 {
-        if self.plan.is_some() || !self.commanded.is_empty() { self.look_at_ns } else { u64::MAX }
+        if self.plan.is_some() { self.look_at_ns } else { u64::MAX }
     }
 }
 
@@ -57,45 +52,14 @@ impl RollPlan {
 }
 
 impl<V: Venue> Driver<V> {
-    /// Rolls every line that is up, on command. Repeating it while that is under way changes nothing.
-    ///
-    /// # Errors
-    /// That no line is up, in words.
-    #[cold]
-    pub(super) fn begin_rolls(&mut self) -> Result<RollAnswer, String> {
-        let under_way = !self.rolls.commanded.is_empty();
-        if !under_way {
-            let live = self.provider.connections().iter().filter(|connection| connection.is_live());
-            self.rolls.commanded = live.map(|connection| (connection.line(), false)).collect();
-            self.rolls.look_at_ns = 0;
-            self.deadline_ns = 0;
-        }
-        match self.rolls.commanded.len() {
-            0 => Err("no line is up, so there is nothing to roll".to_owned()),
-            lines => Ok(RollAnswer { lines, under_way }),
-        }
-    }
-
-    /// Begins the rolls that are due.
+    /// Begins the rolls of the quiet time that are due.
     #[cold]
     pub(super) fn roll_due(&mut self, now_ns: u64) {
         if now_ns < self.rolls.deadline_ns() {
             return;
         }
         let now = ReceiveTime::from_ns(now_ns);
-        let mut commanded = std::mem::take(&mut self.rolls.commanded);
-        commanded.retain_mut(|(line, begun)| {
-            if *begun {
-                // Once it has ended the line may be in use again: what took over from it may itself be rolled.
-                return self.provider.is_rolling(*line);
-            }
-            // One that has been lost meanwhile is made anew anyway.
-            let is_live = self.provider.connections()[line.index()].is_live();
-            *begun = is_live && self.provider.roll(*line, now);
-            is_live
-        });
-        self.rolls.look_at_ns = now_ns + if commanded.is_empty() { QUIET_LOOK_NS } else { COMMAND_LOOK_NS };
-        self.rolls.commanded = commanded;
+        self.rolls.look_at_ns = now_ns + QUIET_LOOK_NS;
         let Some(plan) = self.rolls.plan else { return };
         let second = wall_ns() / SECOND_NS % DAY_S;
         let age_ns_max = self.provider.pipeline.venue.limits().age_s_max * SECOND_NS;

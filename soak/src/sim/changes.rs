@@ -6,37 +6,16 @@ use engine::consumer::Host;
 use engine::dead_letter::DeadLetters;
 use engine::directory::Directory;
 use engine::dispatch::{Dispatcher, RELIEF_PARTS_MAX};
-use engine::ids::{LineId, StreamId};
+use engine::ids::StreamId;
+use engine::provider::RollAnswer;
 use engine::routing::{Delivery, Route};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
-use shards::control::link::{NewInstrument, Reply, RollAnswer, RouteChange};
+use shards::control::link::{NewInstrument, Reply, RouteChange};
 use shards::provider::changes::{ListingRun, Obey, take_routes};
 
-use super::{MS_NS, World, catalog_of};
+use super::{World, catalog_of};
 use crate::ledger::key;
-
-/// How often rolls on command are looked at, as in the shard, in nanoseconds.
-const LOOK_NS: u64 = 50 * MS_NS;
-
-/// Lines that are to be rolled on command, and whether the engine has begun: what `shards::provider::Driver` keeps of them.
-#[derive(Default)]
-pub(super) struct Rolls {
-    lines: Vec<(LineId, bool)>,
-    look_at_ns: u64,
-}
-
-impl Rolls {
-    /// When they are looked at next.
-    pub(super) fn next_ns(&self) -> u64 {
-        if self.is_over() { u64::MAX } else { self.look_at_ns }
-    }
-
-    /// Whether none is under way.
-    pub(super) fn is_over(&self) -> bool {
-        self.lines.is_empty()
-    }
-}
 
 /// The observer sees all streams of a provider from the number `from` on.
 pub(super) fn observe(directory: &Directory, from: usize, dispatcher: &mut Dispatcher, host: &mut Host) {
@@ -55,23 +34,6 @@ impl<V: Venue> World<V> {
     pub(crate) const fn relief_parts(&self) -> usize {
         let mixed = (self.now_ns ^ self.options.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62;
         [0, 1, 64, RELIEF_PARTS_MAX][mixed as usize]
-    }
-
-    /// Begins the rolls on command that are due, and forgets those that are over.
-    pub(super) fn roll_due(&mut self) {
-        if self.now_ns < self.rolls.next_ns() {
-            return;
-        }
-        let (provider, now) = (&mut self.provider, ReceiveTime::from_ns(self.now_ns));
-        self.rolls.lines.retain_mut(|(line, begun)| {
-            if *begun {
-                return provider.is_rolling(*line);
-            }
-            let is_live = provider.connections()[line.index()].is_live();
-            *begun = is_live && provider.roll(*line, now);
-            is_live
-        });
-        self.rolls.look_at_ns = self.now_ns + LOOK_NS;
     }
 
     /// The observer sees streams that are new, too, and a stream that begins at the venue begins for it.
@@ -117,17 +79,8 @@ impl<V: Venue> Obey for World<V> {
         taken
     }
 
-    fn roll(&mut self) -> Result<RollAnswer, String> {
-        let under_way = !self.rolls.is_over();
-        if !under_way {
-            let live = self.provider.connections().iter().filter(|connection| connection.is_live());
-            let lines = live.map(|connection| (connection.line(), false)).collect();
-            self.rolls = Rolls { lines, look_at_ns: self.now_ns };
-        }
-        match self.rolls.lines.len() {
-            0 => Err("no line is up, so there is nothing to roll".to_owned()),
-            lines => Ok(RollAnswer { lines, under_way }),
-        }
+    fn roll(&mut self) -> Option<RollAnswer> {
+        self.provider.roll_all()
     }
 
     fn letters(&self) -> &DeadLetters {

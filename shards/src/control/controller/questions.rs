@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use engine::consumer::StreamLatency;
 use engine::dead_letter::DeadLetter;
 use engine::ids::{ProviderId, StreamId};
+use engine::provider::RollAnswer;
 
 use super::{ANSWER_NS_MAX, Controller};
-use crate::control::link::{Command, RollAnswer};
+use crate::control::link::Command;
 use crate::control::order::Refusal;
 use crate::control::server::Ticket;
 

@@ -133,13 +133,19 @@ impl Control {
         }
     }
 
-    /// At the end everything is asked for that ever was there, until it is.
+    /// At the end everything is asked for that ever was there, until it is. What consumers asked for before comes first: it may
+    /// end what an operator is told to be there.
     pub(super) fn want_back(&mut self, whole: &Whole) {
         let Some(mut wanted) = self.wanted_back.take() else { return };
+        let is_idle = self.is_idle(whole);
         for (provider, wanted) in wanted.iter_mut().enumerate() {
             if let WantedBack::From(at_ns) = *wanted
                 && whole.now_ns >= at_ns
             {
+                if !is_idle {
+                    *wanted = WantedBack::From(whole.now_ns + AGAIN_NS);
+                    continue;
+                }
                 let bases = BASES.iter().chain([&UNKNOWN]);
                 let symbols: Vec<_> = bases.map(|base| symbol(provider, base)).collect();
                 let body = json!({"consumer": "c0", "provider": name_of(provider), "instruments": symbols,
@@ -357,7 +363,8 @@ impl Whole {
         Some(what)
     }
 
-    /// Faults are over: nobody stands, everybody may trade, and everything is asked for again.
+    /// Faults are over: nobody stands, everybody may trade, no consumer asks for anything that it has not asked for yet, and
+    /// everything is asked for again.
     pub(in crate::whole) fn calm_control(&mut self) {
         let Some(mut control) = self.control.take() else { return };
         control.shards_stand_until_ns = [0; PROVIDERS];
@@ -367,6 +374,9 @@ impl Whole {
             control.controller.set_trading(None, consumer, true, self.now_ns);
         }
         self.follow_switches(&mut control);
+        for seated in self.shards.iter().flat_map(|shard| &shard.seated) {
+            seated.audit.borrow_mut().asks.clear();
+        }
         control.wanted_back = Some([WantedBack::From(self.now_ns); PROVIDERS]);
         self.control = Some(control);
     }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::event::Body;
 use engine::event::control::{Command as Told, Outcome};
 use engine::ids::{ConsumerId, ShardId};
+use engine::provider::RollAnswer;
 use engine::routing::Delivery;
-use shards::control::link::{RollAnswer, ShardEnd};
+use shards::control::link::ShardEnd;
 use shards::control::order::Refusal;
 
 use super::super::auditor::{Audit, Place};
