@@ -2,7 +2,7 @@
 # Everything that CI does, in CI's order: what is cheap and says most comes first. `.ci/run` installs the tools and calls this.
 #
 #   scripts/check.sh                 all stages
-#   scripts/check.sh format guards   some of them: format guards policy lint docs tests coverage package simulation counts
+#   scripts/check.sh format guards   some of them: format guards policy lint docs tests simulation package counts
 #
 # A stage that cannot run says SKIPPED and why, at once and in the summary; it never passes silently.
 set -euo pipefail
@@ -65,12 +65,19 @@ stage_docs() {
   RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
 }
 
-# The README's test command.
+# The README's test command, with the compiler's counters where they can be read: built and run once, it says both.
 stage_tests() {
   [[ -d ${MELTICA_CAPTURES:-../shared/captures} ]] || skip "conformance against recordings: none found (MELTICA_CAPTURES)"
   local before
   before=$(git status --porcelain 2>/dev/null || true)
-  scripts/test.sh
+  local code=0
+  scripts/coverage.sh || code=$?
+  if ((code == 3)); then
+    skip "coverage: no llvm-cov of the compiler's major version (scripts/install-tools.sh coverage)"
+    code=0
+    scripts/test.sh || code=$?
+  fi
+  ((code == 0)) || return "$code"
   if [[ $(git status --porcelain 2>/dev/null || true) != "$before" ]]; then
     echo "the tests wrote into the working tree; a test's files belong into a temporary directory:" >&2
     git status --porcelain >&2
@@ -78,24 +85,24 @@ stage_tests() {
   fi
 }
 
-# Lines of the engine that its own quick tests run: money, orders and books are there. 81.2 % on 2026-12-01; the tests of `soak` run
-# most of the rest, with them it is 96.3 %. The whole workspace is `scripts/coverage.sh` without arguments, a quarter of an hour.
-stage_coverage() {
-  local arguments=(-p engine --lib) test code=0
-  for test in allocations book_feed desk dispatch frame pieces pipeline; do arguments+=(--test "$test"); done
-  scripts/coverage.sh "${arguments[@]}" || code=$?
-  if ((code == 3)); then
-    skip "coverage: no llvm-cov of the compiler's major version (scripts/install-tools.sh coverage)"
-    return
-  fi
-  return "$code"
-}
-
 # The whole gateway by seed; shares its build with the counts. What fresh seeds find is no fault of the change that met them: it is
 # said here and in the summary, with the command that shows it again, and stops nothing.
 stage_simulation() {
   cargo run --locked --release -p soak -- simulate --from 3462995808 --seeds 600
   cargo run --locked --release -p soak -- simulate --seeds 1500 || skip "fresh seeds found a broken promise, see above: it wants its own issue"
+}
+
+# The binary as it is shipped; shares its build with the simulation.
+stage_package() {
+  local line
+  cargo build --locked --release -p soak -p shards --bin meltica
+  local said code=0
+  said=$(mktemp)
+  scripts/package/test-package.sh "${CARGO_TARGET_DIR:-target}/release/meltica" 2>"$said" || code=$?
+  cat "$said" >&2
+  while IFS= read -r line; do skipped+=("$line"); done < <(sed -n 's/^SKIPPED: //p' "$said")
+  rm -f "$said"
+  return "$code"
 }
 
 # Instruction counts against their limits. They hold for CPUs with AVX2 (bench/README.md).
@@ -122,20 +129,7 @@ stage_counts() {
   return "$code"
 }
 
-# The debug binary that the tests have left; alone, it builds that first.
-stage_package() {
-  local line
-  cargo build --locked -p shards --bin meltica
-  local said code=0
-  said=$(mktemp)
-  scripts/package/test-package.sh "${CARGO_TARGET_DIR:-target}/debug/meltica" 2>"$said" || code=$?
-  cat "$said" >&2
-  while IFS= read -r line; do skipped+=("$line"); done < <(sed -n 's/^SKIPPED: //p' "$said")
-  rm -f "$said"
-  return "$code"
-}
-
-all=(format guards policy lint docs tests coverage package simulation counts)
+all=(format guards policy lint docs tests simulation package counts)
 (($# > 0)) || set -- "${all[@]}"
 
 summary=()

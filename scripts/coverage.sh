@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Which lines of the workspace's own code its tests run; fails below the promises at the top of `summary`.
 #
-#   scripts/coverage.sh [arguments of cargo test]     runs scripts/test.sh with counters, then reports: -p engine, for example
+#   scripts/coverage.sh                               runs scripts/test.sh with counters, then reports: CI's way to run the tests
+#   scripts/coverage.sh -p engine                     a part of it; any arguments of cargo test. Only the whole is judged
 #   scripts/coverage.sh show FILE...                  the lines of these files with their counts, from the last run
 #
 # Uses the compiler's own counters, and LLVM's tools of the same major version: from LLVM_BIN, from the toolchain (rustup component
@@ -10,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Documentation examples leave no binary to read. Who names targets has those alone.
+# What leaves a binary to read: documentation examples run, but do not count. Who names targets has those alone.
 targets=(--lib --bins --tests)
 for argument in "$@"; do
   case $argument in --lib | --bin | --bins | --test | --tests) targets=() ;; esac
@@ -69,10 +70,9 @@ import collections
 import pathlib
 import sys
 
-# Per cent of lines. The whole: SPEC. The engine holds money, orders and books: a little under what was measured, by all tests and by
-# its own alone, so that a large piece without tests is noticed and a small one is not an argument.
-LEAST = {"all": 70.0, "engine": 90.0}
-LEAST_OF_ENGINE_ALONE = 80.0
+# Per cent of lines. SPEC asks for 70 of the whole, and more of the engine, which holds money, orders and books. A little under what was
+# measured (93.5 and 96.3), so that a large piece without tests is noticed and a small one is not an argument.
+LEAST = {"all": 90.0, "engine": 94.0}
 
 root = pathlib.Path(sys.argv[2])
 
@@ -117,9 +117,10 @@ print("lines that no test runs, by file:")
 for missed, percent, path in sorted(files, reverse=True)[:20]:
     print(f"  {missed:6}  {percent:5.1f} %  {path}")
 failed = False
+is_whole = {"engine", "shards", "soak"} <= set(crates)
 for name, (covered, count) in sorted(crates.items(), key=lambda item: (item[0] == "all", item[0])):
     percent = 100 * covered / count
-    least = LEAST_OF_ENGINE_ALONE if set(crates) == {"all", "engine"} and name == "engine" else LEAST.get(name)
+    least = LEAST.get(name) if is_whole else None
     failed |= least is not None and percent < least
     wanted = "" if least is None else f", at least {least:g} % wanted"
     print(f"coverage: {name}: {percent:.1f} % of {count} lines{wanted}")
@@ -138,7 +139,7 @@ case ${1:-} in
     rm -f "$out"/*.profraw
     # A test that fails spoils the answer of a quarter of an hour no more than its own lines: it is told, and fails the run at the end.
     failed=0
-    scripts/test.sh "${targets[@]}" --no-fail-fast "$@" || failed=$?
+    scripts/test.sh --no-fail-fast "$@" || failed=$?
     report "$@"
     if ((failed != 0)); then
       echo "coverage: tests failed, see above; the lines that they would have run are missing from these figures" >&2
