@@ -17,6 +17,7 @@ pub use care::CareCounts;
 pub use carry::NoRoom;
 pub use happening::Happening;
 pub use rest::{RestCounts, RestId};
+pub use roll::RollAnswer;
 
 use std::collections::VecDeque;
 
@@ -38,7 +39,6 @@ use delisting::Standing;
 use rest::{Purpose, RestQueue};
 use resync::Resyncs;
 use roll::Roll;
-pub use roll::RollAnswer;
 
 /// Frames taken from one connection before whoever reads it looks at the clock and at the other connections. A look is less than
 /// 26 ns, the frame of a trade 150 to 300.

@@ -228,6 +228,7 @@ impl ConsumerShard {
         let mut status = ConsumerStatus {
             shard: self.index,
             received_total: self.received_total,
+            outbox: self.host.outbox().counts,
             ring_count: self.rings.len().min(RINGS_MAX) as u8,
             rings: [RingStatus::default(); RINGS_MAX],
             seat_count: 0,

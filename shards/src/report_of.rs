@@ -405,8 +405,11 @@ impl ConsumerShardSummary {
                 "buckets_from_1024_ns": &latency.buckets[..used],
             })
         });
-        let facts =
-            json!({ "rings": rings.collect::<Vec<_>>(), "latency_by_stream": streams.collect::<Vec<_>>() });
+        let facts = json!({
+            "rings": rings.collect::<Vec<_>>(),
+            "outbox": object_of!(engine::orders::outbox::OutboxCounts, host.outbox().counts),
+            "latency_by_stream": streams.collect::<Vec<_>>(),
+        });
         let said = host.summaries();
         let consumers = host.seats().zip(&said).map(|((name, counts, up), (_, facts))| {
             let facts: serde_json::Map<String, Value> =

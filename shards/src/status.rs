@@ -5,6 +5,7 @@
 use engine::consumer::SeatCounts;
 use engine::dispatch::{LaneCounts, OutputState};
 use engine::merge::{MergeCounts, MergerCounts};
+use engine::orders::outbox::OutboxCounts;
 use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{CareCounts, RestCounts};
 
@@ -111,6 +112,8 @@ pub struct ConsumerStatus {
     pub shard: u8,
     /// Event parts taken off its rings.
     pub received_total: u64,
+    /// Requests of its consumers, and those that were refused on this side.
+    pub outbox: OutboxCounts,
     /// How many of `rings` are used.
     pub ring_count: u8,
     /// Its rings.

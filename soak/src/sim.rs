@@ -149,6 +149,8 @@ pub struct World<V: Venue = Binance> {
     rng: Rng,
     links: Vec<Link>,
     dirty: Vec<ConnectionId>,
+    /// A subscription that begins is refused, as where no connection has room for it and no more connections fit.
+    pub(crate) is_full: bool,
     /// Instruments of which the venue is asked whether it has them.
     listing: Option<ListingRun>,
 }
@@ -257,6 +259,7 @@ impl<V: Venue> World<V> {
             rng: Rng::with_seed(options.seed ^ 0x5eed),
             links: Vec::new(),
             dirty: Vec::new(),
+            is_full: false,
             listing: None,
             options,
         }

@@ -168,6 +168,14 @@ fn what_a_consumer_gives_up_late_is_asked_for_after_it() {
     good(&Options { mix: Some(Mix(12_388_855)), only, ..Options::with_seed(4_300_004_907) });
 }
 
+/// Found as soon as a venue could be without room: the second of three venues refused its streams of a merge rule, and the third
+/// never heard what numbers the control thread had given to its own. The next new stream there took the shard down.
+#[test]
+fn a_refused_rule_leaves_every_shard_with_the_same_numbers() {
+    let only = Some(vec![1, 15]);
+    good(&Options { mix: Some(Mix(33_133_348)), only, ..Options::with_seed(6_000_000_113) });
+}
+
 /// Found by the first seeds with the recorder: what the control thread told it made its recording unreadable; so did a power cut that
 /// left zeros in a file's head, and one in a record was taken for whole.
 #[test]

@@ -39,6 +39,8 @@ crate::counters! {
         no_keys_total,
         /// Requests that found their ring full.
         ring_full_total,
+        /// Requests for a provider whose shard has ended.
+        stopping_total,
     }
 }
 
@@ -96,7 +98,9 @@ impl Outbox {
             return Ok(());
         };
         if lane.sender.is_abandoned() {
-            return self.refuse(request, Rule::Stopping, now);
+            self.refuse(request, Rule::Stopping, now)?;
+            self.counts.stopping_total += 1;
+            return Ok(());
         }
         if !lane.sender.has_room(1) {
             self.refuse(request, Rule::RingFull, now)?;

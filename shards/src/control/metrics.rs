@@ -7,6 +7,7 @@ use engine::dispatch::LaneCounts;
 use engine::merge::{MergeCounts, MergerCounts};
 use engine::orders::desk::DeskCounts;
 use engine::orders::ledger::{LedgerCounts, SessionState};
+use engine::orders::outbox::OutboxCounts;
 use engine::pipeline::{PipelineCounts, Race};
 use engine::provider::{CareCounts, RestCounts};
 
@@ -461,6 +462,14 @@ fn consumers(out: &mut Families, view: &View, controller: &Controller) {
     for status in &view.consumers {
         let shard = &topology.shards[usize::from(status.shard)].name;
         out.sample("meltica_shard_received_total", &[("shard", shard)], status.received_total as f64);
+    }
+    for (index, (name, help)) in OutboxCounts::LIST.iter().enumerate() {
+        let family = format!("meltica_outbox_{name}");
+        out.family(&family, "counter", help);
+        for status in &view.consumers {
+            let shard = &topology.shards[usize::from(status.shard)].name;
+            out.sample(&family, &[("shard", shard)], status.outbox.values()[index] as f64);
+        }
     }
 }
 

@@ -312,7 +312,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::machine::testing::{accept, listener, until};
+    use crate::machine::testing::{accept, listener, refusing, until};
 
     const LATER: u64 = u64::MAX;
 
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_refused_connect_is_an_error() {
-        let address = listener().1; // its listener is closed again
+        let (_kept, address) = refusing();
         let refused = match TcpSocket::connect(address, TcpOptions::default(), LATER) {
             Err(error) => error,
             Ok(mut client) => until("the refusal comes", || client.poll_connect(0).err()),

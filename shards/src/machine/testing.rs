@@ -1,9 +1,12 @@
 //! Helpers of this layer's tests: loopback sockets, scripted servers, and a bound on every wait.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketType};
 
 /// How long any single wait of a test may take before the test fails. Generous: it bounds hangs, it measures nothing.
 pub const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -25,6 +28,15 @@ pub fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
+}
+
+/// A loopback address that refuses every connection while the socket is kept: bound, so that nobody else gets the port, and never
+/// listened on. That of a listener that was closed may soon be another test's.
+pub fn refusing() -> (OwnedFd, SocketAddr) {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
+    (socket, address)
 }
 
 /// Two connected blocking sockets, whose reads and writes are bounded by [`WAIT_MAX`].

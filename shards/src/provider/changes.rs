@@ -129,27 +129,38 @@ impl ListingRun {
     }
 }
 
-/// Takes new routes over, all or none; `opened` learns of a new way.
-///
-/// # Errors
-/// What does not fit, in words: nothing but numbers and ways is new then.
+/// What comes before the routes: new numbers, ways and the version, on which the control thread counts whatever becomes of the
+/// rest.
 #[cold]
-pub fn take_routes<V: Venue>(
+pub fn take_numbers<V: Venue>(
     provider: &mut Provider<V>,
-    change: RouteChange,
-    now: ReceiveTime,
+    change: &mut RouteChange,
     opened: impl FnOnce(Opened),
-) -> Result<(), String> {
+) {
     // A book that is half out goes where it was to go.
     provider.pipeline.finish_books();
-    // Numbers and ways first: the control thread counts on them whatever becomes of the rest.
-    for (listing, channel, stream) in change.streams {
+    for (listing, channel, stream) in change.streams.drain(..) {
         let made = provider.pipeline.add_stream(listing, channel);
         assert_eq!(made, stream, "both sides add the same streams in the same order");
     }
-    if let Some(output) = change.output {
+    if let Some(output) = change.output.take() {
         opened(output.open(&mut provider.pipeline.dispatcher));
     }
+    provider.pipeline.dispatcher.routing.begin_version(change.version);
+}
+
+/// Takes new routes over, all or none; `opened` learns of a new way.
+///
+/// # Errors
+/// What does not fit, in words: nothing but what [`take_numbers`] takes is new then.
+#[cold]
+pub fn take_routes<V: Venue>(
+    provider: &mut Provider<V>,
+    mut change: RouteChange,
+    now: ReceiveTime,
+    opened: impl FnOnce(Opened),
+) -> Result<(), String> {
+    take_numbers(provider, &mut change, opened);
     let mut begun: Vec<StreamId> = Vec::new();
     for stream in change.begin_at_venue {
         if let Err(error) = provider.carry(stream, true, now) {
@@ -161,7 +172,6 @@ pub fn take_routes<V: Venue>(
         begun.push(stream);
     }
     let routing = &mut provider.pipeline.dispatcher.routing;
-    routing.begin_version(change.version);
     for (stream, route) in change.routes {
         routing.set(stream, route);
     }
@@ -246,5 +256,113 @@ impl<V: Venue> Obey for Driver<V> {
 
     fn letters(&self) -> &DeadLetters {
         &self.provider.pipeline.dispatcher.letters
+    }
+}
+
+/// A venue without room: connections of one shard are numbered by a byte.
+#[cfg(test)]
+mod tests {
+    use engine::book::BookRule;
+    use engine::channel::Channel;
+    use engine::dispatch::Dispatcher;
+    use engine::ids::InstrumentId;
+    use engine::pipeline::{Pipeline, PipelineOptions};
+    use engine::provider::ProviderOptions;
+    use engine::routing::{Delivery, Route};
+    use engine::testing::{self, CHANNELS, TextVenue};
+
+    use super::*;
+
+    const NOW: ReceiveTime = ReceiveTime::from_ns(1);
+    /// Instruments whose five streams fill a connection of the test venue.
+    const FILLS: u32 = 20;
+    const STREAMS: u32 = FILLS * CHANNELS.len() as u32;
+
+    /// A provider of as many lines as let two groups of connections fit; the first group is full.
+    fn provider() -> Provider<TextVenue> {
+        let symbols: Vec<String> = (0..=2 * FILLS).map(|number| format!("S{number}")).collect();
+        let known: Vec<&str> = symbols.iter().take(FILLS as usize).map(String::as_str).collect();
+        let mut directory = testing::directory(&known);
+        for (number, symbol) in symbols.iter().enumerate() {
+            directory.add(symbol, symbol, InstrumentId(number as u16)).expect("a short symbol");
+        }
+        let options = PipelineOptions { lines: 127, ..testing::options() };
+        let venue = TextVenue { book_rule: BookRule::RestSnapshotRange };
+        let options_of_provider = ProviderOptions {
+            websocket_host: "localhost".to_owned(),
+            message_bytes_max: 1_000,
+            snapshot_levels: 100,
+            rest_share_permille: 1_000,
+            verify_every_ns: 0,
+            seed: 1,
+        };
+        Provider::new(Pipeline::new(venue, directory, Dispatcher::new(0), options), options_of_provider, NOW)
+    }
+
+    fn route() -> Route {
+        Route { output: 0, delivery: Delivery::Lossless, book_depth: 0 }
+    }
+
+    /// New streams of these instruments, routed and begun; `streams` counts those before.
+    fn begin(
+        version: u32,
+        instruments: std::ops::Range<u32>,
+        channels: &[Channel],
+        streams: u32,
+    ) -> RouteChange {
+        let all =
+            instruments.flat_map(|instrument| channels.iter().map(move |&channel| (instrument, channel)));
+        let new: Vec<_> = all
+            .zip(streams..)
+            .map(|((instrument, channel), stream)| (Listing(instrument as u16), channel, StreamId(stream)))
+            .collect();
+        RouteChange {
+            version,
+            routes: new.iter().map(|&(.., stream)| (stream, route())).collect(),
+            begin_at_venue: new.iter().map(|&(.., stream)| stream).collect(),
+            streams: new,
+            ..RouteChange::default()
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_is_refused_whole_and_only_its_numbers_stay() {
+        let mut provider = provider();
+        let mut take = |change| take_routes(&mut provider, change, NOW, |_| panic!("no way is new"));
+        take(begin(2, FILLS..2 * FILLS, &CHANNELS, STREAMS)).expect("a second group of connections fits");
+        let reason =
+            take(begin(3, 2 * FILLS..2 * FILLS + 1, &CHANNELS[..2], 2 * STREAMS)).expect_err("a third");
+        assert_eq!(reason, "no connection has room for another stream");
+        let one = StreamId(2 * STREAMS);
+        let other = StreamId(2 * STREAMS + 1);
+        let state = |provider: &Provider<TextVenue>| {
+            let routing = &provider.pipeline.dispatcher.routing;
+            [one, other].map(|stream| (provider.carries(stream), routing.route(stream, 0).is_some()))
+        };
+        assert_eq!(state(&provider), [(false, false); 2]);
+        assert_eq!(provider.pipeline.dispatcher.routing.version(), 3, "consumers were told of it");
+        assert_eq!(provider.pipeline.directory.streams().len(), 2 * STREAMS as usize + 2);
+
+        // Room for one of the two: none of them begins. Then for both.
+        let ends = |version, stream: u32| RouteChange {
+            version,
+            end_at_venue: vec![StreamId(stream)],
+            ..RouteChange::default()
+        };
+        let again = |version| RouteChange {
+            version,
+            routes: vec![(one, route()), (other, route())],
+            begin_at_venue: vec![one, other],
+            ..RouteChange::default()
+        };
+        let mut take = |change| take_routes(&mut provider, change, NOW, |_| panic!("no way is new"));
+        take(ends(4, STREAMS)).expect("an end needs no room");
+        take(again(5)).expect_err("there is room for one");
+        assert_eq!(state(&provider), [(false, false); 2]);
+        let mut take = |change| take_routes(&mut provider, change, NOW, |_| panic!("no way is new"));
+        take(ends(6, STREAMS + 1)).expect("an end needs no room");
+        take(again(7)).expect("there is room for both");
+        assert_eq!(state(&provider), [(true, true); 2]);
+        assert_eq!(provider.connections().len(), 254);
     }
 }

@@ -297,6 +297,10 @@ fn switches(venue: &Venue, home: &Home) {
     assert_eq!(rig.states(3).0, ["ACK", "CANCELLED"]);
     let report = rig.placed(buy(4, LOW, "0.01"));
     assert_eq!((report.origin, report.state), (Origin::Local, ReportState::Rejected));
+    rig.wait("the count of what was held back", |rig| {
+        let counts = rig.board.consumers().next().map(|shard| shard.outbox);
+        counts.is_some_and(|counts| (counts.requests_total, counts.suppressed_total) == (2, 2))
+    });
     rig.gateway.switches.set_killed(None, false);
     assert_eq!(rig.placed(buy(5, LOW, "0.01")).state, ReportState::Ack);
     assert_eq!(venue.faults().orders().len(), 3, "nothing leaked");

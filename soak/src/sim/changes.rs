@@ -7,12 +7,12 @@ use engine::dead_letter::DeadLetters;
 use engine::directory::Directory;
 use engine::dispatch::{Dispatcher, RELIEF_PARTS_MAX};
 use engine::ids::StreamId;
-use engine::provider::RollAnswer;
+use engine::provider::{NoRoom, RollAnswer};
 use engine::routing::{Delivery, Route};
 use engine::time::ReceiveTime;
 use engine::venue::Venue;
-use shards::control::link::{NewInstrument, Reply, RouteChange};
-use shards::provider::changes::{ListingRun, Obey, take_routes};
+use shards::control::link::{NewInstrument, Opened, Reply, RouteChange};
+use shards::provider::changes::{ListingRun, Obey, take_numbers, take_routes};
 
 use super::{World, catalog_of};
 use crate::ledger::key;
@@ -66,15 +66,21 @@ impl<V: Venue> Obey for World<V> {
         ListingRun::poll(&mut self.listing, &self.provider)
     }
 
-    fn route(&mut self, change: RouteChange, now_ns: u64) -> Result<(), String> {
+    fn route(&mut self, mut change: RouteChange, now_ns: u64) -> Result<(), String> {
         let known = self.provider.pipeline.directory.streams().len();
         let begun = change.begin_at_venue.clone();
         // Who is behind a way is asked of the dispatcher; nobody sleeps here.
-        let taken = take_routes(&mut self.provider, change, ReceiveTime::from_ns(now_ns), |opened| {
+        let opened = |opened: Opened| {
             if opened.markers {
                 self.merge_output = Some(opened.output);
             }
-        });
+        };
+        let taken = if self.is_full && !begun.is_empty() {
+            take_numbers(&mut self.provider, &mut change, opened);
+            Err(NoRoom.to_string())
+        } else {
+            take_routes(&mut self.provider, change, ReceiveTime::from_ns(now_ns), opened)
+        };
         self.adopt(known, &begun);
         taken
     }

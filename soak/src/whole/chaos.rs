@@ -81,11 +81,13 @@ pub enum Kind {
     RecorderDisk,
     /// A provider is told to roll its lines.
     Rolls,
+    /// No connection of a provider has room for another stream.
+    Room,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -110,6 +112,7 @@ impl Kind {
         Self::Recorder,
         Self::RecorderDisk,
         Self::Rolls,
+        Self::Room,
     ];
 }
 
@@ -249,6 +252,12 @@ impl Whole {
                 self.merger_stands_until_ns = self.now_ns + for_ms * MS_NS;
                 return Some(format!("the merge shard stands for {for_ms} ms"));
             }
+            Kind::Room => {
+                let is_full = rng.u8(0..3) > 0;
+                self.feeds[provider].fill(is_full);
+                let room = if is_full { "no room" } else { "room" };
+                return Some(format!("provider {provider} has {room} for another stream"));
+            }
             Kind::Routes if self.control.is_some() => return self.ask_for_streams(),
             Kind::Rules if self.control.is_some() => return self.ask_for_rules(),
             Kind::Switches if self.control.is_some() => return self.ask_for_switch(),
@@ -308,6 +317,7 @@ impl Whole {
             feed.fault(&Fault::Clear);
             feed.site().set_rate(20.0, self.now_ns);
             feed.stall_until(0);
+            feed.fill(false);
         }
         for shard in &mut self.shards {
             (shard.asleep_until_ns, shard.parts_per_turn) = (0, usize::MAX);

@@ -24,6 +24,7 @@ use engine::directory::Directory;
 use engine::event::Event;
 use engine::ids::{ProviderId, ShardId, StreamId};
 use engine::ring::Receiver;
+use engine::routing::Route;
 use engine::time::FixedClock;
 use fastrand::Rng;
 use shards::consumer::commands::{Seats, obey as obey_consumer, pass_on_requests};
@@ -233,10 +234,15 @@ impl Control {
         // What it is to say to its venue leaves in this turn.
         whole.feeds[shard].step(now_ns);
         whole.facts[shard] = whole.feeds[shard].streams();
-        if !matches!(reply, Some(Reply::Done)) {
-            return reply;
-        }
         let ids: Vec<ShardId> = whole.feeds[shard].dispatcher().shards().collect();
+        if !matches!(reply, Some(Reply::Done)) {
+            // Consumers were told of deeper books: what was refused stays as it was.
+            let routing = &whole.feeds[shard].dispatcher_ref().routing;
+            let now = |&(stream, Route { output, .. }): &(_, Route)| {
+                Some((stream, *routing.route(stream, output)?))
+            };
+            routes = routes.iter().filter_map(now).collect();
+        }
         for (stream, route) in routes {
             let Some(number) = CONSUMERS.iter().position(|id| *id == ids[route.output]) else { continue };
             let facts = &whole.facts[shard][stream.index()];

@@ -50,6 +50,8 @@ pub(super) trait Feed: Obey {
     fn directory(&self) -> Directory;
     /// By stream number.
     fn streams(&self) -> Vec<StreamFacts>;
+    /// Whether its connections have no room for another stream.
+    fn fill(&mut self, is_full: bool);
     /// Pooled slots that are out.
     fn pooled_out(&self) -> usize;
     /// Where the provider stands, for a story.
@@ -154,6 +156,10 @@ impl<V: Venue> Feed for World<V> {
             }
         };
         directory.streams().iter().map(facts).collect()
+    }
+
+    fn fill(&mut self, is_full: bool) {
+        self.is_full = is_full;
     }
 
     fn pooled_out(&self) -> usize {

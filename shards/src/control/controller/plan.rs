@@ -330,7 +330,8 @@ impl Controller {
         }
     }
 
-    /// A shard refused what was planned: everything is as it was before.
+    /// A shard refused what was planned: everything is as it was before, but for what was numbered and the ways that were made.
+    /// Shards that were not told yet hear of those now.
     pub(super) fn undo(&mut self, running: &mut Running) {
         let plan = &mut running.plan;
         for &(consumer, provider, stream, before) in &plan.before {
@@ -349,5 +350,28 @@ impl Controller {
         for (shard, command) in plan.undo.drain(..).rev() {
             self.send(shard, command);
         }
+        let left: Vec<Step> = plan.steps.drain(..).collect();
+        for Step { shard, command, .. } in left {
+            if let Some(command) = what_stays(command) {
+                self.send(shard, command);
+            }
+        }
+    }
+}
+
+/// What both sides must know of a command though the change that it belongs to was refused: numbers of streams, ways with their
+/// two ends, and the version, without which a consumer that skips what is stale would see nothing any more.
+fn what_stays(command: Command) -> Option<Command> {
+    match command {
+        Command::Route { provider, change } => {
+            let RouteChange { version, streams, output, .. } = *change;
+            let change = Box::new(RouteChange { version, streams, output, ..RouteChange::default() });
+            Some(Command::Route { provider, change })
+        }
+        Command::Subscribe { consumer, version, catalog, ring: Some(ring), .. } => {
+            let (streams, running, ring) = (Vec::new(), Vec::new(), Some(ring));
+            Some(Command::Subscribe { consumer, streams, running, version, catalog, ring })
+        }
+        _ => None,
     }
 }

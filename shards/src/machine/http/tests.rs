@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::*;
-use crate::machine::testing::{TestCa, accept, listener, until};
+use crate::machine::testing::{TestCa, accept, listener, refusing, until};
 use crate::machine::tls::{Roots, TlsOptions};
 
 const LATER: u64 = u64::MAX;
@@ -363,7 +363,7 @@ fn deadlines_end_what_waits_and_what_is_under_way() {
 
 #[test]
 fn what_cannot_connect_tries_each_address_and_was_not_sent() {
-    let refused = listener().1;
+    let (_kept, refused) = refusing();
     let (address, server) = serve(vec![answers(&[OK])]);
     let mut fixture = Fixture::new(refused);
     let failure = fixture.get("/").unwrap_err();
