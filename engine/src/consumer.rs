@@ -283,9 +283,16 @@ impl Host {
         }
     }
 
-    /// Shows a seat the book of a stream as this shard has it: a snapshot to begin with, for a seat that comes late to a
-    /// stream of its shard. Shows nothing where there is no whole book yet: its snapshot comes in the stream then.
-    pub fn welcome(&mut self, seat: usize, provider: ProviderId, stream: StreamId, probe: &mut impl Probe) {
+    /// Shows a seat the book of a stream as this shard has it: a snapshot to begin with, under the routing version that brings the
+    /// seat here, for a seat that comes late to a stream of its shard. Shows nothing where there is no whole book yet: its
+    /// snapshot comes in the stream then.
+    pub fn welcome(
+        &mut self,
+        seat: usize,
+        (provider, stream): (ProviderId, StreamId),
+        routing_version: u32,
+        probe: &mut impl Probe,
+    ) {
         let Some(replica) = self.replicas.get(provider, stream) else { return };
         if !replica.follows() || !replica.is_whole() {
             return;
@@ -302,6 +309,7 @@ impl Host {
             instrument,
             decimals: replica.book().decimals(),
             provider,
+            routing_version,
             schema: SCHEMA_VERSION,
             ..Header::default()
         };

@@ -17,7 +17,7 @@ pub trait Seats {
     /// Takes from the rings what a turn takes; returns how much that was.
     fn drain(&mut self) -> usize;
     /// [`Host::welcome`], with the shard's clock.
-    fn welcome(&mut self, seat: usize, provider: ProviderId, stream: StreamId);
+    fn welcome(&mut self, seat: usize, place: (ProviderId, StreamId), version: u32);
     /// [`Host::show`], with the shard's clock.
     fn show(&mut self, seat: usize, event: &Event);
 }
@@ -37,8 +37,8 @@ pub fn obey(shard: &mut impl Seats, command: Command) -> Option<Reply> {
                 shard.host().subscribe(seat, provider, stream, book);
                 shard.host().begin_version(seat, provider, version);
             }
-            for (provider, stream) in running {
-                shard.welcome(seat, provider, stream);
+            for place in running {
+                shard.welcome(seat, place, version);
             }
             Reply::Done
         }

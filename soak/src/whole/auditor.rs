@@ -81,6 +81,10 @@ pub struct Audit {
     pub asked: Vec<(u64, Ask, Pace)>,
     /// How fast changes have to be.
     pub pace: Rc<Cell<Pace>>,
+    /// It wants to see no market data of versions before its own changes.
+    pub skips_stale: bool,
+    /// By provider: the version of its last change there.
+    version_min: BTreeMap<ProviderId, u32>,
 }
 
 /// How fast a change has to be.
@@ -158,6 +162,20 @@ impl Audit {
         self.logs.iter().map(|(&place, log)| (place, log.carries))
     }
 
+    /// A change of its own at a provider was told to its shard: one that skips what is stale sees nothing older from now on, so that
+    /// whatever it sees next may follow a hole.
+    pub fn begin_version(&mut self, provider: ProviderId, version: u32) {
+        if !self.skips_stale {
+            return;
+        }
+        self.version_min.insert(provider, version);
+        for ((of, _), log) in &mut self.logs {
+            if *of == provider {
+                (log.begun, log.from_version) = (false, version);
+            }
+        }
+    }
+
     /// The consumer was made anew: what came in between is unknown to it.
     fn forget(&mut self) {
         for log in self.logs.values_mut() {
@@ -205,13 +223,21 @@ impl Audit {
         if let Body::ControlAck(_) | Body::ControlResult(_) = event.body {
             return self.told.push((event.body, self.pace.get().quiet_ns));
         }
+        let version_min = self.version_min.get(&header.provider).copied().unwrap_or(0);
+        if header.routing_version < version_min && event.kind().is_market_data() {
+            let version = header.routing_version;
+            return self
+                .violated(place, &format!("an event of version {version}, stale before {version_min}"));
+        }
         let Some(log) = self.logs.get_mut(&place) else {
             return self.violated(place, "an event that nobody subscribed to");
         };
         if !log.begun && header.routing_version < log.from_version {
             return;
         }
-        log.begun = true;
+        if !std::mem::replace(&mut log.begun, true) {
+            (log.last, log.fragments_left) = (None, None);
+        }
         let outcome = match (&event.body, log.carries) {
             (Body::Gap(gap), carries) => {
                 self.gaps_total += 1;
@@ -350,5 +376,9 @@ impl Consumer for Auditor {
 
     fn on_order_event(&mut self, event: &OrderEvent, _: &mut Context<'_>) {
         self.audit.borrow_mut().order_events.push(*event);
+    }
+
+    fn skips_stale(&self) -> bool {
+        self.audit.borrow().skips_stale
     }
 }

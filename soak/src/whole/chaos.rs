@@ -83,11 +83,13 @@ pub enum Kind {
     Rolls,
     /// No connection of a provider has room for another stream.
     Room,
+    /// A consumer skips what is older than its own changes.
+    Stale,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -113,6 +115,7 @@ impl Kind {
         Self::RecorderDisk,
         Self::Rolls,
         Self::Room,
+        Self::Stale,
     ];
 }
 
@@ -299,7 +302,7 @@ impl Whole {
                 self.trade.as_mut()?.fill_disk(room);
                 return Some(format!("the journal's disk takes {room} bytes more"));
             }
-            Kind::Panics | Kind::SmallRings | Kind::TwoLines => return None,
+            Kind::Panics | Kind::SmallRings | Kind::TwoLines | Kind::Stale => return None,
         };
         let what = format!("provider {provider}: {fault:?}");
         let loses = matches!(fault, Fault::Silence { .. } | Fault::SkipSequence(_))

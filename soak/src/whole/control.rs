@@ -352,7 +352,20 @@ fn at_consumers(number: usize, Numbered { command, .. }: Numbered, whole: &mut W
         Command::Tell { .. } if sabotage.strikes(Sabotage::LoseAnswer) => return None,
         _ => {}
     }
-    obey_consumer(&mut Turned { shard, sabotage, clock: now }, command)
+    let began = match &command {
+        Command::Subscribe { consumer, streams, version, .. } => {
+            let providers: BTreeSet<ProviderId> = streams.iter().map(|&(provider, ..)| provider).collect();
+            Some((seat_of(shard, *consumer)?, providers, *version))
+        }
+        _ => None,
+    };
+    let reply = obey_consumer(&mut Turned { shard: &mut *shard, sabotage, clock: now }, command);
+    if let Some((seat, providers, version)) = began {
+        for provider in providers {
+            shard.seated[seat].audit.borrow_mut().begin_version(provider, version);
+        }
+    }
+    reply
 }
 
 /// A consumer shard at the beginning of a turn.
@@ -375,8 +388,8 @@ impl Seats for Turned<'_> {
         self.shard.drain(self.sabotage, &mut self.clock)
     }
 
-    fn welcome(&mut self, seat: usize, provider: ProviderId, stream: StreamId) {
-        self.shard.host.welcome(seat, provider, stream, &mut self.clock);
+    fn welcome(&mut self, seat: usize, place: (ProviderId, StreamId), version: u32) {
+        self.shard.host.welcome(seat, place, version, &mut self.clock);
     }
 
     fn show(&mut self, seat: usize, event: &Event) {

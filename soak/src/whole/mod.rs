@@ -73,6 +73,8 @@ const CONSUMERS: [ShardId; 2] = [ShardId(5), ShardId(6)];
 /// The instruments of each provider, and one that it does not know at the start, though its venue lists it.
 const BASES: [&str; 2] = ["BTC", "ETH"];
 const UNKNOWN: &str = "SOL";
+/// A steady consumer, which is not the one that records: the one that may skip what is stale.
+const STALE_CONSUMER: u16 = 2;
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -247,6 +249,7 @@ impl Whole {
                 let steady = consumer < crate::trade::CONSUMERS;
                 let name = format!("consumer {consumer} of shard {number}");
                 let audit = Rc::new(RefCell::new(Audit::new(name.clone(), observers.clone())));
+                audit.borrow_mut().skips_stale = consumer == STALE_CONSUMER && mix.has(Kind::Stale);
                 let panics_one_in = if steady || !mix.has(Kind::Panics) { 0 } else { rng.u32(50..3_000) };
                 let chance = Rc::new(RefCell::new(rng.fork()));
                 let watched = Rc::clone(&audit);
@@ -410,7 +413,7 @@ impl Whole {
         let is_book = matches!(carries, Carries::Book(_));
         host.subscribe(seat, place.0, place.1, is_book.then_some((10_000, 64)));
         if is_book {
-            host.welcome(seat, place.0, place.1, &mut clock);
+            host.welcome(seat, place, version, &mut clock);
         }
     }
 
