@@ -378,7 +378,7 @@ impl<V: Venue> Pipeline<V> {
 
     /// Makes room for so many connections.
     pub fn set_line_count(&mut self, count: usize) {
-        self.lines.resize(count.max(1), LineState::default());
+        self.lines.resize_with(count.max(1), LineState::default);
         self.halves.resize_with(count.max(1), || None);
     }
 

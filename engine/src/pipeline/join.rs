@@ -5,11 +5,13 @@
 //! older line, up to and with the newest number, and the new line is not read until that has been published: its bytes wait
 //! in its socket, and no pool slot is spent on them. After that its next message follows what was published, or repeats it:
 //! it has joined. Nothing waits that an older line may not bring: where it dies, or brings nothing of the stream for
-//! [`JOIN_NS_MAX`], what is missing is a hole like any other.
+//! [`JOIN_NS_MAX`], what is missing is a hole like any other. The newest event that was left is kept for that case: where
+//! nothing happens in the market for hours, no next message would show the hole.
 
 use super::Pipeline;
+use super::streams::Waiting;
 use crate::book::BookFeed;
-use crate::event::BookStatus;
+use crate::event::{BookStatus, Event};
 use crate::ids::{LineId, StreamId};
 use crate::time::ReceiveTime;
 use crate::venue::Venue;
@@ -21,7 +23,7 @@ const JOIN_NS_MAX: u64 = 2_000_000_000;
 const REST: LineId = LineId(u8::MAX);
 
 /// A stream in which a line that joins is ahead.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Ahead {
     stream: StreamId,
     /// The newest number that was left to the older line.
@@ -29,6 +31,8 @@ pub(super) struct Ahead {
     /// What was published when that last changed, and when it did.
     last: u64,
     since: ReceiveTime,
+    /// The event of that number. Books have none: what proves them notices what is missing.
+    newest: Option<Waiting>,
 }
 
 /// The lines that have joined a stream.
@@ -78,8 +82,39 @@ impl<V: Venue> Pipeline<V> {
         let ahead = &mut self.lines[line.index()].ahead;
         match ahead.iter_mut().find(|ahead| ahead.stream == stream) {
             Some(known) => known.number = known.number.max(number),
-            None => ahead.push(Ahead { stream, number, last, since: at }),
+            None => ahead.push(Ahead { stream, number, last, since: at, newest: None }),
         }
+    }
+
+    /// The same of a message that is one event, which is kept if it is the newest so far: without it, where no slot is free, the next
+    /// message shows what is missing.
+    #[cold]
+    pub(super) fn leave_event_to_older(&mut self, line: LineId, event: Event, published: bool) {
+        let (stream, number) = (event.header.stream, event.header.sequence_last);
+        self.leave_to_older(line, stream, number, event.header.receive_time);
+        let ahead = &mut self.lines[line.index()].ahead;
+        let Some(known) = ahead.iter_mut().find(|ahead| ahead.stream == stream && ahead.number == number)
+        else {
+            return self.count_stale(stream);
+        };
+        let (slot, replaces) = match known.newest.take() {
+            Some(older) => (Some(older.event), true),
+            None => (self.pools.events.take(), false),
+        };
+        self.counts.pool_empty_total += u64::from(slot.is_none());
+        let is_stale = replaces || slot.is_none();
+        known.newest = slot.map(|mut slot| {
+            *slot = event;
+            Waiting { event: slot, published }
+        });
+        if is_stale {
+            self.count_stale(stream);
+        }
+    }
+
+    /// Events that are kept for the case that no older line brings them.
+    pub(super) fn left_events(&self) -> usize {
+        self.lines.iter().flat_map(|line| &line.ahead).filter(|ahead| ahead.newest.is_some()).count()
     }
 
     /// Whether a line is to be left unread now, because older lines are behind it. Its bytes can wait.
@@ -97,28 +132,48 @@ impl<V: Venue> Pipeline<V> {
     #[cold]
     fn is_still_ahead(&mut self, line: LineId, now: ReceiveTime) -> bool {
         let mut index = 0;
-        while let Some(&ahead) = self.lines[line.index()].ahead.get(index) {
-            let last = self.position(ahead.stream);
-            let mut since = ahead.since;
+        while let Some(&Ahead { stream, number, .. }) = self.lines[line.index()].ahead.get(index) {
+            let last = self.position(stream);
+            let ahead = &mut self.lines[line.index()].ahead[index];
             if last != ahead.last {
-                since = now;
+                (ahead.last, ahead.since) = (last, now);
             }
-            let is_late = now.since_ns(since) >= JOIN_NS_MAX;
-            if last >= ahead.number || is_late || !self.is_joining(line, ahead.stream) {
+            let is_late = now.since_ns(ahead.since) >= JOIN_NS_MAX;
+            if last >= number || is_late || !self.is_joining(line, stream) {
                 if is_late {
-                    self.doubt_older(ahead.stream, now);
-                    self.joined(line, ahead.stream);
+                    self.doubt_older(stream, now);
+                    self.joined(line, stream);
                 }
-                self.lines[line.index()].ahead.swap_remove(index);
+                let ended = self.lines[line.index()].ahead.swap_remove(index);
+                self.settle(ended);
                 continue;
             }
-            self.lines[line.index()].ahead[index] = Ahead { last, since, ..ahead };
             index += 1;
         }
         self.is_ahead(line)
     }
 
-    /// Nobody brings what is missing of a stream: the hole is declared, or filled, by the next message. The lines that were
+    /// No older line brings more of what was left to it: the newest event shows what is missing, if anything is.
+    fn settle(&mut self, Ahead { stream, number, newest, .. }: Ahead) {
+        match newest {
+            Some(Waiting { event, published }) if self.position(stream) < number => {
+                self.reoffer(*event, published);
+            }
+            Some(_) => self.count_stale(stream),
+            None => {}
+        }
+    }
+
+    /// The end of the input: no line brings more.
+    pub(super) fn settle_joins(&mut self) {
+        for line in 0..self.lines.len() {
+            while let Some(ended) = self.lines[line].ahead.pop() {
+                self.settle(ended);
+            }
+        }
+    }
+
+    /// Nobody brings what is missing of a stream: the hole is declared, or filled, by the newest event that was left. The lines that were
     /// to bring it carry the stream again once they bring something of it; those that say nothing at all carry none.
     fn doubt_older(&mut self, stream: StreamId, now: ReceiveTime) {
         let doubted = std::mem::take(&mut self.streams[stream.index()].joined);
@@ -137,8 +192,10 @@ impl<V: Venue> Pipeline<V> {
         for stream in &mut self.streams {
             stream.joined.remove(line);
         }
-        if let Some(state) = self.lines.get_mut(line.index()) {
-            state.ahead.clear();
+        while let Some(ended) = self.lines.get_mut(line.index()).and_then(|state| state.ahead.pop()) {
+            if ended.newest.is_some() {
+                self.count_stale(ended.stream);
+            }
         }
     }
 

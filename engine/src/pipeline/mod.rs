@@ -110,7 +110,7 @@ pub enum Readiness {
 }
 
 /// What of a connection matters to the order of its streams.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct LineState {
     frames: u64,
     connection_sequence: Option<u64>,
@@ -221,7 +221,7 @@ impl<V: Venue> Pipeline<V> {
             impatient: false,
             look_at: ReceiveTime::default(),
             snapshot_wanted: Vec::new(),
-            lines: vec![LineState::default(); usize::from(options.lines).max(1)],
+            lines: (0..options.lines.max(1)).map(|_| LineState::default()).collect(),
             halves: (0..options.lines.max(1)).map(|_| None).collect(),
             rest_half: None,
             wants: VecDeque::new(),
@@ -416,7 +416,7 @@ impl<V: Venue> Pipeline<V> {
     pub fn messages_waiting(&self) -> u64 {
         let streams = self.streams.iter().map(|stream| stream.reorder.len());
         let books = self.books.iter().flatten().chain(self.standby_books()).map(BookFeed::waiting);
-        (streams.sum::<usize>() + books.sum::<usize>()) as u64
+        (streams.sum::<usize>() + books.sum::<usize>() + self.left_events()) as u64
     }
 
     /// What was counted.

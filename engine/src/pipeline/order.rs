@@ -63,8 +63,7 @@ impl<V: Venue> Pipeline<V> {
             }
             Verdict::Stale => self.count_stale(message.stream),
             Verdict::Hole { .. } if redundant && self.is_joining(raw.trace.line(), message.stream) => {
-                self.count_stale(message.stream);
-                self.leave_to_older(raw.trace.line(), message.stream, numbers.last, raw.receive_time);
+                self.leave_event_to_older(raw.trace.line(), Event { header, body }, true);
             }
             Verdict::Hole { from, to } => self.hole(Event { header, body }, true, from, to),
         }
@@ -110,17 +109,19 @@ impl<V: Venue> Pipeline<V> {
         stream.sequence.counts.offered_total += 1;
         let verdict = stream.sequence.verdict(trade.id, trade.id);
         let line = raw.trace.line();
-        if !matches!(verdict, Verdict::Hole { .. }) {
+        let is_hole = matches!(verdict, Verdict::Hole { .. });
+        if !is_hole {
             self.joined(line, message.stream);
-        } else if self.is_joining(line, message.stream) {
-            self.count_stale(message.stream);
-            return self.leave_to_older(line, message.stream, trade.id, raw.receive_time);
         }
         let stream = &self.streams[message.stream.index()];
         let published = self.options.fill_trades && stream.sequence.counts.applied_total > 0;
         let flags = if published { Flags::WHOLE.with(Flags::RECOVERED) } else { Flags::WHOLE };
         let header = self.header(raw, message, Numbers::single(trade.id), flags);
-        self.judged(Event { header, body: Body::Trade(trade) }, published, verdict);
+        let event = Event { header, body: Body::Trade(trade) };
+        if is_hole && self.is_joining(line, message.stream) {
+            return self.leave_event_to_older(line, event, published);
+        }
+        self.judged(event, published, verdict);
     }
 
     /// Does with an event, published or not, what its verdict says.
@@ -219,7 +220,7 @@ impl<V: Venue> Pipeline<V> {
     }
 
     /// Offers an event again after a hole was given up.
-    fn reoffer(&mut self, event: Event, published: bool) {
+    pub(super) fn reoffer(&mut self, event: Event, published: bool) {
         let sequence = &self.streams[event.header.stream.index()].sequence;
         let verdict = sequence.verdict(event.header.sequence_first, event.header.sequence_last);
         self.judged(event, published, verdict);
@@ -300,6 +301,7 @@ impl<V: Venue> Pipeline<V> {
     /// The end of the input: what waits for missing numbers is published, with its Gaps.
     pub fn finish(&mut self) {
         self.finish_books();
+        self.settle_joins();
         for index in 0..self.streams.len() {
             while !self.streams[index].reorder.is_empty() {
                 self.give_up_hole(StreamId(index as u32));
