@@ -4,6 +4,7 @@
 //! [`Connection::poll_ask`] says and reports what happened. Frames of data are handed to the caller unread.
 
 mod changes;
+mod in_flight;
 mod lost;
 
 use std::collections::VecDeque;
@@ -19,12 +20,11 @@ use crate::time::ReceiveTime;
 use crate::venue::{ConnectionLimits, Venue};
 
 use changes::Changes;
+use in_flight::{InFlight, Overdue};
 pub use lost::Lost;
 
 /// Time for TCP, TLS and the handshake together, in nanoseconds.
 const OPEN_NS_MAX: u64 = 10_000_000_000;
-/// Time for the venue to answer a subscription, in nanoseconds. Without an answer the connection is made anew.
-const ACK_NS_MAX: u64 = 10_000_000_000;
 /// First pause before a connection is tried again, in nanoseconds; it doubles with each failure.
 const BACKOFF_NS_MIN: u64 = 100_000_000;
 /// Longest pause, in nanoseconds: venues limit connections in windows of minutes.
@@ -83,14 +83,6 @@ enum State {
     Down,
 }
 
-/// A subscription that the venue has not answered.
-#[derive(Debug)]
-struct InFlight {
-    request: u64,
-    deadline: ReceiveTime,
-    streams: Vec<StreamId>,
-}
-
 crate::counters! {
     /// What one connection did.
     pub struct ConnectionCounts {
@@ -138,7 +130,9 @@ pub struct Connection {
     greetings_sent: usize,
     /// Streams to subscribe (`true`) or to end, in order.
     changes: Changes,
-    in_flight: Vec<InFlight>,
+    in_flight: InFlight,
+    /// Streams that the venue does not name among those that it carries, asked for twice.
+    unnamed: Vec<StreamId>,
     /// When the last messages left: the venue limits them by the second.
     sent: VecDeque<ReceiveTime>,
     text: Vec<u8>,
@@ -179,7 +173,8 @@ impl Connection {
             next_request: 1,
             greetings_sent: 0,
             changes: Changes::default(),
-            in_flight: Vec::new(),
+            in_flight: InFlight::default(),
+            unnamed: Vec::new(),
             sent: VecDeque::with_capacity(limits.messages_per_s_max as usize),
             text: Vec::with_capacity(limits.message_bytes_max.min(64 << 10)),
             counts: ConnectionCounts::default(),
@@ -400,25 +395,27 @@ impl Connection {
 
     /// The connection's business in a frame: acknowledgements, refusals, the venue's pings.
     pub fn notice(&mut self, notice: &Notice) {
-        let (Notice::Accepted { request, .. }
-        | Notice::Ended { request, .. }
-        | Notice::Refused { request, .. }) = notice
-        else {
-            return;
-        };
-        let refused = matches!(notice, Notice::Refused { .. });
-        self.counts.refused_total += u64::from(refused);
-        match request {
-            // Venues that answer each stream by itself repeat the request; the first answer ends the wait.
-            Some(request) => self.in_flight.retain(|waiting| waiting.request != *request),
-            None => self.in_flight.clear(),
+        match notice {
+            Notice::Accepted { request, .. } | Notice::Ended { request, .. } => {
+                self.in_flight.answered(*request)
+            }
+            Notice::Refused { request, .. } => {
+                self.counts.refused_total += 1;
+                self.in_flight.answered(*request);
+            }
+            Notice::Carried(all) => self.in_flight.listed(all),
+            _ => {}
         }
     }
 
     /// The streams of a request that was refused, before [`notice`](Self::notice) forgets them.
     pub fn streams_of_request(&self, request: u64) -> &[StreamId] {
-        let waiting = self.in_flight.iter().find(|waiting| waiting.request == request);
-        waiting.map_or(&[], |waiting| &waiting.streams)
+        self.in_flight.streams_of(request)
+    }
+
+    /// Streams that were asked for twice, and that the venue does not name among those that it carries.
+    pub fn take_unnamed(&mut self) -> Vec<StreamId> {
+        std::mem::take(&mut self.unnamed)
     }
 
     /// Subscribes a stream (`true`), or ends it, on the live connection and on those after it.
@@ -475,8 +472,13 @@ impl Connection {
                 let age_ns_max = self.limits.age_s_max.saturating_mul(1_000_000_000);
                 self.is_old =
                     age_ns_max > 0 && now.since_ns(*since) >= age_ns_max.saturating_sub(ROLL_BEFORE_NS);
-                if self.in_flight.iter().any(|waiting| now >= waiting.deadline) {
-                    return Err(Lost::NoAck);
+                match self.in_flight.overdue(now) {
+                    Some(Overdue::NoAnswer) => return Err(Lost::NoAck),
+                    Some(Overdue::Unnamed { again, given_up }) => {
+                        again.into_iter().for_each(|stream| self.changes.push(true, stream));
+                        self.unnamed.extend(given_up);
+                    }
+                    None => {}
                 }
                 self.send_due(venue, directory, now, random)?;
             }
@@ -524,11 +526,7 @@ impl Connection {
             let named = named.clamp(1, streams.len());
             self.changes.said(named);
             self.counts.subscription_messages_total += 1;
-            self.in_flight.push(InFlight {
-                request,
-                deadline: now.plus_ns(ACK_NS_MAX),
-                streams: streams[..named].to_vec(),
-            });
+            self.in_flight.push(request, subscribe, &streams[..named], now);
             self.send_text(now, random)?;
         }
         Ok(())
@@ -623,8 +621,8 @@ impl Connection {
                     let age_ns = self.limits.age_s_max * 1_000_000_000;
                     at = at.min(since.plus_ns(age_ns.saturating_sub(ROLL_BEFORE_NS)));
                 }
-                if let Some(waiting) = self.in_flight.first() {
-                    at = at.min(waiting.deadline);
+                if let Some(deadline) = self.in_flight.deadline() {
+                    at = at.min(deadline);
                 }
                 if !self.changes.is_empty() || self.greetings_sent != usize::MAX {
                     // At the earliest when the oldest of the last second's messages is out of it.

@@ -281,13 +281,7 @@ impl<V: Venue> Provider<V> {
                     request.map(|request| connection.streams_of_request(request)).unwrap_or_default();
                 let streams = streams.to_vec();
                 let now = self.connections[line.index()].last_receive();
-                for &stream in &streams {
-                    // It may be one that is traded no more.
-                    self.ask_about(self.pipeline.directory.carries(stream).listing, now);
-                }
-                let streams = streams.iter().map(|&stream| self.stream_name(stream)).collect();
-                let (code, reason) = (*code, reason.to_string());
-                self.happened(Happening::SubscriptionRefused { line, code, reason, streams });
+                self.refused(line, *code, reason, &streams, now);
             }
             Notice::ShutdownSoon => {
                 self.happened(Happening::ShutdownSoon(line));
@@ -299,6 +293,17 @@ impl<V: Venue> Provider<V> {
         let now = self.connections[line.index()].last_receive();
         self.notice_of_instruments(notice, now);
         self.connections[line.index()].notice(notice);
+    }
+
+    /// The venue does not carry these streams on a line.
+    #[cold]
+    fn refused(&mut self, line: LineId, code: i64, reason: &str, streams: &[StreamId], now: ReceiveTime) {
+        for &stream in streams {
+            // It may be one that is traded no more.
+            self.ask_about(self.pipeline.directory.carries(stream).listing, now);
+        }
+        let streams = streams.iter().map(|&stream| self.stream_name(stream)).collect();
+        self.happened(Happening::SubscriptionRefused { line, code, reason: reason.to_owned(), streams });
     }
 
     fn stream_name(&self, stream: StreamId) -> String {
@@ -389,8 +394,13 @@ impl<V: Venue> Provider<V> {
         for index in 0..self.connections.len() {
             let connection = &mut self.connections[index];
             let due = connection.timeout(&self.pipeline.venue, &self.pipeline.directory, now, &mut self.rng);
+            let unnamed = connection.take_unnamed();
+            let line = LineId(index as u8);
+            if !unnamed.is_empty() {
+                self.refused(line, 0, UNNAMED, &unnamed, now);
+            }
             if let Err(lost) = due {
-                self.lost(LineId(index as u8), lost, now, probe);
+                self.lost(line, lost, now, probe);
             }
         }
         self.go_on_rolling(now, probe);
@@ -502,6 +512,8 @@ impl<V: Venue> Provider<V> {
     }
 }
 
+/// Why a subscription counts as refused that was asked for twice.
+const UNNAMED: &str = "asked for twice, and the venue does not name it among those that it carries";
 /// How soon a line that waits for an older one is looked at again, in nanoseconds.
 const JOIN_LOOK_NS: u64 = 1_000_000;
 /// How often a roll under way is looked at, in nanoseconds.

@@ -35,8 +35,12 @@ impl Rig {
     }
 
     fn frame(&mut self, text: &str) -> FrameOutcome {
+        self.frame_of(LineId(0), text)
+    }
+
+    fn frame_of(&mut self, line: LineId, text: &str) -> FrameOutcome {
         let at = self.clock.0;
-        let outcome = self.pipeline.frame(LineId(0), &mut text.as_bytes().to_vec(), at, &mut self.clock);
+        let outcome = self.pipeline.frame(line, &mut text.as_bytes().to_vec(), at, &mut self.clock);
         let counts = self.pipeline.counts();
         let sum = self.pipeline.messages_applied() + self.pipeline.messages_waiting();
         let sum = sum + counts.stale_total + counts.unusable_total + counts.unpublished_total;
@@ -58,7 +62,8 @@ impl Rig {
     }
 }
 
-/// Trades in the order given (`t5` is not published), `!` lets 150 ms pass, `end` is the end of the input.
+/// Trades in the order given (`t5` is not published, `b5` comes by a second line), `!` lets 150 ms pass, `~` two seconds after which
+/// the second line is looked at, `end` is the end of the input.
 fn check(options: PipelineOptions, input: &str, expected: &str) -> Rig {
     let mut rig = Rig::new(options);
     for word in input.split_whitespace() {
@@ -67,10 +72,16 @@ fn check(options: PipelineOptions, input: &str, expected: &str) -> Rig {
                 rig.clock.0 = rig.clock.0.plus_ns(150_000_000);
                 rig.pipeline.timeout(rig.clock.0, &mut rig.clock.clone());
             }
+            "~" => {
+                rig.clock.0 = rig.clock.0.plus_ns(2_000_000_000);
+                rig.pipeline.waits_to_join(LineId(1), rig.clock.0);
+                rig.pipeline.timeout(rig.clock.0, &mut rig.clock.clone());
+            }
             "end" => rig.pipeline.finish(),
             _ => {
+                let (line, word) = word.strip_prefix('b').map_or((LineId(0), word), |word| (LineId(1), word));
                 let (kind, id) = if let Some(id) = word.strip_prefix('t') { ("t", id) } else { ("T", word) };
-                rig.frame(&format!("{kind} AAA {id}"));
+                rig.frame_of(line, &format!("{kind} AAA {id}"));
             }
         }
     }
@@ -95,6 +106,22 @@ fn on_several_lines_a_hole_waits_150_ms_and_no_longer() {
     check(two_lines(), "1 3 3 5 end", "1 gap(2-2) 3 gap(4-4) 5");
     let rig = check(two_lines(), "1 3", "1");
     assert_eq!(rig.pipeline.deadline(), Some(ReceiveTime::from_ns(150_000_001)));
+}
+
+#[test]
+fn what_a_new_line_leaves_to_an_older_one_is_not_forgotten_where_that_brings_nothing_more() {
+    check(two_lines(), "1 2 b5 3 4 5 ~ b6", "1 2 3 4 5 6");
+    check(two_lines(), "1 2 b5 b6 3 ~ 4 ~ ~ !", "1 2 3 4 gap(5-5) 6");
+    // Nothing happens in the market any more.
+    check(two_lines(), "1 2 b5 ~ !", "1 2 gap(3-4) 5");
+    check(two_lines(), "1 2 b5 3 4 ~ ~", "1 2 3 4 5");
+    check(two_lines(), "1 2 b5 end", "1 2 gap(3-4) 5");
+    // What the venue shows of the time before a subscription, as it comes: newest first, too.
+    let fills = PipelineOptions { fill_trades: true, ..two_lines() };
+    check(fills.clone(), "1 2 bt5 ~ !", "1 2 gap(3-4) 5");
+    let rig = check(fills, "1 2 bt5 bt4 bt3 ~ !", "1 2 3 gap(4-4) 5");
+    assert_eq!(rig.pipeline.messages_waiting(), 0);
+    assert_eq!(rig.pipeline.pools().events.usage().out, 0);
 }
 
 #[test]

@@ -176,6 +176,14 @@ fn a_refused_rule_leaves_every_shard_with_the_same_numbers() {
     good(&Options { mix: Some(Mix(33_133_348)), only, ..Options::with_seed(6_000_000_113) });
 }
 
+/// Found by fresh seeds: Coinbase's subscription to trades got lost at a venue that did not hear for a while, and the answer to another
+/// one ended the wait for it too. A line took over that never had the trades of two instruments.
+#[test]
+fn a_subscription_that_the_venue_does_not_name_is_not_taken_for_answered() {
+    let only = Some(vec![65, 87, 91, 98, 113]);
+    good(&Options { mix: Some(Mix(43_912_355)), only, ..Options::with_seed(7_000_001_219) });
+}
+
 /// Found by the first seeds with the recorder: what the control thread told it made its recording unreadable; so did a power cut that
 /// left zeros in a file's head, and one in a record was taken for whole.
 #[test]

@@ -6,7 +6,7 @@
 
 use super::build::{BookSide, OpenBook, Scales, digits, list, optional, push, taker_side, text, time};
 use super::symbols::Products;
-use super::{Progress, Scanned};
+use super::{Product, Progress, Scanned, subscribe};
 use crate::channel::{Channel, Interval};
 use crate::decimal::Qty;
 use crate::directory::Directory;
@@ -395,12 +395,27 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// The list of all that the connection subscribes; also the answer to an unsubscription. What stands in it for channels
+    /// without products is not documented, so it is read leniently.
+    fn carried(&self, root: Value) -> Option<Notice> {
+        let mut all = Vec::new();
+        for event in root.get("events")?.items()? {
+            for (name, products) in event.get("subscriptions")?.fields()? {
+                let products = products.items().into_iter().flatten().filter_map(Value::str);
+                subscribe::named(Product::Advanced, self.directory, name, products, &mut all);
+            }
+        }
+        Some(Notice::Carried(all))
+    }
+
     fn frame(&mut self, root: Value, channel: &str) -> Result<Decoded, DecodeError> {
         match channel {
             "heartbeats" => return Ok(Decoded::Notice(Notice::Heartbeat)),
-            // The list of all that the connection subscribes; also the answer to an unsubscription.
             "subscriptions" => {
-                return Ok(Decoded::Notice(Notice::Accepted { request: None, stream: None, depth: None }));
+                return self
+                    .carried(root)
+                    .map(Decoded::Notice)
+                    .ok_or(DecodeError::Missing { field: "subscriptions" });
             }
             "l2_data" | "market_trades" | "ticker" | "ticker_batch" | "candles" | "status" => {}
             _ => return Err(DecodeError::UnknownChannel),

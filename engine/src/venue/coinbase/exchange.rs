@@ -5,7 +5,7 @@
 
 use super::build::{BookSide, OpenBook, Scales, list, optional, push, taker_side, text, time, whole};
 use super::symbols::Products;
-use super::{Progress, Scanned};
+use super::{Product, Progress, Scanned, subscribe};
 use crate::channel::Channel;
 use crate::directory::Directory;
 use crate::event::{Level, Ticker, TickerFields, Trade};
@@ -271,6 +271,17 @@ fn trade(trade: Trade, before: bool) -> Content {
 
 // --- general decoder ------------------------------------------------------------------------------------------------
 
+/// The list of all that the connection subscribes; also the answer to an unsubscription.
+fn carried(root: Value, directory: &Directory) -> Option<Notice> {
+    let mut all = Vec::new();
+    for channel in root.get("channels")?.items()? {
+        let products = channel.get("product_ids").and_then(Value::items).into_iter().flatten();
+        let name = channel.get("name")?.str()?;
+        subscribe::named(Product::Exchange, directory, name, products.filter_map(Value::str), &mut all);
+    }
+    Some(Notice::Carried(all))
+}
+
 /// Whether the frame is of a type that has a scanner, and what the general decoder makes of it.
 pub(super) fn walk(
     root: Value,
@@ -290,10 +301,9 @@ pub(super) fn walk(
         "last_match" => walk_match(root, &mut scales, true, products, directory, raw),
         "ticker" => walk_ticker(root, &mut scales, products, directory, raw),
         "heartbeat" => return (false, Ok(Decoded::Notice(Notice::Heartbeat))),
-        // The list of all that the connection subscribes; also the answer to an unsubscription.
         "subscriptions" => {
-            let accepted = Notice::Accepted { request: None, stream: None, depth: None };
-            return (false, Ok(Decoded::Notice(accepted)));
+            let carried = carried(root, directory).map(Decoded::Notice);
+            return (false, carried.ok_or(DecodeError::Missing { field: "channels" }));
         }
         _ => return (false, super::refusal(root)),
     };

@@ -76,6 +76,29 @@ pub(super) fn greeting(text: &mut Vec<u8>) {
     text.extend_from_slice(br#"{"type":"subscribe","channel":"heartbeats"}"#);
 }
 
+/// Adds to `all` the streams of ours that the venue means when its list of subscriptions has these products under a channel's name.
+/// `X-USD` stands for `X-USDC` too, which may have been subscribed as its twin; books are `level2` whatever their pace.
+pub(super) fn named<'a>(
+    product: Product,
+    directory: &Directory,
+    name: &str,
+    products: impl Iterator<Item = &'a str>,
+    all: &mut Vec<StreamId>,
+) {
+    const BOOK: &str = "level2";
+    let is_meant = |channel: Channel| {
+        let wire = wire_name(product, channel);
+        wire.is_ok_and(|wire| wire == name || wire.starts_with(BOOK) && name.starts_with(BOOK))
+    };
+    for id in products {
+        let listings = [directory.find(id.as_bytes()), directory.find(format!("{id}C").as_bytes())];
+        for listing in listings.into_iter().flatten() {
+            let streams = directory.streams_of(listing).filter(|&(channel, _)| is_meant(channel));
+            all.extend(streams.map(|(_, stream)| stream));
+        }
+    }
+}
+
 /// One channel a message, so the streams up to the first of another channel.
 fn advanced(wish: Wish, directory: &Directory, streams: &[StreamId], text: &mut Vec<u8>) -> usize {
     let name = |stream: StreamId| wire_name(Product::Advanced, directory.carries(stream).channel).ok();
@@ -171,6 +194,30 @@ mod tests {
             rest = &rest[count..];
         }
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_list_of_a_venue_names_our_streams() {
+        const BOOK: Channel = Channel::Book { speed_ms: 0 };
+        let mut directory = Directory::closed(ProviderId(0));
+        for symbol in ["BTC-USD", "ETH-USDC", "BTC-USDC"] {
+            let listing = directory.add(symbol, symbol, InstrumentId(0)).expect("listed");
+            for channel in [Channel::Trade, BOOK, Channel::Ticker] {
+                directory.add_stream(listing, channel);
+            }
+        }
+        let check = |product, name, products: &[&str], expected: &[u32]| {
+            let mut all = Vec::new();
+            named(product, &directory, name, products.iter().copied(), &mut all);
+            assert_eq!(all, expected.iter().map(|&id| StreamId(id)).collect::<Vec<_>>(), "{name} {products:?}");
+        };
+        // One book for both names of a product, and the list may have either.
+        check(Product::Advanced, "market_trades", &["BTC-USD", "ETH-USD"], &[0, 6, 3]);
+        check(Product::Advanced, "level2", &["ETH-USDC"], &[4]);
+        check(Product::Exchange, "level2", &["BTC-USD"], &[1, 7]);
+        check(Product::Exchange, "level2_50", &["ETH-USDC"], &[4]);
+        check(Product::Exchange, "matches", &["SOL-USD", "BTC-USDC"], &[6]);
+        check(Product::Advanced, "heartbeats", &["heartbeats", "BTC-USD"], &[]);
     }
 
     #[test]
