@@ -33,6 +33,8 @@ pub(super) trait Feed: Obey {
     /// When there is something to do next.
     fn next_ns(&self) -> u64;
     fn fault(&mut self, fault: &Fault);
+    /// A book that is half out goes where it was to go: what a shard does before it takes routes over.
+    fn finish_books(&mut self);
     fn dispatcher(&mut self) -> &mut Dispatcher;
     fn dispatcher_ref(&self) -> &Dispatcher;
     fn site(&mut self) -> &mut Site;
@@ -102,6 +104,10 @@ impl<V: Venue> Feed for World<V> {
 
     fn fault(&mut self, fault: &Fault) {
         World::fault(self, fault);
+    }
+
+    fn finish_books(&mut self) {
+        self.provider.pipeline.finish_books();
     }
 
     fn dispatcher(&mut self) -> &mut Dispatcher {

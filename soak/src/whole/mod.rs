@@ -455,6 +455,9 @@ impl Whole {
     }
 
     fn next_version(&mut self, provider: ProviderId) -> u32 {
+        if let Some(feed) = self.feeds.get_mut(provider.index()) {
+            feed.finish_books();
+        }
         self.version += 1;
         let version = self.version;
         self.dispatcher(provider).routing.begin_version(version);
