@@ -184,6 +184,13 @@ fn a_subscription_that_the_venue_does_not_name_is_not_taken_for_answered() {
     good(&Options { mix: Some(Mix(43_912_355)), only, ..Options::with_seed(7_000_001_219) });
 }
 
+/// Found by fresh seeds, a fault of the simulation: the state of a book came between a deeper route and its snapshot.
+#[test]
+fn a_state_says_nothing_of_the_depth_of_a_book() {
+    let only = Some(vec![0, 5, 6]);
+    good(&Options { mix: Some(Mix(12_698_460)), only, ..Options::with_seed(5_000_020_945) });
+}
+
 /// Found by the first seeds with the recorder: what the control thread told it made its recording unreadable; so did a power cut that
 /// left zeros in a file's head, and one in a record was taken for whole.
 #[test]

@@ -264,8 +264,11 @@ impl Audit {
                         self.books_total += 1;
                         let copy = BookCopy::of(replica);
                         let ledger = self.observers[header.provider.index()].ledger();
-                        let known = ledger.past.as_ref().is_some_and(|past| past.knows(place, &copy, depth));
-                        if known {
+                        let knows =
+                            |depth| ledger.past.as_ref().is_some_and(|past| past.knows(place, &copy, depth));
+                        // A state brings no levels: the copy is as deep as before until the snapshot of another depth comes.
+                        let is_state = matches!(event.body, Body::BookState { .. });
+                        if knows(depth) || is_state && (0..DEPTHS.len()).any(knows) {
                             Ok(())
                         } else {
                             let (at, levels) = (copy.sequence, DEPTHS[depth]);

@@ -209,7 +209,11 @@ mod tests {
         let check = |product, name, products: &[&str], expected: &[u32]| {
             let mut all = Vec::new();
             named(product, &directory, name, products.iter().copied(), &mut all);
-            assert_eq!(all, expected.iter().map(|&id| StreamId(id)).collect::<Vec<_>>(), "{name} {products:?}");
+            assert_eq!(
+                all,
+                expected.iter().map(|&id| StreamId(id)).collect::<Vec<_>>(),
+                "{name} {products:?}"
+            );
         };
         // One book for both names of a product, and the list may have either.
         check(Product::Advanced, "market_trades", &["BTC-USD", "ETH-USD"], &[0, 6, 3]);
