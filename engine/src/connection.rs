@@ -475,8 +475,11 @@ impl Connection {
                 match self.in_flight.overdue(now) {
                     Some(Overdue::NoAnswer) => return Err(Lost::NoAck),
                     Some(Overdue::Unnamed { again, given_up }) => {
-                        again.into_iter().for_each(|stream| self.changes.push(true, stream));
-                        self.unnamed.extend(given_up);
+                        // Some may have been given up meanwhile, which the venue was not told yet.
+                        let streams = &self.streams;
+                        let again = again.into_iter().filter(|stream| streams.contains(stream));
+                        again.for_each(|stream| self.changes.push(true, stream));
+                        self.unnamed.extend(given_up.into_iter().filter(|stream| streams.contains(stream)));
                     }
                     None => {}
                 }

@@ -40,7 +40,14 @@ pub(super) enum Overdue {
 }
 
 impl InFlight {
+    /// A message was sent. What it ends is waited for no longer.
     pub fn push(&mut self, request: u64, subscribe: bool, streams: &[StreamId], now: ReceiveTime) {
+        if !subscribe {
+            for waiting in &mut self.waiting {
+                waiting.streams.retain(|stream| !streams.contains(stream));
+            }
+            self.waiting.retain(|waiting| !waiting.streams.is_empty());
+        }
         let deadline = now.plus_ns(ACK_NS_MAX);
         let streams = streams.to_vec();
         self.waiting.push(Waiting { request, deadline, subscribe, streams, answered: false });
@@ -169,6 +176,8 @@ mod tests {
         check("+1 +2 =1 @10 +2 =1 @20", "again 2 given up ; again  given up 2", "");
         check("+1 +2 =1 @10 +2 @20", "again 2 given up ; lost", "");
         check("-1 =1 @10", "again  given up ", ""); // it was answered
+        check("+1,2 =2 -1 =2 @10", "", ""); // nobody wants it any more
+        check("+1 -1 +1 =2 @10", "again 1 given up ", "");
         check("+1 @1 =2 +3 @10", "again 1 given up ", "3");
     }
 }
