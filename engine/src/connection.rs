@@ -397,7 +397,7 @@ impl Connection {
     pub fn notice(&mut self, notice: &Notice) {
         match notice {
             Notice::Accepted { request, .. } | Notice::Ended { request, .. } => {
-                self.in_flight.answered(*request)
+                self.in_flight.answered(*request);
             }
             Notice::Refused { request, .. } => {
                 self.counts.refused_total += 1;

@@ -238,12 +238,24 @@ impl Host {
         stream: StreamId,
         book_depth_max: Option<(usize, usize)>,
     ) {
+        self.subscribe_under(seat, provider, stream, book_depth_max, 0);
+    }
+
+    /// The same while it runs: the routes of `version` bring the stream.
+    pub fn subscribe_under(
+        &mut self,
+        seat: usize,
+        provider: ProviderId,
+        stream: StreamId,
+        book_depth_max: Option<(usize, usize)>,
+        version: u32,
+    ) {
         let seats = &mut slot(slot_of_provider(&mut self.wanted, provider), stream.index()).seats;
         if !seats.contains(&(seat as u16)) {
             seats.push(seat as u16);
         }
-        if let Some((depth_max, reserve)) = book_depth_max {
-            self.replicas.add(provider, stream, depth_max, reserve);
+        if let Some(depth) = book_depth_max {
+            self.replicas.add(provider, stream, depth, version);
         }
     }
 
@@ -284,17 +296,18 @@ impl Host {
     }
 
     /// Shows a seat the book of a stream as this shard has it: a snapshot to begin with, under the routing version that brings the
-    /// seat here, for a seat that comes late to a stream of its shard. Shows nothing where there is no whole book yet: its
-    /// snapshot comes in the stream then.
+    /// seat here, for a seat that comes late to a stream of its shard. Shows nothing where there is no whole book of `depth` levels a
+    /// side yet: its snapshot comes in the stream then.
     pub fn welcome(
         &mut self,
         seat: usize,
         (provider, stream): (ProviderId, StreamId),
+        depth: usize,
         routing_version: u32,
         probe: &mut impl Probe,
     ) {
         let Some(replica) = self.replicas.get(provider, stream) else { return };
-        if !replica.follows() || !replica.is_whole() {
+        if !replica.follows() || !replica.is_whole() || replica.depth() < depth {
             return;
         }
         let instrument = self

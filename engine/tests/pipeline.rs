@@ -118,7 +118,7 @@ fn what_a_new_line_leaves_to_an_older_one_is_not_forgotten_where_that_brings_not
     check(two_lines(), "1 2 b5 end", "1 2 gap(3-4) 5");
     // What the venue shows of the time before a subscription, as it comes: newest first, too.
     let fills = PipelineOptions { fill_trades: true, ..two_lines() };
-    check(fills.clone(), "1 2 bt5 ~ !", "1 2 gap(3-4) 5");
+    check(fills, "1 2 bt5 ~ !", "1 2 gap(3-4) 5");
     let rig = check(fills, "1 2 bt5 bt4 bt3 ~ !", "1 2 3 gap(4-4) 5");
     assert_eq!(rig.pipeline.messages_waiting(), 0);
     assert_eq!(rig.pipeline.pools().events.usage().out, 0);

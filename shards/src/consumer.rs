@@ -259,8 +259,8 @@ impl commands::Seats for ConsumerShard {
         Self::drain(self, self.clock.now())
     }
 
-    fn welcome(&mut self, seat: usize, place: (ProviderId, StreamId), version: u32) {
-        self.host.welcome(seat, place, version, &mut ShardProbe::new(&self.clock, &mut self.stages));
+    fn welcome(&mut self, seat: usize, place: (ProviderId, StreamId), depth: usize, version: u32) {
+        self.host.welcome(seat, place, depth, version, &mut ShardProbe::new(&self.clock, &mut self.stages));
     }
 
     fn show(&mut self, seat: usize, event: &Event) {

@@ -191,6 +191,14 @@ fn a_state_says_nothing_of_the_depth_of_a_book() {
     good(&Options { mix: Some(Mix(12_698_460)), only, ..Options::with_seed(5_000_020_945) });
 }
 
+/// Found by fresh seeds: a consumer that came to a book whose deeper snapshot was still on its way to the shard was shown the shallow copy
+/// as its book.
+#[test]
+fn a_newcomer_is_not_shown_a_book_that_is_less_deep_than_its_own() {
+    let only = Some(vec![16, 19, 20, 31, 33]);
+    good(&Options { mix: Some(Mix(66_999_412)), only, ..Options::with_seed(8_000_001_683) });
+}
+
 /// Found by the first seeds with the recorder: what the control thread told it made its recording unreadable; so did a power cut that
 /// left zeros in a file's head, and one in a record was taken for whole.
 #[test]

@@ -21,6 +21,9 @@ pub struct Replica {
     /// meanwhile: a part costs its own levels, however many came before.
     coming: Option<[Vec<Level>; 2]>,
     cut: Cut,
+    /// Levels a side up to which it is the venue's, and the version of the routes whose snapshot brings more, and how many.
+    depth: usize,
+    deeper: Option<(u32, usize)>,
     snapshot_total: u64,
     update_total: u64,
 }
@@ -37,15 +40,25 @@ impl Replica {
             follows: false,
             coming: None,
             cut: Cut::default(),
+            depth: depth_max,
+            deeper: None,
             snapshot_total: 0,
             update_total: 0,
         }
     }
 
     /// Holds up to `depth_max` levels a side from now on, if that is more than before: the levels below come with the
-    /// next snapshot.
-    pub fn deepen(&mut self, depth_max: usize) {
-        self.book.deepen(depth_max);
+    /// next snapshot under the routes of `version`.
+    pub fn deepen(&mut self, depth_max: usize, version: u32) {
+        if depth_max > self.book.bids.depth_max {
+            self.deeper = Some((version, depth_max));
+            self.book.deepen(depth_max);
+        }
+    }
+
+    /// Levels a side up to which it is the venue's book, if that has as many.
+    pub const fn depth(&self) -> usize {
+        self.depth
     }
 
     /// Whether updates may follow what it holds.
@@ -93,6 +106,10 @@ impl Replica {
 
     fn begin_snapshot(&mut self, event: &Event) {
         self.end_snapshot();
+        if let Some((_, depth)) = self.deeper.take_if(|(version, _)| event.header.routing_version >= *version)
+        {
+            self.depth = depth;
+        }
         self.book.clear(event.header.decimals);
         self.follows = true;
         let Book { bids, asks, .. } = &mut self.book;

@@ -23,9 +23,15 @@ impl Replicas {
         self.books.get_mut(provider.index())?.get_mut(stream.index())?.as_deref_mut()
     }
 
-    pub(super) fn add(&mut self, provider: ProviderId, stream: StreamId, depth_max: usize, reserve: usize) {
+    pub(super) fn add(
+        &mut self,
+        provider: ProviderId,
+        stream: StreamId,
+        (depth_max, reserve): (usize, usize),
+        version: u32,
+    ) {
         let at = slot(slot_of_provider(&mut self.books, provider), stream.index());
-        at.get_or_insert_with(|| Box::new(Replica::new(depth_max, reserve))).deepen(depth_max);
+        at.get_or_insert_with(|| Box::new(Replica::new(depth_max, reserve))).deepen(depth_max, version);
     }
 
     pub(super) fn remove(&mut self, provider: ProviderId, stream: StreamId) {

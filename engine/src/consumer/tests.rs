@@ -252,7 +252,7 @@ fn a_newcomer_to_a_running_book_begins_with_a_snapshot_that_nobody_else_sees() {
     let seat = host.add("late", ConsumerId(8), OnPanic::Disable, make);
     let clock = &mut FixedClock::default();
     host.subscribe(seat, ProviderId(0), StreamId(3), Some((5, 5)));
-    host.welcome(seat, (ProviderId(0), StreamId(3)), 7, clock);
+    host.welcome(seat, (ProviderId(0), StreamId(3)), 5, 7, clock);
     assert!(second.borrow().is_empty(), "there is no book yet");
     host.unsubscribe(seat, ProviderId(0), StreamId(3));
     let level = Level { price: crate::decimal::Price(5), qty: crate::decimal::Qty(1) };
@@ -263,9 +263,19 @@ fn a_newcomer_to_a_running_book_begins_with_a_snapshot_that_nobody_else_sees() {
     let header = Header { stream: StreamId(3), flags, ..Header::default() };
     host.deliver(&Event { header, body: Body::BookSnapshot(part) }, clock);
     host.subscribe(seat, ProviderId(0), StreamId(3), Some((5, 5)));
-    host.welcome(seat, (ProviderId(0), StreamId(3)), 7, clock);
+    host.welcome(seat, (ProviderId(0), StreamId(3)), 5, 7, clock);
     assert_eq!(*second.borrow(), [("BookSnapshot", 7)]);
     assert_eq!(first.borrow().len(), 1);
+    // A deeper one, whose snapshot has not come here yet.
+    host.subscribe_under(seat, ProviderId(0), StreamId(3), Some((10, 10)), 8);
+    host.welcome(seat, (ProviderId(0), StreamId(3)), 10, 9, clock);
+    assert_eq!(second.borrow().len(), 1);
+    for (version, shown) in [(7, 2), (8, 4)] {
+        let header = Header { routing_version: version, ..header };
+        host.deliver(&Event { header, body: Body::BookSnapshot(part) }, clock);
+        host.welcome(seat, (ProviderId(0), StreamId(3)), 10, 9, clock);
+        assert_eq!(second.borrow().len(), shown, "version {version}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub trait Seats {
     /// Takes from the rings what a turn takes; returns how much that was.
     fn drain(&mut self) -> usize;
     /// [`Host::welcome`], with the shard's clock.
-    fn welcome(&mut self, seat: usize, place: (ProviderId, StreamId), version: u32);
+    fn welcome(&mut self, seat: usize, place: (ProviderId, StreamId), depth: usize, version: u32);
     /// [`Host::show`], with the shard's clock.
     fn show(&mut self, seat: usize, event: &Event);
 }
@@ -34,11 +34,13 @@ pub fn obey(shard: &mut impl Seats, command: Command) -> Option<Reply> {
             let Some(seat) = shard.host().seat_of(consumer) else { return Some(not_here(consumer)) };
             complete(shard, &running);
             for &(provider, stream, book) in &streams {
-                shard.host().subscribe(seat, provider, stream, book);
+                shard.host().subscribe_under(seat, provider, stream, book, version);
                 shard.host().begin_version(seat, provider, version);
             }
-            for place in running {
-                shard.welcome(seat, place, version);
+            for (provider, stream, book) in streams {
+                if let Some((depth, _)) = book.filter(|_| running.contains(&(provider, stream))) {
+                    shard.welcome(seat, (provider, stream), depth, version);
+                }
             }
             Reply::Done
         }

@@ -388,8 +388,8 @@ impl Seats for Turned<'_> {
         self.shard.drain(self.sabotage, &mut self.clock)
     }
 
-    fn welcome(&mut self, seat: usize, place: (ProviderId, StreamId), version: u32) {
-        self.shard.host.welcome(seat, place, version, &mut self.clock);
+    fn welcome(&mut self, seat: usize, place: (ProviderId, StreamId), depth: usize, version: u32) {
+        self.shard.host.welcome(seat, place, depth, version, &mut self.clock);
     }
 
     fn show(&mut self, seat: usize, event: &Event) {

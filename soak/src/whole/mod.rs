@@ -413,7 +413,7 @@ impl Whole {
         let is_book = matches!(carries, Carries::Book(_));
         host.subscribe(seat, place.0, place.1, is_book.then_some((10_000, 64)));
         if is_book {
-            host.welcome(seat, place, version, &mut clock);
+            host.welcome(seat, place, 0, version, &mut clock);
         }
     }
 
