@@ -4,7 +4,7 @@
 use engine::event::{BookReason, BookStatus};
 use engine::provider::Happening;
 use engine::venue::Venue;
-use simvenues::{Fault, Product, Target, VenueFault};
+use simvenues::{Fault, How, Product, Target, VenueFault};
 use soak::sim::{SECOND_NS, Twin, World, WorldOptions};
 
 const SEEDS: std::ops::Range<u64> = 1..4;
@@ -342,4 +342,53 @@ fn a_kraken_snapshot_that_is_left_out_is_asked_for_again() {
 #[test]
 fn a_coinbase_snapshot_that_is_left_out_is_asked_for_again() {
     a_snapshot_that_is_left_out(Twin::coinbase, |_| Fault::SkipSequence(Target::All));
+}
+
+// -- subscriptions -------------------------------------------------------------------------------------------------------
+
+/// The venue takes the messages and leaves one instrument out, so many times.
+fn passed_over(count: u32, scene: impl Fn(&mut World<engine::venue::coinbase::Coinbase>)) {
+    each_seed(Twin::coinbase, |world| {
+        world.fault(&Fault::Venue(VenueFault::PassOver { symbol: hit(world), count }));
+        world.fault(&Fault::Disconnect(Target::All, How::Drop));
+        world.run_for("the loss", 5.0, |world| !world.all_proved());
+        scene(world);
+        world.finish();
+    });
+}
+
+fn refusals<V: Venue>(world: &World<V>) -> Vec<String> {
+    let named = |happening: &Happening| match happening {
+        Happening::SubscriptionRefused { streams, .. } => streams.clone(),
+        _ => Vec::new(),
+    };
+    world.happenings.iter().flat_map(|(_, happening)| named(happening)).collect()
+}
+
+#[test]
+fn what_coinbase_leaves_out_is_asked_for_once_more() {
+    passed_over(3, |world| {
+        world.run_for("all streams", 15.0, World::is_settled);
+        assert_eq!(refusals(world), [""; 0]);
+        assert_eq!(world.lost_count("no_ack"), 0);
+        world.run_s(5.0);
+    });
+}
+
+#[test]
+fn what_coinbase_leaves_out_again_is_named_and_costs_the_others_nothing() {
+    passed_over(u32::MAX, |world| {
+        world.run_for("the refusals", 60.0, |world| refusals(world).len() >= 3);
+        let hit = hit(world);
+        let named = refusals(world);
+        assert!(named.iter().all(|stream| stream.contains(&hit)), "{named:?}");
+        assert_eq!(world.lost_count("no_ack"), 0);
+        let (proved, all) = world.provider.books_proved();
+        assert_eq!(proved + 1, all, "the others are there");
+        world.fault(&Fault::Clear);
+        world.fault(&Fault::Disconnect(Target::All, How::Drop));
+        world.run_s(1.0);
+        world.run_for("recovery", 40.0, World::is_settled);
+        world.run_s(5.0);
+    });
 }

@@ -166,6 +166,14 @@ pub enum VenueFault {
         /// Snapshots.
         count: u32,
     },
+    /// The next `count` subscriptions of the instrument are passed over without a word: the answer, a list of all that the
+    /// connection carries, does not name them. Nothing where each subscription has an answer of its own.
+    PassOver {
+        /// Instrument.
+        symbol: String,
+        /// Subscriptions.
+        count: u32,
+    },
     /// The next `count` book updates carry a wrong checksum: one digit of it is another. Only venues that send one
     /// (Kraken).
     LieChecksum {
@@ -195,6 +203,7 @@ impl VenueFault {
             | Self::DropTrades { symbol, .. }
             | Self::StaleSnapshots { symbol, .. }
             | Self::LoseSnapshots { symbol, .. }
+            | Self::PassOver { symbol, .. }
             | Self::LieChecksum { symbol, .. }
             | Self::Delist { symbol } => Some(symbol),
             Self::Orders(_) | Self::Clear => None,

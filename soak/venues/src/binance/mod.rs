@@ -440,8 +440,14 @@ impl Venue for Binance {
                     pending.shift = (0, 0);
                 }
             }
-            // Books carry no checksum here, and begin by REST.
-            (VenueFault::LieChecksum { .. } | VenueFault::LoseSnapshots { .. }, _) | (_, None) => {}
+            // Books carry no checksum here, and begin by REST; each subscription is answered.
+            (
+                VenueFault::LieChecksum { .. }
+                | VenueFault::LoseSnapshots { .. }
+                | VenueFault::PassOver { .. },
+                _,
+            )
+            | (_, None) => {}
         }
     }
 

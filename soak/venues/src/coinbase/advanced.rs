@@ -110,8 +110,11 @@ impl Coinbase {
     ) {
         let mut new = Vec::new();
         for index in indices {
+            let passed_over = &mut self.faults[*index].pass_over;
             if !subscribe {
                 self.topics.unsubscribe(*index, kind, id);
+            } else if *passed_over > 0 {
+                *passed_over -= 1;
             } else if self.topics.subscribe(*index, kind, id) {
                 new.push(*index);
             }

@@ -105,6 +105,7 @@ struct InstrumentFaults {
     /// An old book and how many snapshots are still made of it.
     stale: Option<(Book, u32)>,
     lose_snapshots: u32,
+    pass_over: u32,
 }
 
 /// The venue.
@@ -474,6 +475,9 @@ impl Venue for Coinbase {
             }
             (VenueFault::LoseSnapshots { count, .. }, Some(index)) => {
                 self.faults[index].lose_snapshots = *count;
+            }
+            (VenueFault::PassOver { count, .. }, Some(index)) => {
+                self.faults[index].pass_over = *count;
             }
             (VenueFault::Orders(fault), _) => {
                 if let Some(trading) = &mut self.trading {

@@ -358,8 +358,8 @@ impl Venue for Kraken {
                 }
                 self.faults.fill(InstrumentFaults::default());
             }
-            // Books carry no update ids here.
-            (VenueFault::ShiftUpdateIds { .. }, _) | (_, None) => {}
+            // Books carry no update ids here, and each subscription is answered.
+            (VenueFault::ShiftUpdateIds { .. } | VenueFault::PassOver { .. }, _) | (_, None) => {}
         }
     }
 
