@@ -413,7 +413,12 @@ impl Connection {
         self.in_flight.streams_of(request)
     }
 
-    /// Streams that were asked for twice, and that the venue does not name among those that it carries.
+    /// Whether the venue does not name a stream that was asked for twice.
+    pub fn lacks_streams(&self) -> bool {
+        self.in_flight.lacks_any()
+    }
+
+    /// Streams that were asked for twice, and that the venue does not name among those that it carries, once each.
     pub fn take_unnamed(&mut self) -> Vec<StreamId> {
         std::mem::take(&mut self.unnamed)
     }
@@ -474,12 +479,12 @@ impl Connection {
                     age_ns_max > 0 && now.since_ns(*since) >= age_ns_max.saturating_sub(ROLL_BEFORE_NS);
                 match self.in_flight.overdue(now) {
                     Some(Overdue::NoAnswer) => return Err(Lost::NoAck),
-                    Some(Overdue::Unnamed { again, given_up }) => {
+                    Some(Overdue::Unnamed { again, refused }) => {
                         // Some may have been given up meanwhile, which the venue was not told yet.
                         let streams = &self.streams;
                         let again = again.into_iter().filter(|stream| streams.contains(stream));
                         again.for_each(|stream| self.changes.push(true, stream));
-                        self.unnamed.extend(given_up.into_iter().filter(|stream| streams.contains(stream)));
+                        self.unnamed.extend(refused.into_iter().filter(|stream| streams.contains(stream)));
                     }
                     None => {}
                 }

@@ -336,7 +336,7 @@ impl<V: Venue> World<V> {
         let mut lines = self.provider.connections().iter().filter(|line| !line.is_spare());
         self.all_proved()
             && !self.provider.is_rolling_all()
-            && lines.all(engine::connection::Connection::is_subscribed)
+            && lines.all(|line| line.is_subscribed() && !line.lacks_streams())
     }
 
     /// Runs until every subscription is taken and every book is proved.

@@ -2,7 +2,8 @@
 //!
 //! Most venues answer a message by its number. Coinbase has no numbers: it answers each message with the list of all that the
 //! connection carries, so a subscription is confirmed when the list names it. One that a list has come without is asked for
-//! once more after its time: its message may have been lost at the venue, and a stream that never began is silent, not wrong.
+//! again after its time, until it is named: its message may have been lost at the venue, and a stream that never began is silent,
+//! not wrong. From the second time on it counts as refused, so that the rest of the connection is not held up by it.
 
 use crate::ids::StreamId;
 use crate::time::ReceiveTime;
@@ -26,8 +27,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     waiting: Vec<Waiting>,
-    /// Streams that were asked for once more on this connection.
-    again: Vec<StreamId>,
+    /// Streams that were asked for again on this connection and are not named yet, and whether that was so twice.
+    unnamed: Vec<(StreamId, bool)>,
 }
 
 /// What is to be done about those whose time is over.
@@ -35,8 +36,8 @@ pub(super) struct InFlight {
 pub(super) enum Overdue {
     /// The venue does not answer.
     NoAnswer,
-    /// These are to be asked for once more; the others were, and the venue still does not name them.
-    Unnamed { again: Vec<StreamId>, given_up: Vec<StreamId> },
+    /// These are to be asked for again; some of them for the second time, which is news.
+    Unnamed { again: Vec<StreamId>, refused: Vec<StreamId> },
 }
 
 impl InFlight {
@@ -47,20 +48,31 @@ impl InFlight {
                 waiting.streams.retain(|stream| !streams.contains(stream));
             }
             self.waiting.retain(|waiting| !waiting.streams.is_empty());
+            self.unnamed.retain(|(stream, _)| !streams.contains(stream));
         }
         let deadline = now.plus_ns(ACK_NS_MAX);
         let streams = streams.to_vec();
         self.waiting.push(Waiting { request, deadline, subscribe, streams, answered: false });
     }
 
+    /// Whether every message is answered, but for streams that count as refused.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.iter().all(|waiting| self.is_refused(waiting))
+    }
+
+    fn is_refused(&self, waiting: &Waiting) -> bool {
+        waiting.streams.iter().all(|stream| self.unnamed.contains(&(*stream, true)))
+    }
+
+    /// Whether a stream counts as refused.
+    pub fn lacks_any(&self) -> bool {
+        self.unnamed.iter().any(|&(_, twice)| twice)
     }
 
     /// The connection is another one.
     pub fn clear(&mut self) {
         self.waiting.clear();
-        self.again.clear();
+        self.unnamed.clear();
     }
 
     /// The venue answered a message, or, without a number, refused something and does not say what.
@@ -80,6 +92,7 @@ impl InFlight {
             waiting.streams.retain(|stream| all.contains(stream) != subscribe);
         }
         self.waiting.retain(|waiting| !waiting.streams.is_empty());
+        self.unnamed.retain(|(stream, _)| !all.contains(stream));
     }
 
     /// The streams of a message that waits.
@@ -99,15 +112,25 @@ impl InFlight {
             return None;
         }
         let over: Vec<Waiting> = self.waiting.extract_if(.., |waiting| now >= waiting.deadline).collect();
-        if over.iter().any(|waiting| !waiting.answered) {
+        if over.iter().any(|waiting| !waiting.answered && !self.is_refused(waiting)) {
             return Some(Overdue::NoAnswer);
         }
         // What was to end and is still named was answered all the same.
         let unnamed =
             over.into_iter().filter(|waiting| waiting.subscribe).flat_map(|waiting| waiting.streams);
-        let (given_up, again): (Vec<_>, Vec<_>) = unnamed.partition(|stream| self.again.contains(stream));
-        self.again.extend(&again);
-        Some(Overdue::Unnamed { again, given_up })
+        let (mut again, mut refused) = (Vec::new(), Vec::new());
+        for stream in unnamed {
+            match self.unnamed.iter_mut().find(|(known, _)| *known == stream) {
+                None => self.unnamed.push((stream, false)),
+                Some((_, twice)) if !*twice => {
+                    *twice = true;
+                    refused.push(stream);
+                }
+                Some(_) => {}
+            }
+            again.push(stream);
+        }
+        Some(Overdue::Unnamed { again, refused })
     }
 }
 
@@ -120,7 +143,7 @@ mod tests {
     }
 
     /// `+1,2` asks for streams, `-1` ends one, each with the next number; `=1,2` is a list of all, `a3` an answer to message 3, `@7`
-    /// the time in seconds. What is overdue is said as `lost`, or as `again 1 given up 2`, and what waits at the end as its streams.
+    /// the time in seconds. What is overdue is said as `lost`, or as `again 1,2 refused 2`, and what waits at the end as its streams.
     #[track_caller]
     fn check(script: &str, said: &str, waits: &str) {
         let (mut in_flight, mut now, mut request) = (InFlight::default(), at_s(0), 0);
@@ -144,8 +167,8 @@ mod tests {
             }
             match in_flight.overdue(now) {
                 Some(Overdue::NoAnswer) => heard.push("lost".to_owned()),
-                Some(Overdue::Unnamed { again, given_up }) => {
-                    heard.push(format!("again {} given up {}", names(&again), names(&given_up)));
+                Some(Overdue::Unnamed { again, refused }) => {
+                    heard.push(format!("again {} refused {}", names(&again), names(&refused)));
                 }
                 None => {}
             }
@@ -170,14 +193,35 @@ mod tests {
     }
 
     #[test]
-    fn what_no_list_names_is_asked_for_once_more_and_then_given_up() {
-        check("+1 +2 =1 @10", "again 2 given up ", "");
-        check("+1 +2 =1 @10 +2 =1,2", "again 2 given up ", "");
-        check("+1 +2 =1 @10 +2 =1 @20", "again 2 given up ; again  given up 2", "");
-        check("+1 +2 =1 @10 +2 @20", "again 2 given up ; lost", "");
-        check("-1 =1 @10", "again  given up ", ""); // it was answered
+    fn what_no_list_names_is_asked_for_again_and_counts_as_refused_from_the_second_time_on() {
+        check("+1 +2 =1 @10", "again 2 refused ", "");
+        check("+1 +2 =1 @10 +2 =1,2", "again 2 refused ", "");
+        check(
+            "+1 +2 =1 @10 +2 =1 @20 +2 =1 @30 +2",
+            "again 2 refused ; again 2 refused 2; again 2 refused ",
+            "2",
+        );
+        check("+1 +2 =1 @10 +2 @20", "again 2 refused ; lost", "");
+        check("+1 +2 =1 @10 +2 =1 @20 +2 @30", "again 2 refused ; again 2 refused 2; again 2 refused ", "");
+        check("-1 =1 @10", "again  refused ", ""); // it was answered
+        check("+1 @1 =2 +3 @10", "again 1 refused ", "3");
         check("+1,2 =2 -1 =2 @10", "", ""); // nobody wants it any more
-        check("+1 -1 +1 =2 @10", "again 1 given up ", "");
-        check("+1 @1 =2 +3 @10", "again 1 given up ", "3");
+        check("+1 -1 +1 =2 @10", "again 1 refused ", "");
+    }
+
+    #[test]
+    fn a_refused_stream_holds_nothing_up_and_is_lacked_until_it_is_named() {
+        let (mut in_flight, streams) = (InFlight::default(), [StreamId(1), StreamId(2)]);
+        let state = |in_flight: &InFlight| (in_flight.is_empty(), in_flight.lacks_any());
+        for (second, expected) in [(0, (false, false)), (10, (false, false)), (20, (true, true))] {
+            let _ = in_flight.overdue(at_s(second));
+            in_flight.push(second, true, &streams[1..], at_s(second));
+            in_flight.listed(&streams[..1]);
+            assert_eq!(state(&in_flight), expected, "second {second}");
+        }
+        in_flight.push(21, true, &[StreamId(3)], at_s(21));
+        assert_eq!(state(&in_flight), (false, true));
+        in_flight.listed(&[StreamId(1), StreamId(2), StreamId(3)]);
+        assert_eq!(state(&in_flight), (true, false));
     }
 }

@@ -88,7 +88,8 @@ impl<V: Venue> Provider<V> {
         while index < self.rolls.len() {
             let Roll { from, to, subscribed_at, .. } = self.rolls[index];
             let new = &self.connections[to.index()];
-            if !new.is_subscribed() {
+            // What the new line lacks, the old one may carry.
+            if !new.is_subscribed() || new.lacks_streams() {
                 self.rolls[index].subscribed_at = None;
                 index += 1;
                 continue;

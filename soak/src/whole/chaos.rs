@@ -25,6 +25,9 @@ const RULES_MAX: usize = 4;
 /// Quantities of the instruments that are traded, some tens to thousands of the quote asset each.
 const QUANTITIES: [&str; 2] = ["0.002", "0.05"];
 
+/// The provider whose answers to subscriptions are lists.
+const COINBASE: usize = 2;
+
 /// Levels a side of a book of Kraken that its checksum covers: an update that is lost further down shows only when its
 /// level comes up. (TCP loses none; the simulated venue does.)
 const KRAKEN_PROVES: usize = 10;
@@ -85,11 +88,13 @@ pub enum Kind {
     Room,
     /// A consumer skips what is older than its own changes.
     Stale,
+    /// Coinbase passes over a subscription without a word.
+    PassedOver,
 }
 
 impl Kind {
     /// All of them; the place is the bit in a mix.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Lines,
         Self::Frames,
         Self::Data,
@@ -116,6 +121,7 @@ impl Kind {
         Self::Rolls,
         Self::Room,
         Self::Stale,
+        Self::PassedOver,
     ];
 }
 
@@ -224,6 +230,12 @@ impl Whole {
             Kind::Rest => {
                 let count = rng.u32(1..5);
                 Fault::Rest { path: String::new(), kind: rest_fault(rng), count }
+            }
+            Kind::PassedOver => {
+                let symbol = rng.choice(self.feeds[COINBASE].symbols())?;
+                let fault = Fault::Venue(VenueFault::PassOver { symbol, count: rng.u32(1..4) });
+                self.feeds[COINBASE].fault(&fault);
+                return Some(format!("provider {COINBASE}: {fault:?}"));
             }
             Kind::Bursts => {
                 let rate = if rng.bool() { 200.0 } else { 20.0 };
