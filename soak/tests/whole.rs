@@ -199,6 +199,21 @@ fn a_newcomer_is_not_shown_a_book_that_is_less_deep_than_its_own() {
     good(&Options { mix: Some(Mix(66_999_412)), only, ..Options::with_seed(8_000_001_683) });
 }
 
+/// Found by fresh seeds with subscriptions that are passed over: the first frame of a Coinbase connection was a book, whose number 0 was
+/// taken for none. Its events counted on from before, and the next update went back.
+#[test]
+fn a_book_in_the_first_frame_of_a_connection_has_a_number() {
+    let only = Some(vec![7, 14, 17, 18, 33, 53, 55, 65, 110, 114]);
+    good(&Options { mix: Some(Mix(80_229_378)), only, ..Options::with_seed(11_000_000_551) });
+}
+
+/// Found by the same: a subscription that was passed over twice was given up, and the line took over all the same.
+#[test]
+fn a_line_that_lacks_a_stream_takes_over_from_none() {
+    let only = Some(vec![31, 37, 90]);
+    good(&Options { mix: Some(Mix(127_585_392)), only, ..Options::with_seed(11_000_000_513) });
+}
+
 /// Found by the first seeds with the recorder: what the control thread told it made its recording unreadable; so did a power cut that
 /// left zeros in a file's head, and one in a record was taken for whole.
 #[test]

@@ -52,6 +52,14 @@ struct Head {
     sequence: u64,
 }
 
+impl Head {
+    /// The numbers of the frame's messages. Frames are counted from 0, which would be no number: the first one may be a book's
+    /// snapshot.
+    const fn numbers(self) -> Numbers {
+        Numbers::single(self.sequence.saturating_add(1))
+    }
+}
+
 /// What the first bytes of a frame say: its number, and the product of its first event.
 #[cold]
 pub(super) fn head(bytes: &[u8], directory: &Directory) -> Frame {
@@ -189,7 +197,7 @@ fn scan_level2(
         }
         scanner.lit(b"]}")?;
         let head = level2.head;
-        book.close(raw, Numbers::single(head.sequence), event_time(newest, head.sent)).ok()?;
+        book.close(raw, head.numbers(), event_time(newest, head.sent)).ok()?;
         if !scanner.maybe(b",") {
             break;
         }
@@ -397,6 +405,8 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// The list of all that the connection subscribes; also the answer to an unsubscription. What stands in it for channels
     /// without products is not documented, so it is read leniently.
+    #[cold]
+    #[inline(never)]
     fn carried(&self, root: Value) -> Option<Notice> {
         let mut all = Vec::new();
         for event in root.get("events")?.items()? {
@@ -463,7 +473,7 @@ impl Walk<'_> {
             let qty = self.scales.qty(book.scale, text(row, "new_quantity")?, "new_quantity")?;
             side.of(self.raw).push(Level { price, qty });
         }
-        book.close(self.raw, Numbers::single(head.sequence), event_time(newest, head.sent))
+        book.close(self.raw, head.numbers(), event_time(newest, head.sent))
     }
 
     fn trades(&mut self, event: Value) -> Result<(), DecodeError> {

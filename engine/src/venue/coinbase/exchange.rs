@@ -272,6 +272,8 @@ fn trade(trade: Trade, before: bool) -> Content {
 // --- general decoder ------------------------------------------------------------------------------------------------
 
 /// The list of all that the connection subscribes; also the answer to an unsubscription.
+#[cold]
+#[inline(never)]
 fn carried(root: Value, directory: &Directory) -> Option<Notice> {
     let mut all = Vec::new();
     for channel in root.get("channels")?.items()? {
