@@ -393,8 +393,8 @@ impl Connection {
         self.half_read = true;
     }
 
-    /// The connection's business in a frame: acknowledgements, refusals, the venue's pings.
-    pub fn notice(&mut self, notice: &Notice) {
+    /// The connection's business in a frame: acknowledgements, refusals, the venue's pings. `carried` is [`Venue::carried`].
+    pub fn notice(&mut self, notice: &Notice, carried: &[StreamId]) {
         match notice {
             Notice::Accepted { request, .. } | Notice::Ended { request, .. } => {
                 self.in_flight.answered(*request);
@@ -403,7 +403,7 @@ impl Connection {
                 self.counts.refused_total += 1;
                 self.in_flight.answered(*request);
             }
-            Notice::Carried(all) => self.in_flight.listed(all),
+            Notice::Carried => self.in_flight.listed(carried),
             _ => {}
         }
     }

@@ -292,7 +292,7 @@ impl<V: Venue> Provider<V> {
         }
         let now = self.connections[line.index()].last_receive();
         self.notice_of_instruments(notice, now);
-        self.connections[line.index()].notice(notice);
+        self.connections[line.index()].notice(notice, self.pipeline.venue.carried());
     }
 
     /// The venue does not carry these streams on a line.

@@ -142,8 +142,10 @@ pub enum Notice {
         /// The book depth that was granted.
         depth: Option<u16>,
     },
-    /// The answer of a venue that does not number its answers: all streams of ours that the connection carries.
-    Carried(Vec<StreamId>),
+    /// The answer of a venue that does not number its answers: all that the connection carries ([`Venue::carried`]).
+    ///
+    /// [`Venue::carried`]: crate::venue::Venue::carried
+    Carried,
     /// The venue ended a subscription.
     Ended {
         /// Our request id, where it is repeated.
@@ -179,7 +181,7 @@ impl Notice {
     /// The name under which it is counted in `skipped_frames`.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Accepted { .. } | Self::Carried(_) => "ack",
+            Self::Accepted { .. } | Self::Carried => "ack",
             Self::Ended { .. } => "unsubscribe_ack",
             Self::Refused { .. } => "refusal",
             Self::Heartbeat => "heartbeat",

@@ -97,6 +97,11 @@ pub trait Venue {
     /// What would fit.
     fn supports(&self, channel: crate::channel::Channel) -> Result<(), &'static str>;
 
+    /// All streams of ours that a connection carries, as the last [`Notice::Carried`](crate::raw::Notice::Carried) said.
+    fn carried(&self) -> &[StreamId] {
+        &[]
+    }
+
     /// How the numbers of a stream that is no book follow one another.
     fn sequence_rule(&self, channel: crate::channel::Channel) -> SequenceRule;
 

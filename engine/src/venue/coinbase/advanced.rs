@@ -11,7 +11,7 @@ use crate::channel::{Channel, Interval};
 use crate::decimal::Qty;
 use crate::directory::Directory;
 use crate::event::{Amount, Kline, Level, Ticker, TickerFields, Trade};
-use crate::ids::Listing;
+use crate::ids::{Listing, StreamId};
 use crate::json::Value;
 use crate::raw::{Content, DecodeError, Decoded, Notice, Numbers, Raw, Scale};
 use crate::rfc3339;
@@ -392,6 +392,19 @@ pub(super) fn walk(
     (hot, walk.frame(root, channel))
 }
 
+/// The list of all that the connection subscribes; also the answer to an unsubscription. What stands in it for channels without
+/// products is not documented, so it is read leniently.
+#[cold]
+pub(super) fn carried(root: Value, directory: &Directory, all: &mut Vec<StreamId>) -> Option<()> {
+    for event in root.get("events")?.items()? {
+        for (name, products) in event.get("subscriptions")?.fields()? {
+            let products = products.items().into_iter().flatten().filter_map(Value::str);
+            subscribe::named(Product::Advanced, directory, name, products, all);
+        }
+    }
+    Some(())
+}
+
 /// The general decoder at work on one frame.
 struct Walk<'a> {
     products: &'a Products,
@@ -403,29 +416,11 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The list of all that the connection subscribes; also the answer to an unsubscription. What stands in it for channels
-    /// without products is not documented, so it is read leniently.
-    #[cold]
-    #[inline(never)]
-    fn carried(&self, root: Value) -> Option<Notice> {
-        let mut all = Vec::new();
-        for event in root.get("events")?.items()? {
-            for (name, products) in event.get("subscriptions")?.fields()? {
-                let products = products.items().into_iter().flatten().filter_map(Value::str);
-                subscribe::named(Product::Advanced, self.directory, name, products, &mut all);
-            }
-        }
-        Some(Notice::Carried(all))
-    }
-
     fn frame(&mut self, root: Value, channel: &str) -> Result<Decoded, DecodeError> {
         match channel {
             "heartbeats" => return Ok(Decoded::Notice(Notice::Heartbeat)),
             "subscriptions" => {
-                return self
-                    .carried(root)
-                    .map(Decoded::Notice)
-                    .ok_or(DecodeError::Missing { field: "subscriptions" });
+                return Ok(Decoded::Notice(Notice::Carried));
             }
             "l2_data" | "market_trades" | "ticker" | "ticker_batch" | "candles" | "status" => {}
             _ => return Err(DecodeError::UnknownChannel),

@@ -9,6 +9,7 @@ use super::{Product, Progress, Scanned, subscribe};
 use crate::channel::Channel;
 use crate::directory::Directory;
 use crate::event::{Level, Ticker, TickerFields, Trade};
+use crate::ids::StreamId;
 use crate::json::Value;
 use crate::raw::{Content, DecodeError, Decoded, Notice, Numbers, Raw, Scale};
 use crate::rfc3339;
@@ -273,15 +274,13 @@ fn trade(trade: Trade, before: bool) -> Content {
 
 /// The list of all that the connection subscribes; also the answer to an unsubscription.
 #[cold]
-#[inline(never)]
-fn carried(root: Value, directory: &Directory) -> Option<Notice> {
-    let mut all = Vec::new();
+pub(super) fn carried(root: Value, directory: &Directory, all: &mut Vec<StreamId>) -> Option<()> {
     for channel in root.get("channels")?.items()? {
         let products = channel.get("product_ids").and_then(Value::items).into_iter().flatten();
         let name = channel.get("name")?.str()?;
-        subscribe::named(Product::Exchange, directory, name, products.filter_map(Value::str), &mut all);
+        subscribe::named(Product::Exchange, directory, name, products.filter_map(Value::str), all);
     }
-    Some(Notice::Carried(all))
+    Some(())
 }
 
 /// Whether the frame is of a type that has a scanner, and what the general decoder makes of it.
@@ -303,10 +302,7 @@ pub(super) fn walk(
         "last_match" => walk_match(root, &mut scales, true, products, directory, raw),
         "ticker" => walk_ticker(root, &mut scales, products, directory, raw),
         "heartbeat" => return (false, Ok(Decoded::Notice(Notice::Heartbeat))),
-        "subscriptions" => {
-            let carried = carried(root, directory).map(Decoded::Notice);
-            return (false, carried.ok_or(DecodeError::Missing { field: "channels" }));
-        }
+        "subscriptions" => return (false, Ok(Decoded::Notice(Notice::Carried))),
         _ => return (false, super::refusal(root)),
     };
     (hot, decoded.and_then(|()| scales.finish()).map(|()| Decoded::Data))

@@ -40,6 +40,8 @@ pub struct Coinbase {
     tape: Tape,
     products: Products,
     fallbacks: Fallbacks,
+    /// Streams that the last list of subscriptions named.
+    carried: Vec<StreamId>,
 }
 
 /// What is kept of a frame between two of its pieces.
@@ -71,6 +73,7 @@ impl Coinbase {
             tape: Tape::default(),
             products: Products::default(),
             fallbacks: Fallbacks::default(),
+            carried: Vec::new(),
         }
     }
 
@@ -115,10 +118,20 @@ impl Coinbase {
             Ok(parsed) => parsed,
             Err(error) => return (false, Err(error)),
         };
-        match self.product {
-            Product::Advanced => advanced::walk(parsed.root(), &self.products, directory, raw),
-            Product::Exchange => exchange::walk(parsed.root(), &self.products, directory, raw),
+        let root = parsed.root();
+        let (hot, decoded) = match self.product {
+            Product::Advanced => advanced::walk(root, &self.products, directory, raw),
+            Product::Exchange => exchange::walk(root, &self.products, directory, raw),
+        };
+        if let Ok(Decoded::Notice(Notice::Carried)) = decoded {
+            self.carried.clear();
+            // What of a list is not as documented is passed over.
+            let _ = match self.product {
+                Product::Advanced => advanced::carried(root, directory, &mut self.carried),
+                Product::Exchange => exchange::carried(root, directory, &mut self.carried),
+            };
         }
+        (hot, decoded)
     }
 }
 
@@ -127,6 +140,10 @@ impl Venue for Coinbase {
 
     fn name(&self) -> &'static str {
         "coinbase"
+    }
+
+    fn carried(&self) -> &[StreamId] {
+        &self.carried
     }
 
     /// Sources: docs.cdp.coinbase.com, Advanced Trade WebSocket rate limits (8 connections and 8 unauthenticated messages

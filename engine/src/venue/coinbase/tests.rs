@@ -7,11 +7,12 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use super::{Coinbase, Product, Progress, Scanned};
+use crate::channel::Channel;
 use crate::decimal::{Number, Sum};
 use crate::directory::Directory;
 use crate::event::{Level, TickerFields};
-use crate::ids::{InstrumentId, ProviderId};
-use crate::raw::{Content, DecodeError, Decoded, Message, Raw};
+use crate::ids::{InstrumentId, ProviderId, StreamId};
+use crate::raw::{Content, DecodeError, Decoded, Message, Notice, Raw};
 use crate::venue::Venue;
 
 // --- a frame's events as text --------------------------------------------------------------------------------------
@@ -163,6 +164,39 @@ fn check_fixture(product: Product, frames: &str, expected: &str) {
         }
     }
     assert!(found == expected, "found:\n{found}");
+}
+
+#[test]
+fn a_list_of_subscriptions_names_our_streams_whatever_else_it_holds() {
+    for (product, frame, expected) in [
+        (
+            Product::Advanced,
+            r#"{"channel":"subscriptions","sequence_num":3,"events":[{"subscriptions":{"level2":["B-USD"],"x":5}}]}"#,
+            1,
+        ),
+        (
+            Product::Advanced,
+            r#"{"channel":"subscriptions","sequence_num":4,"events":[{"subscriptions":{}}]}"#,
+            0,
+        ),
+        (Product::Advanced, r#"{"channel":"subscriptions","sequence_num":5,"events":[]}"#, 0),
+        (Product::Advanced, r#"{"channel":"subscriptions","sequence_num":6}"#, 0),
+        (
+            Product::Exchange,
+            r#"{"type":"subscriptions","channels":[{"name":"level2","product_ids":["B-USD"]},{"name":"x"}]}"#,
+            1,
+        ),
+        (Product::Exchange, r#"{"type":"subscriptions","channels":5}"#, 0),
+    ] {
+        let (mut venue, mut directory) = (Coinbase::new(product), Directory::closed(ProviderId(0)));
+        let listing = directory.add("B-USD", "B-USD", InstrumentId(0)).expect("short");
+        let book = directory.add_stream(listing, Channel::Book { speed_ms: 0 });
+        venue.carried.push(StreamId(99)); // of the list before
+        let mut raw = Raw::default();
+        let decoded = decode(&mut venue, frame.as_bytes(), &mut directory, &mut raw, usize::MAX);
+        assert_eq!(decoded, Ok(Decoded::Notice(Notice::Carried)), "{frame}");
+        assert_eq!(venue.carried(), &[book][..expected], "{frame}");
+    }
 }
 
 #[test]
