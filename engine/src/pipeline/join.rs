@@ -173,7 +173,7 @@ impl<V: Venue> Pipeline<V> {
         }
     }
 
-    /// Nobody brings what is missing of a stream: the hole is declared, or filled, by the newest event that was left. The lines that were
+    /// Nobody brings what is missing of a stream: the hole is filled or declared before the newest event that was left. The lines that were
     /// to bring it carry the stream again once they bring something of it; those that say nothing at all carry none.
     fn doubt_older(&mut self, stream: StreamId, now: ReceiveTime) {
         let doubted = std::mem::take(&mut self.streams[stream.index()].joined);
