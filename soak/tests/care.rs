@@ -3,6 +3,7 @@
 
 use engine::event::{BookReason, BookStatus};
 use engine::provider::Happening;
+use engine::time::ReceiveTime;
 use engine::venue::Venue;
 use simvenues::{Fault, How, Product, Target, VenueFault};
 use soak::sim::{SECOND_NS, Twin, World, WorldOptions};
@@ -390,5 +391,29 @@ fn what_coinbase_leaves_out_again_is_named_and_costs_the_others_nothing() {
         world.run_s(1.0);
         world.run_for("recovery", 40.0, World::is_settled);
         world.run_s(5.0);
+    });
+}
+
+/// The trades of one instrument, which the venue passes over each time that the new line asks for them.
+#[test]
+fn a_line_that_lacks_a_stream_takes_over_when_it_has_it_and_not_before() {
+    each_seed(Twin::coinbase, |world| {
+        let rolled = |world: &World<_>| happened(world, |known| matches!(known, Happening::Rolled { .. }));
+        for round in 0..4 {
+            world.fault(&Fault::Venue(VenueFault::PassOver { symbol: hit(world), count: 1 }));
+            if round == 0 {
+                let line = world.provider.connections()[0].line();
+                assert!(
+                    world.provider.roll(line, ReceiveTime::from_ns(world.now_ns)),
+                    "a spare line is there"
+                );
+            }
+            world.run_s(10.0);
+        }
+        assert_eq!((rolled(world), refusals(world).len()), (0, 1), "{:?}", world.happenings);
+        world.run_for("the roll", 15.0, |world| rolled(world) == 1);
+        world.run_s(3.0);
+        assert_eq!(world.ledger().gaps, []);
+        world.finish();
     });
 }

@@ -209,7 +209,7 @@ fn a_book_in_the_first_frame_of_a_connection_has_a_number() {
 
 /// Found by the same: a subscription that was passed over twice was given up, and the line took over all the same.
 #[test]
-fn a_line_that_lacks_a_stream_takes_over_from_none() {
+fn a_subscription_that_is_passed_over_twice_is_not_given_up() {
     let only = Some(vec![31, 37, 90]);
     good(&Options { mix: Some(Mix(127_585_392)), only, ..Options::with_seed(11_000_000_513) });
 }
